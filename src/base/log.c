@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "log.h"
+
+/* The one piece of mutable state at file scope in the whole program. */
+static atomic_int level = LOG_WARN;
+
+void log_set_level(enum log_level l)
+{
+	level = (int)l;
+}
+
+void log_write(enum log_level l, const char *fmt, ...)
+{
+	static const char *const prefix[] = { "godwit: ", "godwit: warning: ", "godwit: ",
+					      "godwit: debug: " };
+	char line[1024];
+	va_list ap;
+	int n, m;
+
+	if ((int)l > level)
+		return;
+	n = snprintf(line, sizeof(line), "%s", prefix[l]);
+	va_start(ap, fmt);
+	m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
+	va_end(ap);
+	if (m < 0)
+		return;
+	n += m;
+	if (n > (int)sizeof(line) - 2)
+		n = (int)sizeof(line) - 2;
+	line[n++] = '\n';
+	/* One write, so that lines of several threads and processes do not mix. */
+	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+		return;
+}
