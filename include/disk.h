@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A disk image on the host: a raw file or a block device, opened and locked once by the
+ * monitor, and read and written through queues.  Each queue belongs to one I/O thread and
+ * uses io_uring, or a pool of threads where io_uring is forbidden.
+ *
+ * The lock is an open-file-description lock on the whole image: exclusive, or shared when
+ * read-only, so that two VMs cannot write one disk.
+ */
+#ifndef DISK_H
+#define DISK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "err.h"
+#include "loop.h"
+
+struct disk;
+struct disk_queue;
+
+struct disk_config {
+	const char *path;
+	bool readonly;
+	bool direct; /* O_DIRECT for requests that the device can take so */
+	bool raw; /* raw whatever it looks like; else images of other formats are refused */
+};
+
+/* -EAGAIN: locked by another; the sentence names the VM if it can be found. */
+int disk_open(struct disk **, const struct disk_config *, struct err *);
+void disk_close(struct disk *); /* after its queues; NULL is fine */
+uint64_t disk_size_bytes(const struct disk *);
+uint32_t disk_block_bytes(const struct disk *); /* alignment of direct I/O, at least 512 */
+
+/* DISCARD: a hint that the host may ignore. */
+enum disk_op { DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_DISCARD, DISK_WRITE_ZEROES };
+
+/* One request; embedded in the caller's, untouched by it until done. */
+struct disk_request {
+	enum disk_op op;
+	struct iovec *iov; /* READ, WRITE; may be changed while in flight */
+	unsigned niov;
+	uint64_t offset, len; /* bytes; len: sum of iov, or the range */
+	bool unmap; /* WRITE_ZEROES: may deallocate */
+	/* On the queue's thread; 0 or -errno.  A short read or write is completed before. */
+	void (*done)(struct disk_request *, int result);
+	struct disk_request *next; /* the queue's, as is all below */
+	uint64_t done_bytes;
+	unsigned step;
+	int result;
+};
+
+/*
+ * Everything of a queue happens on its loop's thread, the making too.  depth: requests in
+ * flight at most, what is more waits inside.  batch_done(arg) follows the done() calls of
+ * requests that completed together; both may submit.
+ */
+int disk_queue_new(struct disk_queue **, struct disk *, struct loop *, unsigned depth,
+		   void (*batch_done)(void *arg), void *arg, struct err *);
+void disk_queue_free(struct disk_queue *); /* idle; NULL is fine */
+void disk_submit(struct disk_queue *, struct disk_request *);
+/* Hand what was submitted to the host: once per batch. */
+void disk_commit(struct disk_queue *);
+
+#endif

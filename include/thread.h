@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Threads that leave signals to main.  Faults stay deliverable, so that the process's handlers
+ * run (the terminal is put back) whichever thread caused them.
+ */
+#ifndef THREAD_H
+#define THREAD_H
+
+#include <pthread.h>
+
+/* Start a named thread that takes no signals but faults and, unless 0, one of its own.
+ * Returns 0 or -errno. */
+int thread_new(pthread_t *, const char *name, int own_signal, void *(*run)(void *arg), void *arg);
+
+#endif

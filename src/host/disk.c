@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bits.h"
+#include "cleanup.h"
+#include "disk_lock.h"
+#include "disk_queue.h"
+#include "log.h"
+
+enum { SECTOR_BYTES = 512, DIRECT_BLOCK_MAX = 4096 };
+
+static int open_failed(const struct disk_config *c, int error, struct err *e)
+{
+	bool readable = !c->readonly && !access(c->path, R_OK);
+
+	if (error == ENOENT)
+		return err_set(e, -error, "%s does not exist; make it with: truncate -s 10G %s",
+			       c->path, c->path);
+	if (error == EBUSY)
+		return disk_busy(c->path, e);
+	if ((error == EACCES || error == EPERM || error == EROFS) && readable)
+		return err_set(e, -error,
+			       "%s may be read but not written (%s); add readonly=on, or allow "
+			       "this user to write it",
+			       c->path, strerror(error));
+	return err_set(e, -error, "cannot open %s for %s: %s", c->path,
+		       c->readonly ? "reading" : "reading and writing", strerror(error));
+}
+
+static int check_kind(const char *path, mode_t mode, struct err *e)
+{
+	if (S_ISREG(mode) || S_ISBLK(mode))
+		return 0;
+	return err_set(e, S_ISDIR(mode) ? -EISDIR : -EINVAL,
+		       "%s is %s; give a raw disk image or a block device", path,
+		       S_ISDIR(mode)    ? "a directory"
+		       : S_ISCHR(mode)  ? "a character device"
+		       : S_ISFIFO(mode) ? "a pipe"
+					: "a socket");
+}
+
+/* A device that the host has mounted, or that another writer opened so, refuses O_EXCL. */
+static int open_image(const struct disk_config *c, int *out, struct stat *st, struct err *e)
+{
+	int flags = O_CLOEXEC | (c->readonly ? O_RDONLY : O_RDWR);
+	CLEANUP(fd) int fd = -1;
+	int r;
+
+	if (stat(c->path, st))
+		return open_failed(c, errno, e);
+	r = check_kind(c->path, st->st_mode, e);
+	if (r)
+		return r;
+	if (S_ISBLK(st->st_mode) && !c->readonly)
+		flags |= O_EXCL;
+	fd = open(c->path, flags);
+	if (fd < 0 || fstat(fd, st))
+		return open_failed(c, errno, e);
+	r = check_kind(c->path, st->st_mode, e);
+	if (!r)
+		*out = TAKE_FD(fd);
+	return r;
+}
+
+static int measure(struct disk *d, const char *path, const struct stat *st, struct err *e)
+{
+	uint64_t bytes = (uint64_t)st->st_size;
+	int block = SECTOR_BYTES;
+
+	if (d->is_block_device &&
+	    (ioctl(d->fd, BLKGETSIZE64, &bytes) || ioctl(d->fd, BLKSSZGET, &block)))
+		return err_set(e, -errno, "cannot tell the size of %s: %s", path, strerror(errno));
+	d->block_bytes = MAX((uint32_t)block, SECTOR_BYTES);
+	d->size_bytes = align_down(bytes, SECTOR_BYTES);
+	if (!d->size_bytes)
+		return err_set(e, -EINVAL, "%s is %s; give it a size with: truncate -s 10G %s",
+			       path, bytes ? "smaller than one sector" : "empty", path);
+	if (d->size_bytes != bytes)
+		log_warn("%s: the size is not a multiple of 512; the guest does not see the last "
+			 "%u bytes",
+			 path, (unsigned)(bytes - d->size_bytes));
+	return 0;
+}
+
+/* A guest must never choose the format of its own disk: it is raw or it is refused. */
+static int check_raw(const struct disk *d, const char *path, struct err *e)
+{
+	static const struct {
+		const char *magic, *name;
+	} formats[] = {
+		{ "QFI\xfb", "qcow2" },
+		{ "KDMV", "vmdk" },
+		{ "vhdxfile", "vhdx" },
+	};
+	char head[8] = "";
+
+	if (pread(d->fd, head, sizeof(head), 0) < 0)
+		return err_set(e, -errno, "cannot read %s: %s", path, strerror(errno));
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+		if (!memcmp(head, formats[i].magic, strlen(formats[i].magic)))
+			return err_set(e, -EINVAL,
+				       "%s is a %s image and only raw images are taken; convert it "
+				       "with: qemu-img convert -O raw %s %s.raw",
+				       path, formats[i].name, path, path);
+	return 0;
+}
+
+/* The smallest block that can be read directly.  No file system tells on every kernel. */
+static uint32_t probe_direct_block(int fd)
+{
+	CLEANUP(free) void *buffer = NULL;
+
+	if (posix_memalign(&buffer, DIRECT_BLOCK_MAX, DIRECT_BLOCK_MAX))
+		return DIRECT_BLOCK_MAX;
+	for (uint32_t bytes = SECTOR_BYTES; bytes < DIRECT_BLOCK_MAX; bytes *= 2)
+		if (pread(fd, buffer, bytes, 0) >= 0)
+			return bytes;
+	return DIRECT_BLOCK_MAX;
+}
+
+/* Of the same file, whatever its path means by now. */
+static int open_direct(struct disk *d, const struct disk_config *c, struct err *e)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", d->fd);
+	d->direct_fd = open(path, O_CLOEXEC | O_DIRECT | (c->readonly ? O_RDONLY : O_RDWR));
+	if (d->direct_fd < 0 && errno == EINVAL)
+		return err_set(e, -EINVAL,
+			       "the file system of %s has no direct I/O; leave out direct=on",
+			       c->path);
+	if (d->direct_fd < 0)
+		return err_set(e, -errno, "cannot open %s for direct I/O: %s", c->path,
+			       strerror(errno));
+	d->block_bytes = MAX(d->block_bytes, probe_direct_block(d->direct_fd));
+	return 0;
+}
+
+static int prepare(struct disk *d, const struct disk_config *c, struct err *e)
+{
+	struct stat st;
+	int r = open_image(c, &d->fd, &st, e);
+
+	if (r)
+		return r;
+	d->is_block_device = S_ISBLK(st.st_mode);
+	r = measure(d, c->path, &st, e);
+	if (!r)
+		r = disk_lock(d->fd, c->path, d->size_bytes, c->readonly, e);
+	if (!r && !c->raw)
+		r = check_raw(d, c->path, e);
+	if (!r && c->direct)
+		r = open_direct(d, c, e);
+	if (r)
+		return r;
+	/* Never written, so that it stays the kernel's one page of zeroes. */
+	d->zeroes = mmap(NULL, DISK_ZEROES_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (d->zeroes == MAP_FAILED)
+		return err_set(e, -ENOMEM, "out of memory");
+	return 0;
+}
+
+int disk_open(struct disk **out, const struct disk_config *c, struct err *e)
+{
+	struct disk *d = calloc(1, sizeof(*d));
+	int r;
+
+	if (!d)
+		return err_set(e, -ENOMEM, "out of memory");
+	d->fd = d->direct_fd = -1;
+	d->zeroes = MAP_FAILED;
+	r = prepare(d, c, e);
+	if (r) {
+		disk_close(d);
+		return r;
+	}
+	*out = d;
+	return 0;
+}
+
+void disk_close(struct disk *d)
+{
+	if (!d)
+		return;
+	if (d->zeroes != MAP_FAILED)
+		munmap(d->zeroes, DISK_ZEROES_BYTES);
+	if (d->direct_fd >= 0)
+		close(d->direct_fd);
+	/* Not by close() alone: the kernel keeps the file open until the last ring is gone. */
+	if (d->fd >= 0) {
+		disk_unlock(d->fd);
+		close(d->fd);
+	}
+	free(d);
+}
+
+uint64_t disk_size_bytes(const struct disk *d)
+{
+	return d->size_bytes;
+}
+
+uint32_t disk_block_bytes(const struct disk *d)
+{
+	return d->block_bytes;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "bits.h"
+#include "cleanup.h"
+#include "disk_lock.h"
+#include "rundir.h"
+
+enum { LOCK_TRIES = 50, LOCK_WAIT_US = 20000 };
+
+/* File systems that other hosts may share; those that <linux/magic.h> does not have by name. */
+enum {
+	GFS2_MAGIC = 0x01161970,
+	LUSTRE_MAGIC = 0x0bd00bd0,
+	GPFS_MAGIC = 0x47504653,
+};
+
+/* Does fdinfo of an open file show a lock that is in the way of ours? */
+static bool fd_holds_lock(int proc_pid, const char *fd_name, bool readonly)
+{
+	char path[32], line[256];
+	CLEANUP(file) FILE *f = NULL;
+	bool holds = false;
+	int fd;
+
+	if (snprintf(path, sizeof(path), "fdinfo/%s", fd_name) >= (int)sizeof(path))
+		return false;
+	fd = openat(proc_pid, path, O_RDONLY | O_CLOEXEC);
+	f = fd < 0 ? NULL : fdopen(fd, "r");
+	if (!f && fd >= 0)
+		close(fd);
+	while (f && !holds && fgets(line, sizeof(line), f))
+		holds = !strncmp(line, "lock:", 5) &&
+			(strstr(line, " OFDLCK ") || strstr(line, " POSIX ")) &&
+			(!readonly || strstr(line, " WRITE "));
+	return holds;
+}
+
+static bool process_holds_lock(int proc_pid, const struct stat *image, bool readonly)
+{
+	int fds = openat(proc_pid, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fds < 0 ? NULL : fdopendir(fds);
+	struct dirent *entry;
+	struct stat st;
+	bool holds = false;
+
+	if (!dir) {
+		cleanup_fd(&fds);
+		return false;
+	}
+	while (!holds && (entry = readdir(dir))) {
+		if (fstatat(dirfd(dir), entry->d_name, &st, 0) || st.st_dev != image->st_dev ||
+		    st.st_ino != image->st_ino)
+			continue;
+		holds = fd_holds_lock(proc_pid, entry->d_name, readonly);
+	}
+	closedir(dir);
+	return holds;
+}
+
+/* "VM 'web' (process 123)", or "qemu-system-x86 (process 123)". */
+static void describe_process(int proc_pid, pid_t pid, char *text, size_t size)
+{
+	CLEANUP(fd) int fd = openat(proc_pid, "comm", O_RDONLY | O_CLOEXEC);
+	char name[128], comm[32];
+	struct stat st;
+	ssize_t n = fd < 0 ? -1 : read(fd, comm, sizeof(comm) - 1);
+
+	if (!fstat(proc_pid, &st) && rundir_name(st.st_uid, pid, name, sizeof(name))) {
+		snprintf(text, size, "VM '%s' (process %d)", name, (int)pid);
+		return;
+	}
+	comm[n > 0 ? n - 1 : 0] = 0;
+	snprintf(text, size, "%s (process %d)", n > 1 ? comm : "another program", (int)pid);
+}
+
+/* The first process that holds a lock on the image; 0: none that this user can see. */
+static pid_t find_holder(const struct stat *image, bool readonly, char *text, size_t size)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	pid_t found = 0;
+
+	while (proc && !found && (entry = readdir(proc))) {
+		if (!isdigit((unsigned char)entry->d_name[0]))
+			continue;
+		CLEANUP(fd)
+		int pid_fd = openat(dirfd(proc), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		if (pid_fd < 0 || !process_holds_lock(pid_fd, image, readonly))
+			continue;
+		found = (pid_t)strtol(entry->d_name, NULL, 10);
+		describe_process(pid_fd, found, text, size);
+	}
+	if (proc)
+		closedir(proc);
+	return found;
+}
+
+static bool is_shared_between_hosts(int fd)
+{
+	static const uint32_t shared[] = {
+		NFS_SUPER_MAGIC,  CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC,  SMB_SUPER_MAGIC,
+		CEPH_SUPER_MAGIC, FUSE_SUPER_MAGIC, OCFS2_SUPER_MAGIC, V9FS_MAGIC,
+		AFS_SUPER_MAGIC,  AFS_FS_MAGIC,     CODA_SUPER_MAGIC,  GFS2_MAGIC,
+		LUSTRE_MAGIC,     GPFS_MAGIC,
+	};
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
+		if ((uint32_t)fs.f_type == shared[i])
+			return true;
+	return false;
+}
+
+/* Nobody on this host holds it, that this user can see. */
+static int taken_elsewhere(int fd, const char *path, struct err *e)
+{
+	if (is_shared_between_hosts(fd))
+		return err_set(e, -EAGAIN,
+			       "%s is in use on another host that shares this file system; stop "
+			       "the VM there first",
+			       path);
+	return err_set(e, -EAGAIN,
+		       "%s is in use by a process that this user cannot see; find it as root "
+		       "with: lslocks",
+		       path);
+}
+
+static int taken_by(pid_t pid, const char *holder, const char *path, struct err *e)
+{
+	if (pid == getpid())
+		return err_set(e, -EAGAIN, "%s is given twice to this VM; give it once", path);
+	return err_set(e, -EAGAIN,
+		       "%s is in use by %s; stop that first, or open the image with readonly=on "
+		       "in both",
+		       path, holder);
+}
+
+int disk_lock(int fd, const char *path, uint64_t size_bytes, bool readonly, struct err *e)
+{
+	struct flock lock = { .l_type = readonly ? F_RDLCK : F_WRLCK,
+			      .l_whence = SEEK_SET,
+			      .l_len = (off_t)size_bytes };
+	char holder[192];
+	struct stat image;
+	pid_t pid;
+
+	for (unsigned tries = 0; tries < LOCK_TRIES; tries++) {
+		if (!fcntl(fd, F_OFD_SETLK, &lock))
+			return 0;
+		if (errno != EAGAIN && errno != EACCES)
+			return err_set(e, -errno,
+				       "cannot lock %s: %s; put the image on a file system with "
+				       "locks, so that two VMs cannot use it at once",
+				       path, strerror(errno));
+		pid = tries || fstat(fd, &image)
+			      ? 0
+			      : find_holder(&image, readonly, holder, sizeof(holder));
+		if (pid)
+			return taken_by(pid, holder, path, e);
+		/* The kernel may still be ending the I/O of a VM that was killed. */
+		usleep(LOCK_WAIT_US);
+	}
+	return taken_elsewhere(fd, path, e);
+}
+
+void disk_unlock(int fd)
+{
+	struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
+	fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+int disk_busy(const char *path, struct err *e)
+{
+	char holder[192];
+	struct stat device;
+
+	if (!stat(path, &device) && find_holder(&device, false, holder, sizeof(holder)))
+		return err_set(e, -EBUSY, "%s is in use by %s; stop that first", path, holder);
+	return err_set(e, -EBUSY,
+		       "%s is mounted or otherwise in use on this host; unmount it, or add "
+		       "readonly=on",
+		       path);
+}

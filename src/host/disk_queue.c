@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <string.h>
+
+#include "bits.h"
+#include "disk_queue.h"
+#include "log.h"
+
+/* io_uring is absent, switched off, filtered, or short of locked memory (before Linux 5.12). */
+static bool is_forbidden(int code)
+{
+	return code == -EPERM || code == -EACCES || code == -ENOSYS || code == -ENOMEM;
+}
+
+int disk_queue_new(struct disk_queue **out, struct disk *disk, struct loop *loop, unsigned depth,
+		   void (*batch_done)(void *arg), void *arg, struct err *e)
+{
+	const struct disk_queue common = {
+		.disk = disk, .loop = loop, .depth = depth, .batch_done = batch_done, .arg = arg
+	};
+	int r = disk_uring_new(out, &common, e);
+
+	if (!is_forbidden(r))
+		return r;
+	log_info("%s; disk I/O uses threads", e->text);
+	return disk_pool_new(out, &common, e);
+}
+
+void disk_queue_free(struct disk_queue *q)
+{
+	if (q)
+		q->engine->free(q);
+}
+
+void disk_submit(struct disk_queue *q, struct disk_request *req)
+{
+	req->done_bytes = 0;
+	req->step = STEP_UNDECIDED;
+	q->engine->submit(q, req);
+}
+
+void disk_commit(struct disk_queue *q)
+{
+	q->engine->commit(q);
+}
+
+/* Cheapest first; what the host refused before is not asked for again. */
+static enum disk_step_kind zeroing_step(struct disk *disk, bool unmap)
+{
+	unsigned lacking = atomic_load_explicit(&disk->lacking, memory_order_relaxed);
+
+	if (unmap && !(lacking & BIT(STEP_PUNCH_HOLE)))
+		return STEP_PUNCH_HOLE;
+	if (!(lacking & BIT(STEP_ZERO_RANGE)))
+		return STEP_ZERO_RANGE;
+	return STEP_WRITE_ZEROES;
+}
+
+static enum disk_step_kind first_step(struct disk *disk, const struct disk_request *req)
+{
+	switch (req->op) {
+	case DISK_READ:
+		return STEP_READ;
+	case DISK_WRITE:
+		return STEP_WRITE;
+	case DISK_FLUSH:
+		return STEP_FLUSH;
+	case DISK_DISCARD:
+		return disk->is_block_device ? STEP_DISCARD : STEP_PUNCH_HOLE;
+	case DISK_WRITE_ZEROES:
+		break;
+	}
+	return zeroing_step(disk, req->unmap);
+}
+
+/* What the device cannot take directly goes through the page cache, which the kernel keeps
+ * coherent with direct I/O: so a guest may use any alignment. */
+static bool is_aligned(const struct disk *disk, const struct disk_step *step)
+{
+	uint64_t bits = step->offset;
+
+	for (unsigned i = 0; i < step->niov; i++)
+		bits |= (uintptr_t)step->iov[i].iov_base | step->iov[i].iov_len;
+	return !(bits & (disk->block_bytes - 1));
+}
+
+void disk_step_next(struct disk *disk, struct disk_request *req, struct disk_step *step)
+{
+	if (req->step == STEP_UNDECIDED)
+		req->step = first_step(disk, req);
+	*step = (struct disk_step){ .kind = req->step,
+				    .iov = req->iov,
+				    .niov = req->niov,
+				    .offset = req->offset + req->done_bytes,
+				    .len = req->len - req->done_bytes };
+	if (step->kind == STEP_WRITE_ZEROES) {
+		step->zeroes = (struct iovec){ .iov_base = disk->zeroes,
+					       .iov_len = MIN(step->len, DISK_ZEROES_BYTES) };
+		step->iov = &step->zeroes;
+		step->niov = 1;
+	} else if (step->kind != STEP_READ && step->kind != STEP_WRITE) {
+		return;
+	}
+	step->direct = disk->direct_fd >= 0 && is_aligned(disk, step);
+}
+
+int disk_step_fallocate_mode(enum disk_step_kind kind)
+{
+	return FALLOC_FL_KEEP_SIZE |
+	       (kind == STEP_PUNCH_HOLE ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+}
+
+static bool finish(struct disk_request *req, int result)
+{
+	req->result = result;
+	return true;
+}
+
+static void advance(struct disk_request *req, size_t bytes)
+{
+	req->done_bytes += bytes;
+	while (req->niov && bytes >= req->iov->iov_len) {
+		bytes -= req->iov->iov_len;
+		req->iov++;
+		req->niov--;
+	}
+	if (bytes) {
+		req->iov->iov_base = (char *)req->iov->iov_base + bytes;
+		req->iov->iov_len -= bytes;
+	}
+}
+
+static bool transferred(struct disk_request *req, int result)
+{
+	if (result > 0) {
+		if (req->step == STEP_WRITE_ZEROES)
+			req->done_bytes += (unsigned)result;
+		else
+			advance(req, (size_t)result);
+		return req->done_bytes < req->len ? false : finish(req, 0);
+	}
+	if (result || req->step != STEP_READ)
+		return finish(req, result ? result : -EIO);
+	/* The file ends inside the last block, or was cut short: what is not there reads 0. */
+	for (unsigned i = 0; i < req->niov; i++)
+		memset(req->iov[i].iov_base, 0, req->iov[i].iov_len);
+	return finish(req, 0);
+}
+
+/* EOPNOTSUPP: the host never does it.  EINVAL: not at this alignment. */
+static bool range_done(struct disk *disk, struct disk_request *req, int result)
+{
+	if (result != -EOPNOTSUPP && result != -EINVAL)
+		return finish(req, result);
+	if (req->op == DISK_DISCARD) /* virtio 1.2, 5.2.6.2: a hint */
+		return finish(req, 0);
+	if (result == -EINVAL) {
+		req->step = STEP_WRITE_ZEROES;
+		return false;
+	}
+	atomic_fetch_or_explicit(&disk->lacking, (unsigned)BIT(req->step), memory_order_relaxed);
+	req->step = STEP_UNDECIDED;
+	return false;
+}
+
+bool disk_step_done(struct disk *disk, struct disk_request *req, int result)
+{
+	if (result == -EAGAIN || result == -EINTR)
+		return false;
+	switch ((enum disk_step_kind)req->step) {
+	case STEP_READ:
+	case STEP_WRITE:
+	case STEP_WRITE_ZEROES:
+		return transferred(req, result);
+	case STEP_PUNCH_HOLE:
+	case STEP_ZERO_RANGE:
+	case STEP_DISCARD:
+		return range_done(disk, req, result);
+	case STEP_FLUSH:
+	case STEP_UNDECIDED:
+		break;
+	}
+	return finish(req, result);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Behind disk.h: what an open disk is, and how a queue serves a request.  A request is served
+ * by one or more steps, each one host operation: a short read or write, an interrupted call
+ * and an operation that the file system lacks lead to a further step.  disk_step_next() says
+ * what to do, disk_step_done() what its result means; both engines only carry steps out.
+ */
+#ifndef DISK_QUEUE_H
+#define DISK_QUEUE_H
+
+#include <stdatomic.h>
+
+#include "disk.h"
+
+enum { DISK_ZEROES_BYTES = 1 << 20 };
+
+struct disk {
+	int fd; /* holds the lock; all but aligned I/O of direct=on */
+	int direct_fd; /* -1: direct=off */
+	bool is_block_device;
+	uint32_t block_bytes;
+	uint64_t size_bytes;
+	void *zeroes; /* DISK_ZEROES_BYTES of them */
+	/* Bit of an enum disk_step_kind: the host refused it once.  Any queue's thread. */
+	atomic_uint lacking;
+};
+
+enum disk_step_kind {
+	STEP_UNDECIDED,
+	STEP_READ,
+	STEP_WRITE,
+	STEP_FLUSH,
+	STEP_PUNCH_HOLE,
+	STEP_ZERO_RANGE,
+	STEP_WRITE_ZEROES,
+	STEP_DISCARD, /* of a block device: an ioctl */
+};
+
+struct disk_step {
+	enum disk_step_kind kind;
+	bool direct; /* on direct_fd */
+	struct iovec *iov, zeroes; /* READ, WRITE, WRITE_ZEROES */
+	unsigned niov;
+	uint64_t offset, len;
+};
+
+void disk_step_next(struct disk *, struct disk_request *, struct disk_step *);
+/* result: bytes or 0, or -errno.  True: the request is done, see its result; false: next. */
+bool disk_step_done(struct disk *, struct disk_request *, int result);
+int disk_step_fallocate_mode(enum disk_step_kind);
+
+struct disk_engine {
+	void (*free)(struct disk_queue *);
+	void (*submit)(struct disk_queue *, struct disk_request *);
+	void (*commit)(struct disk_queue *);
+};
+
+/* The beginning of an engine's queue. */
+struct disk_queue {
+	const struct disk_engine *engine;
+	struct disk *disk;
+	struct loop *loop;
+	unsigned depth;
+	void (*batch_done)(void *arg);
+	void *arg;
+};
+
+/* common: all but the engine, copied.  -EPERM, -ENOSYS, ...: the host forbids io_uring. */
+int disk_uring_new(struct disk_queue **, const struct disk_queue *common, struct err *);
+int disk_pool_new(struct disk_queue **, const struct disk_queue *common, struct err *);
+
+/* First in, first out. */
+struct disk_fifo {
+	struct disk_request *first, **end; /* end: only when first is set */
+};
+
+static inline void disk_fifo_put(struct disk_fifo *f, struct disk_request *req)
+{
+	req->next = NULL;
+	*(f->first ? f->end : &f->first) = req;
+	f->end = &req->next;
+}
+
+static inline struct disk_request *disk_fifo_take(struct disk_fifo *f)
+{
+	struct disk_request *req = f->first;
+
+	if (req)
+		f->first = req->next;
+	return req;
+}
+
+#endif

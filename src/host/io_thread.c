@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io_thread.h"
+#include "thread.h"
+
+struct io_thread {
+	pthread_t thread;
+	struct loop *loop;
+	char name[16];
+};
+
+static void *io_thread_main(void *arg)
+{
+	struct io_thread *t = arg;
+
+	loop_run(t->loop);
+	return NULL;
+}
+
+int io_thread_new(struct io_thread **out, unsigned index, struct err *e)
+{
+	struct io_thread *t = calloc(1, sizeof(*t));
+	int r;
+
+	if (!t)
+		return err_set(e, -ENOMEM, "out of memory");
+	snprintf(t->name, sizeof(t->name), "_io%u", index);
+	r = loop_new(&t->loop, e);
+	if (r)
+		goto free_thread;
+	r = thread_new(&t->thread, t->name, 0, io_thread_main, t);
+	if (r) {
+		err_set(e, r, "cannot start an I/O thread: %s", strerror(-r));
+		goto free_loop;
+	}
+	*out = t;
+	return 0;
+free_loop:
+	loop_free(t->loop);
+free_thread:
+	free(t);
+	return r;
+}
+
+void io_thread_free(struct io_thread *t)
+{
+	if (!t)
+		return;
+	loop_quit(t->loop);
+	pthread_join(t->thread, NULL);
+	loop_free(t->loop);
+	free(t);
+}
+
+struct loop *io_thread_loop(struct io_thread *t)
+{
+	return t->loop;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <linux/kvm.h>
+
+#include "bits.h"
+#include "cleanup.h"
+#include "kvm.h"
+
+#define CAP(c)                                                                                     \
+	{                                                                                          \
+		c, #c                                                                              \
+	}
+
+static const struct {
+	int cap;
+	const char *name;
+} needed[] = {
+	CAP(KVM_CAP_IRQCHIP),
+	CAP(KVM_CAP_USER_MEMORY),
+	CAP(KVM_CAP_SET_TSS_ADDR),
+	CAP(KVM_CAP_SET_IDENTITY_MAP_ADDR),
+	CAP(KVM_CAP_EXT_CPUID),
+	CAP(KVM_CAP_MP_STATE),
+	CAP(KVM_CAP_IRQ_ROUTING),
+	CAP(KVM_CAP_SIGNAL_MSI),
+	CAP(KVM_CAP_IRQFD),
+	CAP(KVM_CAP_IOEVENTFD),
+	CAP(KVM_CAP_IOEVENTFD_ANY_LENGTH),
+	CAP(KVM_CAP_PIT2),
+	CAP(KVM_CAP_PIT_STATE2),
+	CAP(KVM_CAP_ADJUST_CLOCK),
+	CAP(KVM_CAP_VCPU_EVENTS),
+	CAP(KVM_CAP_DEBUGREGS),
+	CAP(KVM_CAP_XSAVE),
+	CAP(KVM_CAP_XCRS),
+	CAP(KVM_CAP_IMMEDIATE_EXIT),
+};
+
+enum cpu { CPU_UNKNOWN, CPU_WITHOUT, CPU_INTEL, CPU_AMD };
+
+static enum cpu cpu_virtualisation(void)
+{
+	CLEANUP(file) FILE *f = fopen("/proc/cpuinfo", "re");
+	CLEANUP(free) char *line = NULL;
+	size_t size = 0;
+
+	while (f && getline(&line, &size, f) > 0) {
+		if (strncmp(line, "flags", 5))
+			continue;
+		if (strstr(line, " vmx"))
+			return CPU_INTEL;
+		return strstr(line, " svm") ? CPU_AMD : CPU_WITHOUT;
+	}
+	return CPU_UNKNOWN;
+}
+
+static int refuse_missing(int rc, struct err *e)
+{
+	switch (cpu_virtualisation()) {
+	case CPU_INTEL:
+		return err_set(e, rc, "/dev/kvm is missing: load KVM with \"modprobe kvm_intel\"");
+	case CPU_AMD:
+		return err_set(e, rc, "/dev/kvm is missing: load KVM with \"modprobe kvm_amd\"");
+	case CPU_WITHOUT:
+		return err_set(
+			e, rc,
+			"/dev/kvm is missing because the processor shows neither VT-x nor "
+			"AMD-V: enable it in the firmware setup or, if this host is itself a "
+			"virtual machine, nested virtualisation on the host below");
+	default:
+		return err_set(e, rc, "/dev/kvm is missing: load the kernel's KVM module");
+	}
+}
+
+static int refuse_permission(int rc, struct err *e)
+{
+	struct stat st;
+	struct group *group;
+
+	if (stat("/dev/kvm", &st))
+		return err_set(e, rc, "/dev/kvm may not be opened: %s", strerror(-rc));
+	group = getgrgid(st.st_gid);
+	if ((st.st_mode & 060) == 060 && st.st_gid && group)
+		return err_set(e, rc,
+			       "/dev/kvm may not be opened by this user: join its group with "
+			       "\"usermod -aG %s USER\" as root and log in again",
+			       group->gr_name);
+	return err_set(e, rc,
+		       "/dev/kvm may not be opened by this user: let the group kvm use it with "
+		       "\"chgrp kvm /dev/kvm && chmod 660 /dev/kvm\" as root, and join that group");
+}
+
+static int refuse_open(int rc, struct err *e)
+{
+	switch (rc) {
+	case -ENOENT:
+	case -ENODEV:
+	case -ENXIO:
+		return refuse_missing(rc, e);
+	case -EACCES:
+	case -EPERM:
+		return refuse_permission(rc, e);
+	default:
+		return err_set(e, rc, "/dev/kvm cannot be opened: %s", strerror(-rc));
+	}
+}
+
+static int check_abilities(int fd, struct err *e)
+{
+	int version = ioctl(fd, KVM_GET_API_VERSION, 0);
+
+	if (version < 0)
+		return err_set(e, -ENODEV, "/dev/kvm is not KVM's device: %m");
+	if (version != KVM_API_VERSION)
+		return err_set(e, -ENODEV, "/dev/kvm speaks API version %d, not %d", version,
+			       KVM_API_VERSION);
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+		if (ioctl(fd, KVM_CHECK_EXTENSION, needed[i].cap) <= 0)
+			return err_set(e, -ENOTSUP,
+				       "this host's KVM lacks %s: run a newer host kernel (5.10 or "
+				       "later)",
+				       needed[i].name);
+	return 0;
+}
+
+int kvm_open(int *fd, struct err *e)
+{
+	CLEANUP(fd) int opened = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	int rc;
+
+	if (opened < 0)
+		return refuse_open(-errno, e);
+	rc = check_abilities(opened, e);
+	if (!rc)
+		*fd = TAKE_FD(opened);
+	return rc;
+}
+
+int kvm_ioctl(int fd, unsigned long req, const char *name, void *arg, struct err *e)
+{
+	int rc;
+
+	do
+		rc = ioctl(fd, req, arg);
+	while (rc < 0 && errno == EINTR);
+	if (rc >= 0)
+		return rc;
+	rc = -errno;
+	return err_set(e, rc, "%s failed: %s", name, strerror(-rc));
+}

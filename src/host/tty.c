@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "bits.h"
+#include "cleanup.h"
+#include "tty.h"
+
+enum { KEY_COMMAND = 0x1d }; /* Ctrl-] */
+
+/* Signal handlers get no argument, so what they put back has to be where they can find it. */
+static struct {
+	int fd;
+	bool guarded; /* handlers are installed */
+	atomic_bool raw;
+	struct termios before, during;
+} terminal;
+
+bool tty_is_foreground(int fd)
+{
+	pid_t group = tcgetpgrp(fd);
+
+	/* ENOTTY: not our controlling terminal, so there is no job control on it. */
+	return group < 0 || group == getpgrp();
+}
+
+void tty_restore(void)
+{
+	int saved = errno;
+
+	/* In the background the modes are those of whoever is in front. */
+	if (atomic_exchange(&terminal.raw, false) && tty_is_foreground(terminal.fd))
+		tcsetattr(terminal.fd, TCSANOW, &terminal.before);
+	errno = saved;
+}
+
+/* SA_RESETHAND: the second signal, or the fault that repeats, has its default effect. */
+static void on_fatal(int sig)
+{
+	tty_restore();
+	raise(sig);
+}
+
+static void on_stop(int sig)
+{
+	int saved = errno;
+
+	(void)sig;
+	if (atomic_load(&terminal.raw) && tty_is_foreground(terminal.fd))
+		tcsetattr(terminal.fd, TCSANOW, &terminal.before);
+	raise(SIGSTOP);
+	errno = saved;
+}
+
+static void on_continue(int sig)
+{
+	int saved = errno;
+
+	(void)sig;
+	if (!atomic_load(&terminal.raw))
+		return;
+	/* Continued in the background: tty_raw() will be asked again in the foreground. */
+	if (tty_is_foreground(terminal.fd))
+		tcsetattr(terminal.fd, TCSANOW, &terminal.during);
+	else
+		atomic_store(&terminal.raw, false);
+	errno = saved;
+}
+
+/* Whoever handles or ignores the signal already knows better. */
+static void handle(int sig, void (*handler)(int), int flags)
+{
+	struct sigaction a = { .sa_handler = handler, .sa_flags = flags }, old;
+
+	sigemptyset(&a.sa_mask);
+	if (!sigaction(sig, NULL, &old) && old.sa_handler == SIG_DFL)
+		sigaction(sig, &a, NULL);
+}
+
+static void guard(void)
+{
+	static const int fatal[] = { SIGHUP, SIGINT,  SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS,
+				     SIGFPE, SIGSEGV, SIGTERM, SIGSYS, SIGXCPU, SIGXFSZ };
+
+	if (terminal.guarded)
+		return;
+	terminal.guarded = true;
+	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
+		handle(fatal[i], on_fatal, SA_RESETHAND);
+	handle(SIGTSTP, on_stop, SA_RESTART);
+	handle(SIGCONT, on_continue, SA_RESTART);
+	atexit(tty_restore);
+}
+
+int tty_raw(int fd)
+{
+	if (atomic_load(&terminal.raw))
+		return 0;
+	terminal.fd = fd;
+	if (tcgetattr(fd, &terminal.before) < 0)
+		return -errno;
+	terminal.during = terminal.before;
+	cfmakeraw(&terminal.during);
+	guard();
+	atomic_store(&terminal.raw, true);
+	if (tcsetattr(fd, TCSANOW, &terminal.during) < 0) {
+		atomic_store(&terminal.raw, false);
+		return -errno;
+	}
+	return 0;
+}
+
+size_t tty_filter(struct tty_keys *k, const uint8_t *in, size_t len, uint8_t *out, bool *leave)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		bool commanded = k->commanded;
+
+		k->commanded = !commanded && in[i] == KEY_COMMAND;
+		if (k->commanded)
+			continue;
+		if (commanded && in[i] == 'q') {
+			*leave = true;
+			break;
+		}
+		if (commanded && in[i] != KEY_COMMAND)
+			out[n++] = KEY_COMMAND;
+		out[n++] = in[i];
+	}
+	return n;
+}
+
+int tty_reopen(int fd, int flags)
+{
+	char path[32];
+	struct stat st;
+
+	/* Other files have a position that a second description would not share. */
+	if (fstat(fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || isatty(fd)))
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+int tty_pty_open(int *out, char *path, size_t len, struct err *e)
+{
+	CLEANUP(fd)
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	CLEANUP(fd) int slave = -1;
+	struct termios t;
+
+	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0 ||
+	    ptsname_r(master, path, len))
+		return err_set(e, -errno, "cannot make a pty: %s", strerror(errno));
+	slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0 || tcgetattr(slave, &t) < 0)
+		return err_set(e, -errno, "cannot open %s: %s", path, strerror(errno));
+	/* Else it would echo the guest's output back to it.  Opening and closing it once also
+	 * makes the master see that nobody is there. */
+	cfmakeraw(&t);
+	if (tcsetattr(slave, TCSANOW, &t) < 0)
+		return err_set(e, -errno, "cannot set up %s: %s", path, strerror(errno));
+	*out = TAKE_FD(master);
+	return 0;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The terminal on standard input: raw mode, and the way back from it whatever ends the
+ * process (exit, a fatal signal, a stop by job control).  There is one terminal per process.
+ */
+#ifndef TTY_H
+#define TTY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+/* Reads and writes are ours: we are its foreground process group, or it has none. */
+bool tty_is_foreground(int fd);
+
+/* Enter raw mode, unless it is on already.  fd stays the caller's and open until tty_restore().
+ * Call in the foreground only. */
+int tty_raw(int fd);
+/* Leave raw mode, if it is on.  Any thread, and in a signal handler. */
+void tty_restore(void);
+
+/* Ctrl-] begins a command: q leaves, a second Ctrl-] is sent, any other key is sent with it. */
+struct tty_keys {
+	bool commanded; /* the last key was Ctrl-] */
+};
+
+/* Take the commands out of in; out has room for len + 1.  Returns the number of bytes in out;
+ * sets *leave and stops there at Ctrl-] q. */
+size_t tty_filter(struct tty_keys *, const uint8_t *in, size_t len, uint8_t *out, bool *leave);
+
+/* Another description of the terminal or pipe at fd: non-blocking, which the inherited one must
+ * not become, because whoever shares it would notice.  -1: it cannot be had. */
+int tty_reopen(int fd, int flags);
+
+/* The master of a new pty, non-blocking; its other end, at path, is raw and not open. */
+int tty_pty_open(int *master, char *path, size_t len, struct err *);
+
+#endif
