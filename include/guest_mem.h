@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guest's memory and the one door to it.  RAM is one or two regions: low memory up to the
+ * PCI hole, the rest from 4 GiB.  All lengths and ranges are checked here, and here the pages
+ * that the monitor writes are marked dirty, which KVM's dirty log does not do.
+ *
+ * Any thread.  Pointers stay valid until guest_mem_free().  A range that is not wholly RAM of
+ * one region is refused.  What guests place there may change at any time: read it once.
+ */
+#ifndef GUEST_MEM_H
+#define GUEST_MEM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+typedef uint64_t gpa_t;
+
+enum { GUEST_MEM_REGIONS = 2, GUEST_PAGE_BYTES = 4096 };
+
+struct guest_mem_region {
+	gpa_t base;
+	uint64_t size_bytes;
+	uint8_t *host;
+	uint64_t fd_offset;
+	_Atomic uint64_t *dirty; /* one bit per page the monitor wrote; NULL: not logging */
+};
+
+struct guest_mem {
+	struct guest_mem_region region[GUEST_MEM_REGIONS];
+	unsigned nregions;
+	int fd; /* shared memory behind all regions, in order; -1: private */
+};
+
+struct guest_mem_config {
+	uint64_t size_bytes; /* whole pages of the kind asked for */
+	uint64_t hugepage_size_bytes; /* 0: the host's default size */
+	bool shared, hugepages, prefault, mergeable, thp;
+};
+
+int guest_mem_new(struct guest_mem **, const struct guest_mem_config *, struct err *);
+void guest_mem_free(struct guest_mem *);
+
+static inline struct guest_mem_region *guest_mem_find(struct guest_mem *m, gpa_t gpa, uint64_t len)
+{
+	for (unsigned i = 0; i < m->nregions; i++) {
+		struct guest_mem_region *r = &m->region[i];
+
+		if (gpa >= r->base && gpa - r->base < r->size_bytes &&
+		    len <= r->size_bytes - (gpa - r->base))
+			return r;
+	}
+	return NULL;
+}
+
+/* Host address of [gpa, gpa + len), or NULL.  After a write call guest_mem_mark_dirty(). */
+static inline void *guest_mem_at(struct guest_mem *m, gpa_t gpa, uint64_t len)
+{
+	struct guest_mem_region *r = guest_mem_find(m, gpa, len);
+
+	return r ? r->host + (gpa - r->base) : NULL;
+}
+
+void guest_mem_mark_dirty(struct guest_mem *, gpa_t, uint64_t len);
+
+/* Copy; -EFAULT and nothing copied if the range is not RAM. */
+int guest_mem_read(struct guest_mem *, gpa_t, void *, size_t len);
+int guest_mem_write(struct guest_mem *, gpa_t, const void *, size_t len);
+
+#endif

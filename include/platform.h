@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where things are in the machine that Godwit builds: one map for the devices, the ACPI
+ * tables and the loaders.
+ */
+#ifndef PLATFORM_H
+#define PLATFORM_H
+
+#include <stdint.h>
+
+/* Memory */
+#define PLATFORM_LOW_RAM_END UINT64_C(0xc0000000) /* the PCI hole begins */
+#define PLATFORM_PCI_BAR_BASE UINT64_C(0xc0000000) /* 32-bit BAR window */
+#define PLATFORM_PCI_BAR_END UINT64_C(0xe0000000)
+#define PLATFORM_ECAM_BASE UINT64_C(0xe0000000) /* one bus */
+#define PLATFORM_ECAM_BYTES UINT64_C(0x100000)
+#define PLATFORM_IOAPIC_BASE UINT64_C(0xfec00000)
+#define PLATFORM_LAPIC_BASE UINT64_C(0xfee00000)
+#define PLATFORM_KVM_IDENTITY_MAP UINT64_C(0xfffbc000) /* one page, then three of TSS */
+#define PLATFORM_KVM_TSS UINT64_C(0xfffbd000)
+#define PLATFORM_HIGH_RAM_BASE UINT64_C(0x100000000)
+
+/* Below 1 MiB: loader data in low RAM; ACPI where the guest looks for the RSDP */
+#define PLATFORM_GDT UINT64_C(0x500)
+#define PLATFORM_START_INFO UINT64_C(0x6000) /* hvm_start_info */
+#define PLATFORM_ZERO_PAGE UINT64_C(0x7000)
+#define PLATFORM_PAGE_TABLES UINT64_C(0x9000) /* up to 6 pages */
+#define PLATFORM_CMDLINE UINT64_C(0x20000)
+#define PLATFORM_CMDLINE_BYTES 0x10000
+#define PLATFORM_EBDA UINT64_C(0x9fc00)
+#define PLATFORM_ACPI_BASE UINT64_C(0xe0000) /* RSDP first; reserved in the memory map */
+#define PLATFORM_ACPI_BYTES 0x20000
+#define PLATFORM_KERNEL_MIN UINT64_C(0x100000)
+
+/* Ports */
+enum {
+	PLATFORM_CMOS = 0x70,
+	PLATFORM_I8042 = 0x60, /* data; command and status at 0x64 */
+	PLATFORM_COM1 = 0x3f8,
+	PLATFORM_PVPANIC = 0x505,
+	PLATFORM_ACPI_SLEEP_CONTROL = 0x600, /* ACPI 6.4, 4.8.3.7 */
+	PLATFORM_ACPI_SLEEP_STATUS = 0x601,
+	PLATFORM_ACPI_RESET = 0x604, /* write 1 */
+	PLATFORM_ACPI_EVENT = 0x608, /* generic event device: bits of what happened; read clears */
+	PLATFORM_PCI_CONFIG = 0xcf8, /* address; reset control at 0xcf9; data at 0xcfc */
+};
+
+enum { PLATFORM_ACPI_S5 = 5, PLATFORM_ACPI_RESET_VALUE = 1, PLATFORM_ACPI_EVENT_BUTTON = 1 << 0 };
+
+/* GSIs */
+enum { PLATFORM_IRQ_COM1 = 4, PLATFORM_IRQ_RTC = 8, PLATFORM_IRQ_ACPI = 9, PLATFORM_IRQ_I8042 = 1 };
+
+#endif

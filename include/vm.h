@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One virtual machine as the devices see it: memory, buses, interrupts, loops, and the way to
+ * tell the control layer what the guest asked for.  Built and driven by src/machine/.  Tests
+ * build one without KVM: fd -1.
+ *
+ * The machine lock is held by every callback that touches devices, buses or lines: exits of
+ * vCPU threads, callbacks of the main loop.  I/O threads never take it.
+ */
+#ifndef VM_H
+#define VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "bus.h"
+#include "device.h"
+#include "guest_mem.h"
+#include "io_thread.h"
+#include "irq.h"
+#include "loop.h"
+
+/* What a guest, or its failure, asks of the control layer. */
+enum vm_event {
+	VM_POWEROFF = 1 << 0, /* ACPI S5 */
+	VM_RESET = 1 << 1, /* reset register, i8042, triple fault */
+	VM_PANIC = 1 << 2, /* pvpanic */
+	VM_FAILED = 1 << 3, /* the guest cannot go on; vm->failure says why */
+	VM_LEAVE = 1 << 4, /* the person at the terminal wants out */
+};
+
+struct pci_bus;
+struct kvm_cpuid2;
+
+struct vm {
+	const char *name;
+	int kvm_fd, fd; /* /dev/kvm and the VM; -1: none */
+	pthread_mutex_t lock;
+	struct loop *loop; /* main's */
+	struct guest_mem *mem;
+	struct bus pio, mmio;
+	struct irq irq;
+	struct pci_bus *pci; /* NULL until the host bridge is attached */
+	struct list devices;
+	struct io_thread *io_thread[8];
+	unsigned nio_threads;
+	/* CPUID of a new vCPU: kept by the callee; NULL: KVM's default (tests) */
+	const struct kvm_cpuid2 *(*cpuid)(void *arg, unsigned vcpu);
+	void *cpuid_arg;
+	struct device *button;
+	void (*button_pressed)(struct device *);
+
+	/* vm_raise(): set by any thread, taken by on_event on main */
+	atomic_uint events;
+	struct work event_work;
+	void (*on_event)(void *arg, unsigned events); /* a set of enum vm_event */
+	void *on_event_arg;
+	/* Nanoseconds since 1970; NULL: the host's CLOCK_REALTIME.  Tests set it. */
+	uint64_t (*wall_clock_ns)(void);
+	struct err failure; /* written once, under the lock, before VM_FAILED is raised */
+
+	unsigned fail_claim; /* tests: this many claims from now on, the last of them fails */
+};
+
+/* kvm_fd -1: no KVM.  mem, name and on_event are set by the caller afterwards. */
+int vm_init(struct vm *, int kvm_fd, struct loop *, unsigned nio_threads, struct err *);
+void vm_free(struct vm *); /* frees the devices, newest first, and the rest but loop and mem */
+
+/* Any thread.  on_event runs on main, once for events that came together. */
+void vm_raise(struct vm *, enum vm_event);
+/* Under the machine lock: the guest cannot go on; the first sentence is kept. */
+void vm_fail(struct vm *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Tell the guest that its power button was pressed; -ENOTSUP without a button. */
+int vm_press_power_button(struct vm *);
+
+struct device *vm_device(struct vm *, const char *id); /* NULL: none */
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "claim.h"
+#include "device.h"
+#include "log.h"
+#include "vm.h"
+
+enum { NOTES_PER_SECOND = 3 };
+
+int device_new(struct device **out, const struct device_class *class, const char *id, struct vm *vm,
+	       const json_t *options, struct err *e)
+{
+	struct device *dev = calloc(1, class->size);
+	int r = 0;
+
+	if (!dev)
+		return err_set(e, -ENOMEM, "%s: out of memory", id);
+	dev->class = class;
+	dev->vm = vm;
+	snprintf(dev->id, sizeof(dev->id), "%s", id);
+	list_init(&dev->node);
+	if (vm_device(vm, id))
+		r = err_set(e, -EEXIST,
+			    "%s: there are two devices of this name; give one another id", id);
+	if (!r && class->options)
+		r = option_load(class->options, id, options, dev, e);
+	if (!r)
+		r = class->attach(dev, e);
+	if (r) {
+		device_free(dev);
+		return r;
+	}
+	list_append(&vm->devices, &dev->node);
+	class->reset(dev);
+	dev->phase = DEVICE_STOPPED;
+	*out = dev;
+	return 0;
+}
+
+void device_free(struct device *dev)
+{
+	if (!dev)
+		return;
+	assert(dev->phase == DEVICE_NEW || dev->phase == DEVICE_STOPPED);
+	claims_release(dev);
+	list_remove(&dev->node);
+	free(dev);
+}
+
+void device_reset(struct device *dev)
+{
+	assert(dev->phase == DEVICE_STOPPED);
+	dev->class->reset(dev);
+}
+
+void device_start(struct device *dev)
+{
+	assert(dev->phase == DEVICE_STOPPED);
+	dev->phase = DEVICE_RUNNING;
+	if (dev->class->start)
+		dev->class->start(dev);
+}
+
+void device_stop(struct device *dev, void (*stopped)(struct device *, void *arg), void *arg)
+{
+	assert(dev->phase == DEVICE_RUNNING);
+	dev->phase = DEVICE_STOPPING;
+	dev->stopped = stopped;
+	dev->stopped_arg = arg;
+	if (dev->class->stop)
+		dev->class->stop(dev);
+	else
+		device_stopped(dev);
+}
+
+void device_stopped(struct device *dev)
+{
+	assert(dev->phase == DEVICE_STOPPING);
+	dev->phase = DEVICE_STOPPED;
+	dev->stopped(dev, dev->stopped_arg);
+}
+
+void *device_state(struct device *dev)
+{
+	return (char *)dev + dev->class->state_offset;
+}
+
+int device_fetch(struct device *dev, struct err *e)
+{
+	assert(dev->phase == DEVICE_STOPPED);
+	return dev->class->fetch ? dev->class->fetch(dev, e) : 0;
+}
+
+int device_loaded(struct device *dev, struct err *e)
+{
+	assert(dev->phase == DEVICE_STOPPED);
+	return dev->class->loaded ? dev->class->loaded(dev, e) : 0;
+}
+
+void device_note(struct device *dev, const char *fmt, ...)
+{
+	uint64_t second = loop_now_ns() / 1000000000;
+	char text[256];
+	va_list ap;
+
+	if (second != dev->notes_second) {
+		dev->notes_second = second;
+		dev->notes = 0;
+	}
+	if (dev->notes++ >= NOTES_PER_SECOND)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_warn("%s: %s", dev->id, text);
+}

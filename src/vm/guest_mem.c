@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bits.h"
+#include "guest_mem.h"
+#include "platform.h"
+
+static unsigned hugepage_flags(const struct guest_mem_config *c)
+{
+	if (!c->hugepages)
+		return 0;
+	/* memfd's size flags are those of mmap. */
+	return c->hugepage_size_bytes
+		       ? (unsigned)__builtin_ctzll(c->hugepage_size_bytes) << MFD_HUGE_SHIFT
+		       : 0;
+}
+
+static int memfd_open(struct guest_mem *m, const struct guest_mem_config *c, struct err *e)
+{
+	m->fd = memfd_create("guest-ram",
+			     MFD_CLOEXEC | (c->hugepages ? MFD_HUGETLB : 0) | hugepage_flags(c));
+	if (m->fd < 0 || ftruncate(m->fd, (off_t)c->size_bytes) < 0)
+		return err_set(e, -errno, "cannot make shared guest memory: %s", strerror(errno));
+	return 0;
+}
+
+static int map_error(const struct guest_mem_config *c, struct err *e)
+{
+	int code = -errno;
+
+	if (c->hugepages)
+		return err_set(
+			e, code,
+			"the host has too few free huge pages for %llu MiB of guest memory; "
+			"reserve more in /proc/sys/vm/nr_hugepages or leave out hugepages=on",
+			(unsigned long long)(c->size_bytes / MIB));
+	return err_set(e, code, "cannot map %llu MiB of guest memory: %s",
+		       (unsigned long long)(c->size_bytes / MIB), strerror(-code));
+}
+
+static int map_region(struct guest_mem *m, const struct guest_mem_config *c, gpa_t base,
+		      uint64_t offset, uint64_t size, struct err *e)
+{
+	struct guest_mem_region *r = &m->region[m->nregions];
+	int flags = MAP_NORESERVE;
+
+	if (m->fd >= 0)
+		flags |= MAP_SHARED;
+	else
+		flags |= MAP_PRIVATE | MAP_ANONYMOUS |
+			 (c->hugepages ? MAP_HUGETLB | (int)hugepage_flags(c) : 0);
+	/* Reserving huge pages turns a later SIGBUS into an error now. */
+	if (c->hugepages)
+		flags &= ~MAP_NORESERVE;
+	*r = (struct guest_mem_region){ .base = base, .size_bytes = size, .fd_offset = offset };
+	r->host = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, m->fd, (off_t)offset);
+	if (r->host == MAP_FAILED)
+		return map_error(c, e);
+	m->nregions++;
+	if (!c->hugepages)
+		madvise(r->host, size, c->thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	if (c->mergeable && madvise(r->host, size, MADV_MERGEABLE) < 0)
+		return err_set(e, -errno,
+			       "this kernel cannot merge memory (KSM); leave out mergeable=on");
+	/* Older kernels cannot populate ahead of a write: then pages come at first touch. */
+	if (c->prefault && madvise(r->host, size, MADV_POPULATE_WRITE) < 0 && errno != EINVAL)
+		return err_set(e, -errno, "cannot prefault guest memory: %s", strerror(errno));
+	madvise(r->host, size, MADV_DONTDUMP);
+	return 0;
+}
+
+int guest_mem_new(struct guest_mem **out, const struct guest_mem_config *c, struct err *e)
+{
+	uint64_t low = MIN(c->size_bytes, PLATFORM_LOW_RAM_END);
+	struct guest_mem *m = calloc(1, sizeof(*m));
+	int r = 0;
+
+	if (!m)
+		return err_set(e, -ENOMEM, "out of memory");
+	m->fd = -1;
+	if (c->shared)
+		r = memfd_open(m, c, e);
+	if (!r)
+		r = map_region(m, c, 0, 0, low, e);
+	if (!r && c->size_bytes > low)
+		r = map_region(m, c, PLATFORM_HIGH_RAM_BASE, low, c->size_bytes - low, e);
+	if (r) {
+		guest_mem_free(m);
+		return r;
+	}
+	*out = m;
+	return 0;
+}
+
+void guest_mem_free(struct guest_mem *m)
+{
+	if (!m)
+		return;
+	for (unsigned i = 0; i < m->nregions; i++)
+		munmap(m->region[i].host, m->region[i].size_bytes);
+	if (m->fd >= 0)
+		close(m->fd);
+	free(m);
+}
+
+void guest_mem_mark_dirty(struct guest_mem *m, gpa_t gpa, uint64_t len)
+{
+	struct guest_mem_region *r = guest_mem_find(m, gpa, len);
+
+	if (!r || !r->dirty || !len)
+		return;
+	for (uint64_t page = (gpa - r->base) / GUEST_PAGE_BYTES,
+		      last = (gpa - r->base + len - 1) / GUEST_PAGE_BYTES;
+	     page <= last; page++)
+		atomic_fetch_or_explicit(&r->dirty[page / 64], BIT(page % 64),
+					 memory_order_relaxed);
+}
+
+int guest_mem_read(struct guest_mem *m, gpa_t gpa, void *buf, size_t len)
+{
+	const void *p = guest_mem_at(m, gpa, len);
+
+	if (!p)
+		return -EFAULT;
+	memcpy(buf, p, len);
+	return 0;
+}
+
+int guest_mem_write(struct guest_mem *m, gpa_t gpa, const void *buf, size_t len)
+{
+	void *p = guest_mem_at(m, gpa, len);
+
+	if (!p)
+		return -EFAULT;
+	memcpy(p, buf, len);
+	guest_mem_mark_dirty(m, gpa, len);
+	return 0;
+}

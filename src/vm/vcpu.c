@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "bits.h"
+#include "emulation.h"
+#include "thread.h"
+#include "vcpu.h"
+#include "vcpu_state.h"
+#include "vm.h"
+
+/* Interrupts KVM_RUN; its handler does nothing. */
+#define VCPU_SIGNAL SIGUSR1
+
+struct vcpu {
+	struct device dev;
+	uint32_t index, apic_id; /* options */
+	int fd;
+	struct kvm_run *run; /* the thread's while RUNNING; immediate_exit: any thread */
+	size_t run_bytes;
+	pthread_t thread;
+	pthread_cond_t go; /* with the machine lock: running or quit changed */
+	bool running, quit; /* written by main under the machine lock */
+	atomic_bool stop_asked; /* written by main, read by the thread without the lock */
+	struct work parked; /* the thread tells main that it is parked */
+	bool msr_warned; /* one vCPU's warning is enough */
+	bool was_paused; /* the guest has lost time since it last ran */
+	struct vcpu_state s, fresh;
+};
+
+static const struct option vcpu_options[] = {
+	OPTION(struct vcpu, index, .fallback = "0"),
+	OPTION(struct vcpu, apic_id, .fallback = "0"),
+};
+static const struct option_table vcpu_table = OPTION_TABLE(vcpu_options);
+
+static void vcpu_io(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	struct bus *pio = &v->dev.vm->pio;
+
+	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
+		if (run->io.direction == KVM_EXIT_IO_OUT)
+			bus_write(pio, run->io.port, run->io.size, get_le(data, run->io.size));
+		else
+			put_le(data, run->io.size, bus_read(pio, run->io.port, run->io.size));
+	}
+}
+
+static void vcpu_mmio(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	struct bus *mmio = &v->dev.vm->mmio;
+	unsigned len = run->mmio.len;
+
+	if (run->mmio.is_write)
+		bus_write(mmio, run->mmio.phys_addr, len, get_le(run->mmio.data, len));
+	else
+		put_le(run->mmio.data, len, bus_read(mmio, run->mmio.phys_addr, len));
+}
+
+static void vcpu_internal_error(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	struct kvm_regs regs = { 0 };
+	char text[256];
+
+	if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION) {
+		vm_fail(v->dev.vm, "%s: KVM failed inside (suberror %u); see the host's kernel log",
+			v->dev.id, run->internal.suberror);
+		return;
+	}
+	ioctl(v->fd, KVM_GET_REGS, &regs);
+	emulation_explain(run, regs.rip, text, sizeof(text));
+	vm_fail(v->dev.vm, "%s: %s", v->dev.id, text);
+}
+
+static void vcpu_system_event(struct vcpu *v)
+{
+	switch (v->run->system_event.type) {
+	case KVM_SYSTEM_EVENT_SHUTDOWN:
+		vm_raise(v->dev.vm, VM_POWEROFF);
+		break;
+	case KVM_SYSTEM_EVENT_RESET:
+		vm_raise(v->dev.vm, VM_RESET);
+		break;
+	default:
+		vm_raise(v->dev.vm, VM_PANIC);
+	}
+}
+
+/* Returns whether the vCPU may run on.  Under the machine lock. */
+static bool vcpu_exit(struct vcpu *v)
+{
+	switch (v->run->exit_reason) {
+	case KVM_EXIT_IO:
+		vcpu_io(v);
+		return true;
+	case KVM_EXIT_MMIO:
+		vcpu_mmio(v);
+		return true;
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		return true;
+	case KVM_EXIT_SHUTDOWN: /* triple fault */
+		vm_raise(v->dev.vm, VM_RESET);
+		return false;
+	case KVM_EXIT_SYSTEM_EVENT:
+		vcpu_system_event(v);
+		return false;
+	case KVM_EXIT_INTERNAL_ERROR:
+		vcpu_internal_error(v);
+		return false;
+	case KVM_EXIT_FAIL_ENTRY:
+		vm_fail(v->dev.vm, "%s: the processor refuses the guest's state (reason %#llx)",
+			v->dev.id,
+			(unsigned long long)v->run->fail_entry.hardware_entry_failure_reason);
+		return false;
+	default:
+		vm_fail(v->dev.vm, "%s: KVM stopped for a reason this version does not know (%u)",
+			v->dev.id, v->run->exit_reason);
+		return false;
+	}
+}
+
+/* Enter the guest once and deal with the exit.  Returns whether the vCPU may run on. */
+static bool vcpu_enter(struct vcpu *v)
+{
+	struct vm *vm = v->dev.vm;
+	bool go_on;
+
+	if (ioctl(v->fd, KVM_RUN, 0) < 0) {
+		if (errno == EINTR || errno == EAGAIN)
+			return true;
+		pthread_mutex_lock(&vm->lock);
+		vm_fail(vm, "%s: KVM cannot run the guest: %s", v->dev.id, strerror(errno));
+		pthread_mutex_unlock(&vm->lock);
+		return false;
+	}
+	pthread_mutex_lock(&vm->lock);
+	go_on = vcpu_exit(v);
+	pthread_mutex_unlock(&vm->lock);
+	return go_on;
+}
+
+/*
+ * KVM finishes an access that left to user space at the next KVM_RUN, and only then are the
+ * registers whole: with immediate_exit it does just that.  A string instruction may leave
+ * again for its next part.
+ */
+static void vcpu_finish_access(struct vcpu *v)
+{
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
+	while (ioctl(v->fd, KVM_RUN, 0) == 0) {
+		pthread_mutex_lock(&v->dev.vm->lock);
+		bool go_on = vcpu_exit(v);
+
+		pthread_mutex_unlock(&v->dev.vm->lock);
+		if (!go_on)
+			break;
+	}
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct vcpu *v = arg;
+	struct vm *vm = v->dev.vm;
+
+	pthread_mutex_lock(&vm->lock);
+	for (;;) {
+		while (!v->running && !v->quit)
+			pthread_cond_wait(&v->go, &vm->lock);
+		if (v->quit)
+			break;
+		pthread_mutex_unlock(&vm->lock);
+		bool go_on = true;
+
+		while (go_on && !atomic_load(&v->stop_asked))
+			go_on = vcpu_enter(v);
+		if (go_on)
+			vcpu_finish_access(v);
+		pthread_mutex_lock(&vm->lock);
+		/* A vCPU that cannot run on waits here until main stops the VM. */
+		while (!atomic_load(&v->stop_asked))
+			pthread_cond_wait(&v->go, &vm->lock);
+		v->running = false;
+		loop_post(vm->loop, &v->parked);
+	}
+	pthread_mutex_unlock(&vm->lock);
+	return NULL;
+}
+
+static void vcpu_start(struct device *dev)
+{
+	struct vcpu *v = (struct vcpu *)dev;
+
+	/* Tells the guest that lost time is not a hang; refused if it has no kvmclock. */
+	if (v->was_paused)
+		ioctl(v->fd, KVM_KVMCLOCK_CTRL, 0);
+	atomic_store(&v->stop_asked, false);
+	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_RELAXED);
+	v->running = true;
+	pthread_cond_signal(&v->go);
+}
+
+static void vcpu_stop(struct device *dev)
+{
+	struct vcpu *v = (struct vcpu *)dev;
+
+	v->was_paused = true;
+	atomic_store(&v->stop_asked, true);
+	/* For the window between the thread's look at stop_asked and KVM_RUN. */
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELEASE);
+	pthread_kill(v->thread, VCPU_SIGNAL);
+	pthread_cond_signal(&v->go);
+}
+
+static void vcpu_parked(void *arg)
+{
+	device_stopped(arg);
+}
+
+static void vcpu_end_thread(void *arg)
+{
+	struct vcpu *v = arg;
+
+	pthread_mutex_lock(&v->dev.vm->lock);
+	v->quit = true;
+	pthread_cond_signal(&v->go);
+	pthread_mutex_unlock(&v->dev.vm->lock);
+	pthread_join(v->thread, NULL);
+	pthread_cond_destroy(&v->go);
+}
+
+static void vcpu_unmap(void *arg)
+{
+	struct vcpu *v = arg;
+
+	munmap(v->run, v->run_bytes);
+}
+
+static int vcpu_new_fd(struct vcpu *v, struct err *e)
+{
+	struct vm *vm = v->dev.vm;
+	int size, fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)v->apic_id);
+	int r;
+
+	if (fd < 0)
+		return err_set(e, -errno, "KVM cannot make vCPU %u: %s", v->index, strerror(errno));
+	r = device_claim_fd(&v->dev, fd, e);
+	if (r) {
+		close(fd);
+		return r;
+	}
+	v->fd = fd;
+	size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (size < (int)sizeof(*v->run))
+		return err_set(e, -ENOTSUP, "KVM's vCPU area is too small");
+	v->run_bytes = (size_t)size;
+	v->run = mmap(NULL, v->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (v->run == MAP_FAILED)
+		return err_set(e, -errno, "cannot map vCPU %u: %s", v->index, strerror(errno));
+	r = device_claim(&v->dev, vcpu_unmap, v, e);
+	if (r)
+		vcpu_unmap(v);
+	return r;
+}
+
+static void vcpu_signalled(int sig)
+{
+	(void)sig;
+}
+
+static int vcpu_new_thread(struct vcpu *v, struct err *e)
+{
+	struct sigaction ignore = { .sa_handler = vcpu_signalled };
+	char name[16];
+	int r;
+
+	sigaction(VCPU_SIGNAL, &ignore, NULL);
+	snprintf(name, sizeof(name), "vcpu%u", v->index);
+	pthread_cond_init(&v->go, NULL);
+	r = thread_new(&v->thread, name, VCPU_SIGNAL, vcpu_main, v);
+	if (r)
+		return err_set(e, r, "cannot start the thread of vCPU %u: %s", v->index,
+			       strerror(-r));
+	r = device_claim(&v->dev, vcpu_end_thread, v, e);
+	if (r)
+		vcpu_end_thread(v);
+	return r;
+}
+
+static int vcpu_set_cpuid(struct vcpu *v, struct err *e)
+{
+	struct vm *vm = v->dev.vm;
+
+	if (vm->cpuid && ioctl(v->fd, KVM_SET_CPUID2, vm->cpuid(vm->cpuid_arg, v->index)) < 0)
+		return err_set(e, -errno, "KVM refuses the CPUID of vCPU %u: %s", v->index,
+			       strerror(errno));
+	return 0;
+}
+
+static int vcpu_attach(struct device *dev, struct err *e)
+{
+	struct vcpu *v = (struct vcpu *)dev;
+	int r = vcpu_new_fd(v, e);
+
+	v->parked = (struct work){ .run = vcpu_parked, .arg = dev };
+	v->msr_warned = v->index > 0;
+	if (!r)
+		r = vcpu_set_cpuid(v, e);
+	/* Power-on values are KVM's own: kept for every later reset. */
+	if (!r)
+		r = vcpu_state_get(&v->fresh, dev->vm->kvm_fd, dev->vm->fd, v->fd, &v->msr_warned,
+				   e);
+	if (r)
+		return r;
+	v->s = v->fresh;
+	return vcpu_new_thread(v, e);
+}
+
+static int vcpu_loaded(struct device *dev, struct err *e)
+{
+	struct vcpu *v = (struct vcpu *)dev;
+
+	v->was_paused = true;
+	return vcpu_state_set(&v->s, v->fd, &v->msr_warned, e);
+}
+
+static void vcpu_reset(struct device *dev)
+{
+	struct vcpu *v = (struct vcpu *)dev;
+	struct err e;
+
+	v->s = v->fresh;
+	/* Just made: KVM holds these values already. */
+	if (dev->phase != DEVICE_NEW && vcpu_state_set(&v->s, v->fd, &v->msr_warned, &e))
+		vm_fail(dev->vm, "%s: %s", dev->id, e.text);
+}
+
+static int vcpu_fetch(struct device *dev, struct err *e)
+{
+	struct vcpu *v = (struct vcpu *)dev;
+
+	return vcpu_state_get(&v->s, dev->vm->kvm_fd, dev->vm->fd, v->fd, &v->msr_warned, e);
+}
+
+int vcpu_get_registers(struct device *dev, struct kvm_regs *regs, struct kvm_sregs *sregs,
+		       struct err *e)
+{
+	struct vcpu *v = (struct vcpu *)dev;
+
+	assert(dev->phase == DEVICE_STOPPED);
+	if (ioctl(v->fd, KVM_GET_REGS, regs) < 0 || ioctl(v->fd, KVM_GET_SREGS, sregs) < 0)
+		return err_set(e, -errno, "%s: cannot read registers: %s", dev->id,
+			       strerror(errno));
+	return 0;
+}
+
+int vcpu_set_registers(struct device *dev, const struct kvm_regs *regs,
+		       const struct kvm_sregs *sregs, struct err *e)
+{
+	struct vcpu *v = (struct vcpu *)dev;
+
+	assert(dev->phase == DEVICE_STOPPED);
+	if (ioctl(v->fd, KVM_SET_SREGS, sregs) < 0 || ioctl(v->fd, KVM_SET_REGS, regs) < 0)
+		return err_set(e, -errno, "%s: cannot set registers: %s", dev->id, strerror(errno));
+	return 0;
+}
+
+const struct device_class vcpu_class = {
+	.kind = "vcpu",
+	.size = sizeof(struct vcpu),
+	.options = &vcpu_table,
+	.state = &vcpu_state_desc,
+	.state_offset = offsetof(struct vcpu, s),
+	.attach = vcpu_attach,
+	.reset = vcpu_reset,
+	.start = vcpu_start,
+	.stop = vcpu_stop,
+	.loaded = vcpu_loaded,
+	.fetch = vcpu_fetch,
+};

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "bits.h"
+#include "vm.h"
+
+static void run_events(void *arg)
+{
+	struct vm *vm = arg;
+	unsigned events = atomic_exchange(&vm->events, 0);
+
+	if (events)
+		vm->on_event(vm->on_event_arg, events);
+}
+
+static int vm_fd_new(struct vm *vm, struct err *e)
+{
+	if (vm->kvm_fd < 0)
+		return 0;
+	do
+		vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
+	while (vm->fd < 0 && errno == EINTR);
+	if (vm->fd < 0)
+		return err_set(e, -errno, "KVM cannot create a VM: %s", strerror(errno));
+	return 0;
+}
+
+int vm_init(struct vm *vm, int kvm_fd, struct loop *loop, unsigned nio_threads, struct err *e)
+{
+	int r;
+
+	*vm = (struct vm){ .name = "vm", .kvm_fd = kvm_fd, .fd = -1, .loop = loop };
+	list_init(&vm->devices);
+	pthread_mutex_init(&vm->lock, NULL);
+	vm->event_work = (struct work){ .run = run_events, .arg = vm };
+	r = vm_fd_new(vm, e);
+	bus_init(&vm->pio, "port", vm->fd);
+	bus_init(&vm->mmio, "address", vm->fd);
+	if (!r)
+		r = irq_init(&vm->irq, vm->fd, e);
+	while (!r && vm->nio_threads < MIN(nio_threads, ARRAY_SIZE(vm->io_thread))) {
+		r = io_thread_new(&vm->io_thread[vm->nio_threads], vm->nio_threads, e);
+		vm->nio_threads += !r;
+	}
+	if (r)
+		vm_free(vm);
+	return r;
+}
+
+void vm_free(struct vm *vm)
+{
+	while (!list_empty(&vm->devices))
+		device_free(list_item(vm->devices.prev, struct device, node));
+	while (vm->nio_threads)
+		io_thread_free(vm->io_thread[--vm->nio_threads]);
+	irq_free(&vm->irq);
+	bus_free(&vm->pio);
+	bus_free(&vm->mmio);
+	if (vm->fd >= 0)
+		close(vm->fd);
+	vm->fd = -1;
+	pthread_mutex_destroy(&vm->lock);
+}
+
+void vm_raise(struct vm *vm, enum vm_event event)
+{
+	atomic_fetch_or(&vm->events, event);
+	loop_post(vm->loop, &vm->event_work);
+}
+
+void vm_fail(struct vm *vm, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!vm->failure.text[0]) {
+		va_start(ap, fmt);
+		vsnprintf(vm->failure.text, sizeof(vm->failure.text), fmt, ap);
+		va_end(ap);
+	}
+	vm_raise(vm, VM_FAILED);
+}
+
+int vm_press_power_button(struct vm *vm)
+{
+	if (!vm->button)
+		return -ENOTSUP;
+	vm->button_pressed(vm->button);
+	return 0;
+}
+
+struct device *vm_device(struct vm *vm, const char *id)
+{
+	struct device *dev;
+
+	list_for_each (dev, &vm->devices, node)
+		if (!strcmp(dev->id, id))
+			return dev;
+	return NULL;
+}
