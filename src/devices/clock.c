@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guest's clock inside KVM (kvmclock).  It stands while the VM is stopped, so that a pause
+ * or a move costs the guest no time of its own.
+ *
+ * Source: Linux Documentation/virt/kvm/api.rst, 4.29, 4.30.
+ */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "vm.h"
+
+struct clock_state {
+	uint64_t now_ns;
+};
+
+struct clock {
+	struct device dev;
+	struct clock_state s;
+	bool stands; /* s.now_ns is the time, KVM's is not */
+};
+
+static const struct state_field clock_fields[] = { STATE(struct clock_state, now_ns) };
+static const struct state_desc clock_desc = STATE_DESC(struct clock_state, "clock", 1, 1,
+						       clock_fields);
+
+static int clock_attach(struct device *dev, struct err *e)
+{
+	if (ioctl(dev->vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ADJUST_CLOCK) <= 0)
+		return err_set(e, -ENOTSUP, "this host's KVM has no clock that can be adjusted");
+	return 0;
+}
+
+/* A guest's reset does not turn its clock back: kvmclock counts from the VM's creation. */
+static void clock_reset(struct device *dev)
+{
+	(void)dev;
+}
+
+static void clock_start(struct device *dev)
+{
+	struct clock *c = (struct clock *)dev;
+	struct kvm_clock_data k = { .clock = c->s.now_ns };
+
+	if (c->stands && ioctl(dev->vm->fd, KVM_SET_CLOCK, &k) < 0)
+		vm_fail(dev->vm, "cannot set the guest's clock: %s", strerror(errno));
+	c->stands = false;
+}
+
+static void clock_stop(struct device *dev)
+{
+	struct clock *c = (struct clock *)dev;
+	struct kvm_clock_data k;
+
+	if (ioctl(dev->vm->fd, KVM_GET_CLOCK, &k) < 0) {
+		vm_fail(dev->vm, "cannot read the guest's clock: %s", strerror(errno));
+	} else {
+		c->s.now_ns = k.clock;
+		c->stands = true;
+	}
+	device_stopped(dev);
+}
+
+static int clock_loaded(struct device *dev, struct err *e)
+{
+	(void)e;
+	((struct clock *)dev)->stands = true;
+	return 0;
+}
+
+const struct device_class clock_class = {
+	.kind = "clock",
+	.size = sizeof(struct clock),
+	.state = &clock_desc,
+	.state_offset = offsetof(struct clock, s),
+	.attach = clock_attach,
+	.reset = clock_reset,
+	.start = clock_start,
+	.stop = clock_stop,
+	.loaded = clock_loaded,
+};
