@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include "bits.h"
+#include "guest_mem.h"
+#include "section.h"
+#include "state_codec.h"
+#include "stream.h"
+#include "vm.h"
+
+struct writer {
+	int fd;
+	struct err *e;
+	uint64_t sections, page_bytes;
+	/* The RAM section that is being gathered; iov[0] and [1] are its header and table. */
+	unsigned nruns;
+	uint64_t gathered;
+	gpa_t end; /* of the newest run */
+	uint8_t table[SECTION_RAM_HEAD_BYTES + SECTION_RUN_BYTES * SECTION_RUNS_MAX];
+	struct iovec iov[2 + SECTION_RUNS_MAX];
+};
+
+static int write_section(struct writer *w, enum section_type type, struct iovec *iov, int niov)
+{
+	w->sections++;
+	return section_write(w->fd, type, iov, niov, w->e);
+}
+
+static int write_bytes(struct writer *w, enum section_type type, const void *data, size_t len)
+{
+	struct iovec iov[2] = { [1] = { (void *)(uintptr_t)data, len } };
+
+	return write_section(w, type, iov, 2);
+}
+
+static int write_layout(struct writer *w, const struct guest_mem *m)
+{
+	uint8_t layout[GUEST_MEM_REGIONS * SECTION_RUN_BYTES];
+
+	for (unsigned i = 0; i < m->nregions; i++) {
+		put_le(layout + i * SECTION_RUN_BYTES, 8, m->region[i].base);
+		put_le(layout + i * SECTION_RUN_BYTES + 8, 8, m->region[i].size_bytes);
+	}
+	return write_bytes(w, SECTION_MEMORY, layout, m->nregions * SECTION_RUN_BYTES);
+}
+
+static int flush_runs(struct writer *w)
+{
+	int r;
+
+	if (!w->nruns)
+		return 0;
+	put_le(w->table, 4, w->nruns);
+	put_le(w->table + 4, 4, 0);
+	for (unsigned i = 0; i < w->nruns; i++)
+		put_le(w->table + SECTION_RAM_HEAD_BYTES + i * SECTION_RUN_BYTES + 8, 8,
+		       w->iov[2 + i].iov_len);
+	w->iov[1] = (struct iovec){ w->table,
+				    SECTION_RAM_HEAD_BYTES + w->nruns * SECTION_RUN_BYTES };
+	r = write_section(w, SECTION_RAM, w->iov, (int)w->nruns + 2);
+	w->page_bytes += w->gathered;
+	w->nruns = 0;
+	w->gathered = 0;
+	return r;
+}
+
+static int add_page(struct writer *w, gpa_t gpa, uint8_t *host)
+{
+	int r;
+
+	if (w->gathered == SECTION_PAGES_MAX || (w->nruns == SECTION_RUNS_MAX && gpa != w->end)) {
+		r = flush_runs(w);
+		if (r)
+			return r;
+	}
+	if (!w->nruns || gpa != w->end) {
+		put_le(w->table + SECTION_RAM_HEAD_BYTES + w->nruns * SECTION_RUN_BYTES, 8, gpa);
+		w->iov[2 + w->nruns++] = (struct iovec){ host, 0 };
+	}
+	w->iov[1 + w->nruns].iov_len += GUEST_PAGE_BYTES;
+	w->gathered += GUEST_PAGE_BYTES;
+	w->end = gpa + GUEST_PAGE_BYTES;
+	return 0;
+}
+
+static bool page_is_zero(const uint8_t *page)
+{
+	const uint64_t *p = (const uint64_t *)page, *end = p + GUEST_PAGE_BYTES / sizeof(*p);
+	uint64_t any;
+
+	for (; p < end; p += 8) {
+		any = 0;
+		for (int i = 0; i < 8; i++)
+			any |= p[i];
+		if (any)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The next part [*from, *to) of the region that may hold anything; false: no more.  Reading a
+ * hole of shared memory would allocate it; reading private memory costs nothing but time.
+ */
+static bool next_data(const struct guest_mem *m, const struct guest_mem_region *r, uint64_t *from,
+		      uint64_t *to)
+{
+	off_t base = (off_t)r->fd_offset, data, hole;
+
+	*to = r->size_bytes;
+	if (*from >= r->size_bytes)
+		return false;
+	if (m->fd < 0)
+		return true;
+	data = lseek(m->fd, base + (off_t)*from, SEEK_DATA);
+	if (data < 0)
+		return errno != ENXIO;
+	if ((uint64_t)(data - base) >= r->size_bytes)
+		return false;
+	*from = align_down((uint64_t)(data - base), GUEST_PAGE_BYTES);
+	hole = lseek(m->fd, data, SEEK_HOLE);
+	if (hole >= 0)
+		*to = MIN(r->size_bytes, align_up((uint64_t)(hole - base), GUEST_PAGE_BYTES));
+	return true;
+}
+
+static int write_region(struct writer *w, const struct guest_mem *m,
+			const struct guest_mem_region *r)
+{
+	uint64_t at = 0, to;
+	int code;
+
+	while (next_data(m, r, &at, &to)) {
+		for (; at < to; at += GUEST_PAGE_BYTES) {
+			if (page_is_zero(r->host + at))
+				continue;
+			code = add_page(w, r->base + at, r->host + at);
+			if (code)
+				return code;
+		}
+	}
+	return 0;
+}
+
+static int write_ram(struct writer *w, const struct guest_mem *m)
+{
+	int r = write_layout(w, m);
+
+	for (unsigned i = 0; !r && i < m->nregions; i++)
+		r = write_region(w, m, &m->region[i]);
+	return r ? r : flush_runs(w);
+}
+
+/* One DEVICE section's payload, behind its length. */
+static int encode_device(struct device *dev, struct state_buf *b, struct err *e)
+{
+	const struct state_desc *desc = dev->class->state;
+	struct state_target to = { .device = dev->id };
+	size_t begin = b->len;
+	int r;
+
+	assert(dev->phase == DEVICE_STOPPED);
+	if (!state_name_ok(dev->id))
+		return err_set(e, -EINVAL,
+			       "%s: cannot be saved under this id; use letters, digits, "
+			       "\"_\", \"-\" and \".\"",
+			       dev->id);
+	r = device_fetch(dev, e);
+	if (r)
+		return r;
+	state_buf_put_le(b, 8, 0);
+	state_buf_put_name(b, dev->class->kind);
+	state_buf_put_name(b, dev->id);
+	if (desc)
+		r = state_save(desc, device_state(dev), &to, b, e);
+	if (!r && b->failed)
+		r = err_set(e, -ENOMEM, "%s: out of memory for its state", dev->id);
+	if (!r && b->len - begin - 8 > SECTION_RECORD_MAX)
+		r = err_set(e, -E2BIG, "%s: too much state for a stream", dev->id);
+	if (!r)
+		put_le(b->data + begin, 8, b->len - begin - 8);
+	return r;
+}
+
+static int write_devices(struct writer *w, const struct state_buf *b)
+{
+	struct state_view v = { b->data, b->len };
+	const uint8_t *payload;
+	uint64_t len;
+	int r;
+
+	while (state_view_take_le(&v, 8, &len) && state_view_take(&v, len, &payload)) {
+		r = write_bytes(w, SECTION_DEVICE, payload, len);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int write_end(struct writer *w)
+{
+	uint8_t end[16];
+
+	put_le(end, 8, w->sections);
+	put_le(end + 8, 8, w->page_bytes);
+	return write_bytes(w, SECTION_END, end, sizeof(end));
+}
+
+int stream_save(struct vm *vm, int fd, struct err *e)
+{
+	struct writer w = { .fd = fd, .e = e };
+	struct state_buf devices = { 0 };
+	struct device *dev;
+	int r = 0;
+
+	list_for_each (dev, &vm->devices, node)
+		if (!r)
+			r = encode_device(dev, &devices, e);
+	if (!r)
+		r = section_write_magic(fd, e);
+	if (!r)
+		r = write_ram(&w, vm->mem);
+	if (!r)
+		r = write_devices(&w, &devices);
+	if (!r)
+		r = write_end(&w);
+	state_buf_free(&devices);
+	return r;
+}
