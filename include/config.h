@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration of one VM: a JSON object with the fields of the control API (VmConfig),
+ * made from the command line or a file, and the structs that the machine builder reads.  The
+ * JSON stays the owner of all strings.  Device sections are kept as JSON: each device class
+ * fills its own struct.
+ */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include <jansson.h>
+
+#include "device.h"
+#include "guest_mem.h"
+#include "option.h"
+
+enum { CONFIG_VCPUS_MAX = 255 };
+
+struct config_topology {
+	uint16_t threads_per_core, cores_per_die, dies_per_package, packages;
+};
+
+struct config_cpus {
+	uint32_t boot_vcpus, max_vcpus;
+	struct config_topology topology; /* all 0: one package of boot_vcpus cores */
+};
+
+struct config_memory {
+	uint64_t size, hugepage_size;
+	bool shared, hugepages, prefault, mergeable, thp;
+	bool reserve; /* checked when loading: the host's RAM and swap could hold it all */
+};
+
+struct config_payload {
+	const char *kernel, *cmdline, *initramfs;
+};
+
+enum config_on_reboot { ON_REBOOT_RESTART, ON_REBOOT_EXIT };
+enum config_on_panic { ON_PANIC_EXIT, ON_PANIC_PAUSE, ON_PANIC_RESTART };
+
+struct config {
+	const char *name; /* given, or made from the uuid */
+	char uuid[37];
+	struct config_cpus cpus;
+	struct config_memory memory;
+	struct config_payload payload;
+	bool pvpanic;
+	unsigned on_reboot, on_panic;
+	uint32_t stop_timeout_s; /* from the power button to a hard end */
+	json_t *json; /* complete: every default written out */
+};
+
+/* One section of the configuration and the option of "godwit run" that writes it. */
+struct config_section {
+	const char *key; /* in the JSON */
+	const char *flag; /* "--disk"; NULL: the section has no flag of its own */
+	const struct option_table *table; /* NULL: the class's */
+	const struct device_class *class; /* the device made from each object; NULL: not one */
+	bool many; /* an array */
+	bool always; /* the device is there also if the section is not given */
+};
+
+extern const struct config_section config_sections[];
+extern const size_t nconfig_sections;
+/* Top-level keys that are plain values: name, on_reboot, ... */
+extern const struct option_table config_options;
+
+const struct config_section *config_find_section(const char *key); /* NULL: none */
+/* Never NULL: a section without options has an empty table. */
+const struct option_table *config_section_table(const struct config_section *);
+
+/* Check object, write out every default, fill config.  A uuid is made if none is given. */
+int config_load(struct config *, const json_t *object, struct err *);
+void config_free(struct config *);
+
+#endif

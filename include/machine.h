@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A whole VM: built from a configuration, started, paused, reset and ended by steps that run
+ * on the main loop and never block it.  Everything here is called on main, outside callbacks
+ * of devices.
+ */
+#ifndef MACHINE_H
+#define MACHINE_H
+
+#include "config.h"
+#include "loop.h"
+#include "vm.h"
+
+struct machine;
+
+struct machine_hooks {
+	/* The VM is over: 0 the guest powered off, else 1 and why.  Called once. */
+	void (*ended)(void *arg, int status, const char *why);
+	void *arg;
+};
+
+/* config stays the caller's and must outlive the machine.  Devices are built and reset, the
+ * kernel is loaded, vCPUs wait. */
+int machine_new(struct machine **, const struct config *, struct loop *,
+		const struct machine_hooks *, struct err *);
+void machine_free(struct machine *); /* stopped or never started; NULL is fine */
+
+void machine_start(struct machine *);
+/* done(arg) once nothing of the VM moves any more; paused already: at once. */
+void machine_pause(struct machine *, void (*done)(void *arg), void *arg);
+void machine_resume(struct machine *);
+void machine_reset(struct machine *); /* as if by the reset button; goes on running */
+void machine_end(struct machine *, int status, const char *why); /* hard; ended() follows */
+int machine_press_power_button(struct machine *);
+
+struct vm *machine_vm(struct machine *);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ACPI tables that describe this machine: RSDP, XSDT, FADT (hardware-reduced), MADT, MCFG
+ * and a DSDT, written to guest memory at PLATFORM_ACPI_BASE.  Source: ACPI 6.4.
+ */
+#ifndef ACPI_H
+#define ACPI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "guest_mem.h"
+
+struct acpi_machine {
+	unsigned ncpus;
+	const uint32_t *apic_id; /* ncpus of them */
+	uint64_t high_mmio_base, high_mmio_bytes; /* 64-bit window for PCI; 0: none */
+	bool serial, pvpanic;
+};
+
+/* Build all tables as they will be at base; *tables is malloc'ed and begins with the RSDP. */
+int acpi_build(const struct acpi_machine *, gpa_t base, uint8_t **tables, size_t *len,
+	       struct err *);
+
+#endif

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "acpi.h"
+#include "bits.h"
+#include "build.h"
+#include "classes.h"
+#include "cleanup.h"
+#include "kvm.h"
+#include "platform.h"
+#include "vcpu.h"
+
+static int build_memory(struct build *b, struct err *e)
+{
+	const struct config_memory *c = &b->config->memory;
+	const struct guest_mem_config want = { .size_bytes = c->size,
+					       .hugepage_size_bytes = c->hugepage_size,
+					       .shared = c->shared,
+					       .hugepages = c->hugepages,
+					       .prefault = c->prefault,
+					       .mergeable = c->mergeable,
+					       .thp = c->thp };
+	int r = guest_mem_new(&b->vm->mem, &want, e);
+
+	for (unsigned i = 0; !r && i < b->vm->mem->nregions; i++) {
+		const struct guest_mem_region *region = &b->vm->mem->region[i];
+		struct kvm_userspace_memory_region slot = {
+			.slot = i,
+			.guest_phys_addr = region->base,
+			.memory_size = region->size_bytes,
+			.userspace_addr = (uintptr_t)region->host,
+		};
+
+		r = kvm_ioctl(b->vm->fd, KVM_SET_USER_MEMORY_REGION, "KVM_SET_USER_MEMORY_REGION",
+			      &slot, e);
+	}
+	return r;
+}
+
+static int build_kvm(struct build *b, struct err *e)
+{
+	uint64_t identity_map = PLATFORM_KVM_IDENTITY_MAP;
+	/* vCPUs with APIC ids from 255 on, and no broadcast at 255. */
+	struct kvm_enable_cap x2apic = { .cap = KVM_CAP_X2APIC_API,
+					 .args = { KVM_X2APIC_API_USE_32BIT_IDS |
+						   KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK } };
+	int r = kvm_ioctl(b->vm->fd, KVM_SET_IDENTITY_MAP_ADDR, "KVM_SET_IDENTITY_MAP_ADDR",
+			  &identity_map, e);
+
+	if (!r)
+		r = kvm_ioctl(b->vm->fd, KVM_SET_TSS_ADDR, "KVM_SET_TSS_ADDR",
+			      (void *)(uintptr_t)PLATFORM_KVM_TSS, e);
+	if (!r)
+		r = kvm_ioctl(b->vm->fd, KVM_ENABLE_CAP, "KVM_CAP_X2APIC_API", &x2apic, e);
+	return r;
+}
+
+static int build_device(struct build *b, const struct device_class *class, const char *id,
+			const json_t *options, struct err *e)
+{
+	struct device *dev;
+
+	return device_new(&dev, class, id, b->vm, options, e);
+}
+
+/* What every machine has, in the order of loading. */
+static int build_platform(struct build *b, struct err *e)
+{
+	static const struct {
+		const struct device_class *class;
+		const char *id;
+	} platform[] = {
+		{ &irqchip_class, "irqchip" }, { &pit_class, "pit" },
+		{ &clock_class, "clock" },     { &pci_host_class, "pci" },
+		{ &acpi_pm_class, "acpi" },    { &cmos_class, "cmos" },
+		{ &i8042_class, "i8042" },
+	};
+	int r = 0;
+
+	for (size_t i = 0; !r && i < ARRAY_SIZE(platform); i++)
+		r = build_device(b, platform[i].class, platform[i].id, NULL, e);
+	if (!r && json_is_true(json_object_get(b->config->json, "pvpanic")))
+		r = build_device(b, &pvpanic_class, "pvpanic", NULL, e);
+	return r;
+}
+
+/* The id the user gave, or the section's name: "disk0" is the first of "disks". */
+static void device_id(const struct config_section *s, const json_t *options, size_t n, char *id,
+		      size_t len)
+{
+	const char *given = json_string_value(json_object_get(options, "id"));
+
+	if (given)
+		snprintf(id, len, "%s", given);
+	else if (s->many)
+		snprintf(id, len, "%.*s%zu", (int)strlen(s->key) - 1, s->key, n);
+	else
+		snprintf(id, len, "%s", s->key);
+}
+
+static int build_section(struct build *b, const struct config_section *s, struct err *e)
+{
+	const json_t *given = json_object_get(b->config->json, s->key), *options;
+	char id[32];
+	size_t n;
+	int r = 0;
+
+	if (!s->many) {
+		if (!given && !s->always)
+			return 0;
+		device_id(s, given, 0, id, sizeof(id));
+		return build_device(b, s->class, id, given, e);
+	}
+	json_array_foreach(given, n, options)
+	{
+		device_id(s, options, n, id, sizeof(id));
+		r = build_device(b, s->class, id, options, e);
+		if (r)
+			break;
+	}
+	return r;
+}
+
+static const struct kvm_cpuid2 *build_cpuid(void *arg, unsigned vcpu)
+{
+	struct build *b = arg;
+
+	b->cpuid = b->host_cpuid;
+	cpuid_for_vcpu(&b->cpuid, &b->config->cpus, vcpu);
+	return (const struct kvm_cpuid2 *)&b->cpuid;
+}
+
+/* Last of the devices: vCPUs start when all else runs. */
+static int build_vcpus(struct build *b, struct err *e)
+{
+	int r = cpuid_supported(b->kvm_fd, &b->host_cpuid, e);
+
+	b->vm->cpuid = build_cpuid;
+	b->vm->cpuid_arg = b;
+	for (unsigned i = 0; !r && i < b->config->cpus.boot_vcpus; i++) {
+		json_t *options = json_pack("{s:i, s:i}", "index", (int)i, "apic_id",
+					    (int)cpuid_apic_id(&b->config->cpus, i));
+		char id[32];
+
+		snprintf(id, sizeof(id), "vcpu%u", i);
+		r = build_device(b, &vcpu_class, id, options, e);
+		json_decref(options);
+	}
+	return r;
+}
+
+/* As many I/O threads as the widest device has queues, within what the host has to offer. */
+static unsigned build_io_threads(const struct config *c)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	json_int_t want = 1;
+	const json_t *disk;
+	size_t i;
+
+	json_array_foreach(json_object_get(c->json, "disks"), i, disk)
+	{
+		json_int_t n = json_integer_value(json_object_get(disk, "num_queues"));
+
+		want = MAX(want, n);
+	}
+	return (unsigned)MIN(want, MAX(cpus, 1));
+}
+
+static int build_devices(struct build *b, struct err *e)
+{
+	int r = build_platform(b, e);
+
+	for (size_t i = 0; !r && i < nconfig_sections; i++)
+		if (config_sections[i].class)
+			r = build_section(b, &config_sections[i], e);
+	if (!r)
+		r = build_vcpus(b, e);
+	return r;
+}
+
+int build_machine(struct build *b, struct vm *vm, const struct config *config, struct loop *loop,
+		  struct err *e)
+{
+	const struct config_payload *p = &config->payload;
+	int r;
+
+	*b = (struct build){ .config = config, .kvm_fd = -1 };
+	/* The kernel first: a wrong file is the likeliest mistake and needs no KVM to see. */
+	r = boot_open(&b->boot, p->kernel, p->initramfs, p->cmdline, e);
+	if (!r)
+		r = kvm_open(&b->kvm_fd, e);
+	if (!r)
+		r = vm_init(vm, b->kvm_fd, loop, build_io_threads(config), e);
+	if (r)
+		return r;
+	b->vm = vm;
+	vm->name = config->name;
+	r = build_kvm(b, e);
+	if (!r)
+		r = build_memory(b, e);
+	if (!r)
+		r = build_devices(b, e);
+	if (!r)
+		r = build_load(b, e);
+	return r;
+}
+
+void build_free(struct build *b)
+{
+	if (b->vm) {
+		vm_free(b->vm);
+		guest_mem_free(b->vm->mem);
+	}
+	boot_close(&b->boot);
+	if (b->kvm_fd >= 0)
+		close(b->kvm_fd);
+}
+
+static int build_tables(struct build *b, struct err *e)
+{
+	const struct config_cpus *cpus = &b->config->cpus;
+	uint32_t apic_id[CONFIG_VCPUS_MAX];
+	struct acpi_machine acpi = { .ncpus = cpus->boot_vcpus,
+				     .apic_id = apic_id,
+				     .serial = vm_device(b->vm, "serial"),
+				     .pvpanic = vm_device(b->vm, "pvpanic") };
+	CLEANUP(free) uint8_t *tables = NULL;
+	size_t len;
+	int r;
+
+	for (unsigned i = 0; i < cpus->boot_vcpus; i++)
+		apic_id[i] = cpuid_apic_id(cpus, i);
+	r = acpi_build(&acpi, PLATFORM_ACPI_BASE, &tables, &len, e);
+	if (!r)
+		r = guest_mem_write(b->vm->mem, PLATFORM_ACPI_BASE, tables, len);
+	return r;
+}
+
+int build_load(struct build *b, struct err *e)
+{
+	struct device *first = vm_device(b->vm, "vcpu0");
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+	int r = vcpu_get_registers(first, &regs, &sregs, e);
+
+	b->boot.rsdp = PLATFORM_ACPI_BASE;
+	if (!r)
+		r = build_tables(b, e);
+	if (!r)
+		r = boot_load(&b->boot, b->vm->mem, &regs, &sregs, e);
+	if (!r)
+		r = vcpu_set_registers(first, &regs, &sregs, e);
+	return r;
+}

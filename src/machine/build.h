@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making the parts of a machine from its configuration, and its power-on contents. */
+#ifndef BUILD_H
+#define BUILD_H
+
+#include "boot.h"
+#include "config.h"
+#include "cpuid.h"
+#include "vm.h"
+
+struct build {
+	const struct config *config;
+	struct vm *vm;
+	struct boot boot;
+	struct cpuid cpuid; /* the host's; then of the vCPU under construction */
+	struct cpuid host_cpuid;
+	int kvm_fd;
+};
+
+/* KVM, memory, devices, vCPUs, kernel: everything in place, nothing runs.  On failure
+ * build_free() is still due. */
+int build_machine(struct build *, struct vm *, const struct config *, struct loop *, struct err *);
+void build_free(struct build *);
+
+/* Kernel, tables and first registers, as at each power-on; devices are reset. */
+int build_load(struct build *, struct err *);
+
+#endif

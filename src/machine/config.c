@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration of a VM: sections loaded from JSON and checked against each other. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/sysinfo.h>
+
+#include "bits.h"
+#include "classes.h"
+#include "cleanup.h"
+#include "config.h"
+#include "config_tables.h"
+
+const struct config_section config_sections[] = {
+	{ "payload", NULL, &config_payload_options, .class = NULL },
+	{ "cpus", "--cpus", &config_cpus_options, .class = NULL },
+	{ "memory", "--memory", &config_memory_options, .class = NULL },
+	{ "disks", "--disk", NULL, &virtio_blk_class, .many = true },
+	{ "rng", "--rng", NULL, &virtio_rng_class, .always = true },
+	{ "serial", "--serial", NULL, &uart_class, .always = true },
+	{ "platform", "--platform", &config_platform_options, .class = NULL },
+};
+
+const size_t nconfig_sections = ARRAY_SIZE(config_sections);
+
+const struct config_section *config_find_section(const char *key)
+{
+	for (size_t i = 0; i < nconfig_sections; i++)
+		if (!strcmp(config_sections[i].key, key))
+			return &config_sections[i];
+	return NULL;
+}
+
+const struct option_table *config_section_table(const struct config_section *s)
+{
+	static const struct option_table empty;
+
+	if (s->table)
+		return s->table;
+	return s->class->options ? s->class->options : &empty;
+}
+
+/* Before the payload section there were three: kernel{path}, cmdline{args}, initramfs{path};
+ * clients of that age still send them.  What payload says itself wins. */
+static int take_legacy_payload(json_t *in, struct err *e)
+{
+	static const struct {
+		const char *section, *key;
+	} legacy[] = { { "kernel", "path" }, { "cmdline", "args" }, { "initramfs", "path" } };
+	json_t *payload = json_object_get(in, "payload");
+
+	if (!json_is_object(payload)) {
+		if (payload && !json_is_null(payload))
+			return 0; /* refused as such later */
+		payload = json_object();
+	} else {
+		payload = json_copy(payload);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(legacy); i++) {
+		json_t *old = json_object_get(json_object_get(in, legacy[i].section),
+					      legacy[i].key);
+
+		if (old && !json_object_get(payload, legacy[i].section))
+			json_object_set(payload, legacy[i].section, old);
+		json_object_del(in, legacy[i].section);
+	}
+	if (json_object_set_new(in, "payload", payload))
+		return err_set(e, -ENOMEM, "configuration: out of memory");
+	return 0;
+}
+
+/*
+ * Load one object into base by way of its complete form, which *complete then owns: strings in
+ * base point into it.
+ */
+static int load_object(const struct option_table *t, const char *what, const json_t *in, void *base,
+		       json_t **complete, struct err *e)
+{
+	int rc = option_load(t, what, in, base, e);
+
+	if (rc)
+		return rc;
+	*complete = option_complete(t, in);
+	if (!*complete)
+		return err_set(e, -ENOMEM, "configuration: out of memory");
+	return option_load(t, what, *complete, base, e);
+}
+
+static void *section_base(struct config *c, const struct config_section *s,
+			  struct config_platform *platform)
+{
+	if (s->table == &config_payload_options)
+		return &c->payload;
+	if (s->table == &config_cpus_options)
+		return &c->cpus;
+	if (s->table == &config_memory_options)
+		return &c->memory;
+	return platform;
+}
+
+/* The device makes its own struct later: here its options are only checked. */
+static int check_device(const struct config_section *s, const char *what, const json_t *in,
+			json_t **complete, struct err *e)
+{
+	CLEANUP(free) void *scratch = calloc(1, s->class->size);
+
+	if (!scratch)
+		return err_set(e, -ENOMEM, "configuration: out of memory");
+	return load_object(config_section_table(s), what, in, scratch, complete, e);
+}
+
+static int load_array(const struct config_section *s, const json_t *in, json_t *array,
+		      struct err *e)
+{
+	json_t *complete;
+	char what[48];
+	int rc;
+
+	if (in && !json_is_array(in))
+		return err_set(e, -EINVAL, "%s: must be an array of objects, [ { ... } ]", s->key);
+	for (size_t i = 0; i < json_array_size(in); i++) {
+		snprintf(what, sizeof(what), "%s[%zu]", s->key, i);
+		complete = NULL;
+		rc = check_device(s, what, json_array_get(in, i), &complete, e);
+		if (rc) {
+			json_decref(complete);
+			return rc;
+		}
+		if (json_array_append_new(array, complete))
+			return err_set(e, -ENOMEM, "configuration: out of memory");
+	}
+	return 0;
+}
+
+static int load_section(struct config *c, const struct config_section *s, const json_t *in,
+			struct config_platform *platform, struct err *e)
+{
+	json_t *complete = s->many ? json_array() : NULL;
+	int rc;
+
+	if (json_is_null(in))
+		in = NULL;
+	if (s->many)
+		rc = load_array(s, in, complete, e);
+	else if (!s->class)
+		rc = load_object(s->table, s->key, in, section_base(c, s, platform), &complete, e);
+	else if (in || s->always)
+		rc = check_device(s, s->key, in, &complete, e);
+	else
+		return 0;
+	if (rc) {
+		json_decref(complete);
+		return rc;
+	}
+	if (json_object_set_new(c->json, s->key, complete))
+		return err_set(e, -ENOMEM, "configuration: out of memory");
+	return 0;
+}
+
+/* What is left once the sections are taken: plain values, and what is not supported. */
+static int load_rest(struct config *c, const json_t *in, struct err *e)
+{
+	json_auto_t *rest = json_copy((json_t *)in);
+	json_auto_t *complete = NULL;
+	int rc;
+
+	for (size_t i = 0; i < nconfig_sections; i++)
+		json_object_del(rest, config_sections[i].key);
+	rc = load_object(&config_options, "configuration", rest, c, &complete, e);
+	if (!rc && json_object_update(c->json, complete))
+		rc = err_set(e, -ENOMEM, "configuration: out of memory");
+	return rc;
+}
+
+static int check_cpus(struct config *c, struct err *e)
+{
+	const struct config_topology *t = &c->cpus.topology;
+	uint64_t product = (uint64_t)t->threads_per_core * t->cores_per_die * t->dies_per_package *
+			   t->packages;
+	uint32_t n = c->cpus.boot_vcpus;
+
+	if (!c->cpus.max_vcpus)
+		c->cpus.max_vcpus = n;
+	if (c->cpus.max_vcpus != n)
+		return err_set(
+			e, -EINVAL,
+			"cpus: max_vcpus is %u and boot_vcpus %u: vCPUs cannot be added to a "
+			"running guest yet; make them equal or leave max_vcpus out",
+			c->cpus.max_vcpus, n);
+	if (t->packages && product != n)
+		return err_set(e, -EINVAL,
+			       "cpus: the topology of %u x %u x %u x %u holds %llu vCPUs but "
+			       "boot_vcpus is %u; make the product equal to it",
+			       t->threads_per_core, t->cores_per_die, t->dies_per_package,
+			       t->packages, (unsigned long long)product, n);
+	json_object_set_new(json_object_get(c->json, "cpus"), "max_vcpus", json_integer(n));
+	return 0;
+}
+
+static int check_host_memory(const struct config_memory *m, struct err *e)
+{
+	struct sysinfo host;
+	uint64_t bytes;
+
+	if (!m->reserve || sysinfo(&host))
+		return 0;
+	bytes = (uint64_t)(host.totalram + host.totalswap) * host.mem_unit;
+	if (m->size <= bytes)
+		return 0;
+	return err_set(e, -ENOMEM,
+		       "memory: the guest's %llu MiB are more than the %llu MiB of RAM and swap of "
+		       "this host; give it less, or allow that with --memory ...,reserve=off",
+		       (unsigned long long)(m->size / MIB), (unsigned long long)(bytes / MIB));
+}
+
+static int check_memory(const struct config_memory *m, struct err *e)
+{
+	uint64_t page = m->hugepages ? 2 * MIB : GUEST_PAGE_BYTES;
+
+	if (m->hugepage_size && !m->hugepages)
+		return err_set(
+			e, -EINVAL,
+			"memory: hugepage_size is given but hugepages is off; add hugepages=on");
+	if (m->hugepage_size && m->hugepage_size != 2 * MIB && m->hugepage_size != GIB)
+		return err_set(e, -EINVAL, "memory: hugepage_size must be 2M or 1G");
+	if (m->hugepage_size)
+		page = m->hugepage_size;
+	if (m->size % page)
+		return err_set(e, -EINVAL,
+			       "memory: size must be a multiple of its pages of %llu KiB, not %llu "
+			       "bytes",
+			       (unsigned long long)(page / KIB), (unsigned long long)m->size);
+	return check_host_memory(m, e);
+}
+
+static int check_payload(const struct config *c, struct err *e)
+{
+	if (!c->payload.kernel || !*c->payload.kernel)
+		return err_set(
+			e, -EINVAL,
+			"no kernel is given; name one with --kernel FILE, or as kernel in the "
+			"payload of the configuration");
+	return 0;
+}
+
+/* Canonical form: 8-4-4-4-12 lower-case digits (RFC 9562, 4). */
+static int take_uuid(char uuid[37], const char *given, struct err *e)
+{
+	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	bool well_formed = strlen(given) == strlen(form);
+
+	for (size_t i = 0; well_formed && form[i]; i++) {
+		unsigned char c = (unsigned char)given[i];
+
+		well_formed = form[i] == '-' ? c == '-' : isxdigit(c);
+		uuid[i] = (char)tolower(c);
+	}
+	uuid[36] = '\0';
+	if (well_formed)
+		return 0;
+	return err_set(e, -EINVAL,
+		       "platform: uuid must look like 6ba7b810-9dad-41d1-80b4-00c04fd430c8, not "
+		       "\"%.80s\"",
+		       given);
+}
+
+static int make_uuid(char uuid[37], struct err *e)
+{
+	uint8_t b[16];
+
+	if (getrandom(b, sizeof(b), 0) != sizeof(b))
+		return err_set(e, -EIO, "no random numbers for a uuid: %m");
+	b[6] = (b[6] & 0x0f) | 0x40; /* RFC 9562, 5.4: version 4, random */
+	b[8] = (b[8] & 0x3f) | 0x80;
+	snprintf(uuid, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+		 b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
+		 b[13], b[14], b[15]);
+	return 0;
+}
+
+/* The name becomes a directory's. */
+static int check_name(const char *name, struct err *e)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789._-";
+	size_t len = strlen(name);
+
+	if (len >= 1 && len <= CONFIG_NAME_MAX && strspn(name, allowed) == len && *name != '.' &&
+	    *name != '-')
+		return 0;
+	return err_set(
+		e, -EINVAL,
+		"name must be 1 to %d letters, digits, dots, underscores or dashes and begin "
+		"with a letter, a digit or an underscore, not \"%.80s\"",
+		CONFIG_NAME_MAX, name);
+}
+
+static int identify(struct config *c, const char *given_uuid, struct err *e)
+{
+	char name[16];
+	int rc = given_uuid ? take_uuid(c->uuid, given_uuid, e) : make_uuid(c->uuid, e);
+
+	if (rc)
+		return rc;
+	json_object_set_new(json_object_get(c->json, "platform"), "uuid", json_string(c->uuid));
+	if (!c->name) {
+		snprintf(name, sizeof(name), "vm-%.8s", c->uuid);
+		json_object_set_new(c->json, "name", json_string(name));
+		c->name = json_string_value(json_object_get(c->json, "name"));
+	}
+	return c->name ? check_name(c->name, e)
+		       : err_set(e, -ENOMEM, "configuration: out of memory");
+}
+
+/* Values made here stand where given ones would, so that the complete form of c->json is itself.
+ * Its strings are the same ones: those in c stay valid. */
+static int put_in_order(struct config *c, struct err *e)
+{
+	json_auto_t *rest = option_complete(&config_options, c->json);
+	json_t *ordered = json_object();
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < nconfig_sections; i++) {
+		const struct config_section *s = &config_sections[i];
+		json_t *v = json_object_get(c->json, s->key);
+
+		if (v)
+			rc = json_object_set_new(ordered, s->key,
+						 s->class ? json_incref(v)
+							  : option_complete(s->table, v));
+	}
+	if (rc || json_object_update(ordered, rest)) {
+		json_decref(ordered);
+		return err_set(e, -ENOMEM, "configuration: out of memory");
+	}
+	json_decref(c->json);
+	c->json = ordered;
+	return 0;
+}
+
+static int load_all(struct config *c, json_t *in, struct err *e)
+{
+	struct config_platform platform = { 0 };
+	int rc = take_legacy_payload(in, e);
+
+	for (size_t i = 0; !rc && i < nconfig_sections; i++) {
+		const struct config_section *s = &config_sections[i];
+
+		rc = load_section(c, s, json_object_get(in, s->key), &platform, e);
+	}
+	if (!rc)
+		rc = load_rest(c, in, e);
+	if (!rc)
+		rc = check_payload(c, e);
+	if (!rc)
+		rc = check_cpus(c, e);
+	if (!rc)
+		rc = check_memory(&c->memory, e);
+	if (!rc)
+		rc = identify(c, platform.uuid, e);
+	return rc ? rc : put_in_order(c, e);
+}
+
+int config_load(struct config *config, const json_t *object, struct err *e)
+{
+	struct config c = { .json = json_object() };
+	json_auto_t *in = NULL;
+	int rc;
+
+	if (!json_is_object(object)) {
+		config_free(&c);
+		return err_set(e, -EINVAL, "configuration: must be a JSON object, { ... }");
+	}
+	in = json_copy((json_t *)object);
+	if (!in || !c.json)
+		rc = err_set(e, -ENOMEM, "configuration: out of memory");
+	else
+		rc = load_all(&c, in, e);
+	if (rc)
+		config_free(&c);
+	else
+		*config = c;
+	return rc;
+}
+
+void config_free(struct config *c)
+{
+	json_decref(c->json);
+	c->json = NULL;
+}

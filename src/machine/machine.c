@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "build.h"
+#include "classes.h"
+#include "log.h"
+#include "machine.h"
+
+/* How long devices may take to finish what is in flight before the VM is given up. */
+#define STOP_LIMIT_NS (UINT64_C(30) * 1000000000)
+
+enum phase { PHASE_STOPPED, PHASE_RUNNING, PHASE_STOPPING };
+
+/*
+ * Whatever is asked of the machine is a wish; a wish stops the VM, and once nothing moves the
+ * strongest one is done: end before reset before pause.  Wishes that come while it stops are
+ * added.
+ */
+struct machine {
+	struct vm vm;
+	struct build build;
+	const struct config *config;
+	struct machine_hooks hooks;
+	enum phase phase;
+	unsigned to_stop; /* devices asked to stop that have not answered */
+	bool vcpus_stopped;
+	struct timer limit;
+	bool want_start, want_reset, want_end, ended;
+	bool paused; /* stays stopped until machine_resume() */
+	void (*pause_done)(void *arg);
+	void *pause_arg;
+	int end_status;
+	char end_why[512];
+	struct work step; /* posted so that steps run in a callback of the main loop */
+};
+
+static void machine_settle(struct machine *m);
+static void machine_stop_some(struct machine *m, bool vcpus);
+
+static void device_has_stopped(struct device *dev, void *arg)
+{
+	struct machine *m = arg;
+
+	(void)dev;
+	if (--m->to_stop)
+		return;
+	if (!m->vcpus_stopped) {
+		m->vcpus_stopped = true;
+		machine_stop_some(m, false);
+		return;
+	}
+	m->phase = PHASE_STOPPED;
+	loop_timer_cancel(m->vm.loop, &m->limit);
+	/* Not from here: this may be the middle of a device's callback. */
+	loop_post(m->vm.loop, &m->step);
+}
+
+/* vCPUs first: then no guest access can reach a device that has stopped. */
+static void machine_stop_some(struct machine *m, bool vcpus)
+{
+	struct device *dev;
+
+	m->to_stop = 1;
+	list_for_each (dev, &m->vm.devices, node) {
+		if ((dev->class == &vcpu_class) != vcpus)
+			continue;
+		m->to_stop++;
+		device_stop(dev, device_has_stopped, m);
+	}
+	device_has_stopped(NULL, m);
+}
+
+static void machine_stop(struct machine *m)
+{
+	m->phase = PHASE_STOPPING;
+	m->vcpus_stopped = false;
+	loop_timer_set(m->vm.loop, &m->limit, loop_now_ns() + STOP_LIMIT_NS);
+	machine_stop_some(m, true);
+}
+
+static void machine_run(struct machine *m)
+{
+	struct device *dev;
+
+	m->phase = PHASE_RUNNING;
+	list_for_each (dev, &m->vm.devices, node)
+		device_start(dev);
+}
+
+static void machine_over(struct machine *m, int status, const char *why)
+{
+	if (m->ended)
+		return;
+	m->ended = true;
+	m->hooks.ended(m->hooks.arg, status, why);
+}
+
+static void machine_do_reset(struct machine *m)
+{
+	struct device *dev;
+	struct err e;
+
+	list_for_each (dev, &m->vm.devices, node)
+		device_reset(dev);
+	if (build_load(&m->build, &e))
+		machine_over(m, 1, e.text);
+}
+
+/* Bring the phase in line with what is wanted; called on main whenever either changed. */
+static void machine_settle(struct machine *m)
+{
+	bool stop = m->want_end || m->want_reset || m->paused;
+
+	if (m->phase == PHASE_STOPPING || m->ended)
+		return;
+	if (m->phase == PHASE_RUNNING) {
+		if (stop)
+			machine_stop(m);
+		return;
+	}
+	if (m->want_end) {
+		machine_over(m, m->end_status, m->end_why[0] ? m->end_why : NULL);
+		return;
+	}
+	if (m->want_reset) {
+		m->want_reset = false;
+		machine_do_reset(m);
+	}
+	if (m->paused && m->pause_done) {
+		void (*done)(void *arg) = m->pause_done;
+
+		m->pause_done = NULL;
+		done(m->pause_arg);
+	}
+	if (m->want_start && !m->paused && !m->ended)
+		machine_run(m);
+}
+
+static void machine_step(void *arg)
+{
+	machine_settle(arg);
+}
+
+static void machine_stuck(void *arg)
+{
+	struct machine *m = arg;
+	struct device *dev;
+	char why[128] = "the VM did not stop";
+
+	list_for_each (dev, &m->vm.devices, node)
+		if (dev->phase == DEVICE_STOPPING)
+			snprintf(
+				why, sizeof(why),
+				"%s did not stop within %u s; its host file or disk does not answer",
+				dev->id, (unsigned)(STOP_LIMIT_NS / 1000000000));
+	machine_over(m, 1, why);
+}
+
+static void on_panic(struct machine *m)
+{
+	log_write(LOG_ERROR, "the guest's kernel panicked");
+	switch (m->config->on_panic) {
+	case ON_PANIC_PAUSE:
+		machine_pause(m, NULL, NULL);
+		break;
+	case ON_PANIC_RESTART:
+		machine_reset(m);
+		break;
+	default:
+		machine_end(m, 1, "the guest's kernel panicked; --on-panic says what to do then");
+	}
+}
+
+static void on_event(void *arg, unsigned events)
+{
+	struct machine *m = arg;
+
+	if (events & VM_FAILED)
+		machine_end(m, 1, m->vm.failure.text);
+	else if (events & (VM_POWEROFF | VM_LEAVE))
+		machine_end(m, 0, NULL);
+	else if (events & VM_PANIC)
+		on_panic(m);
+	else if (m->config->on_reboot == ON_REBOOT_EXIT)
+		machine_end(m, 0, NULL);
+	else
+		machine_reset(m);
+}
+
+int machine_new(struct machine **out, const struct config *config, struct loop *loop,
+		const struct machine_hooks *hooks, struct err *e)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+	int r;
+
+	if (!m)
+		return err_set(e, -ENOMEM, "out of memory");
+	m->config = config;
+	m->hooks = *hooks;
+	m->limit = (struct timer){ .expired = machine_stuck, .arg = m };
+	m->step = (struct work){ .run = machine_step, .arg = m };
+	r = build_machine(&m->build, &m->vm, config, loop, e);
+	if (r) {
+		build_free(&m->build);
+		free(m);
+		return r;
+	}
+	m->vm.on_event = on_event;
+	m->vm.on_event_arg = m;
+	loop_set_lock(loop, &m->vm.lock);
+	*out = m;
+	return 0;
+}
+
+void machine_free(struct machine *m)
+{
+	/* A device that never answered still has the host's kernel writing to guest memory:
+	 * leave everything in place for the end of the process. */
+	if (!m || m->phase != PHASE_STOPPED)
+		return;
+	loop_set_lock(m->vm.loop, NULL);
+	build_free(&m->build);
+	free(m);
+}
+
+void machine_start(struct machine *m)
+{
+	m->want_start = true;
+	loop_post(m->vm.loop, &m->step);
+}
+
+void machine_pause(struct machine *m, void (*done)(void *arg), void *arg)
+{
+	m->paused = true;
+	m->pause_done = done;
+	m->pause_arg = arg;
+	loop_post(m->vm.loop, &m->step);
+}
+
+void machine_resume(struct machine *m)
+{
+	m->paused = false;
+	loop_post(m->vm.loop, &m->step);
+}
+
+void machine_reset(struct machine *m)
+{
+	m->want_reset = true;
+	loop_post(m->vm.loop, &m->step);
+}
+
+void machine_end(struct machine *m, int status, const char *why)
+{
+	if (m->want_end)
+		return;
+	m->want_end = true;
+	m->end_status = status;
+	snprintf(m->end_why, sizeof(m->end_why), "%s", why ? why : "");
+	loop_post(m->vm.loop, &m->step);
+}
+
+int machine_press_power_button(struct machine *m)
+{
+	return vm_press_power_button(&m->vm);
+}
+
+struct vm *machine_vm(struct machine *m)
+{
+	return &m->vm;
+}
