@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+
+#include "bits.h"
+#include "cli.h"
+#include "log.h"
+
+static int help_main(int argc, char **argv);
+
+static int version_main(int argc, char **argv)
+{
+	(void)argv;
+	if (argc > 1) {
+		log_error("version takes no arguments");
+		return CLI_USAGE;
+	}
+	printf("godwit %s\n", GODWIT_VERSION);
+	return CLI_OK;
+}
+
+static const struct verb {
+	const char *name, *help;
+	int (*main)(int argc, char **argv);
+} verbs[] = {
+	{ "run", "start a virtual machine and stay with it", run_main },
+	{ "help", "explain a command", help_main },
+	{ "version", "print the version", version_main },
+};
+
+static const struct verb *find_verb(const char *name)
+{
+	const char *names[ARRAY_SIZE(verbs)], *near;
+
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		if (!strcmp(verbs[i].name, name))
+			return &verbs[i];
+		names[i] = verbs[i].name;
+	}
+	near = option_nearest(name, names, ARRAY_SIZE(names));
+	if (near)
+		log_error("unknown command \"%.64s\"; did you mean \"%s\"?", name, near);
+	else
+		log_error("unknown command \"%.64s\"; see \"godwit --help\"", name);
+	return NULL;
+}
+
+static void print_usage(FILE *f)
+{
+	fprintf(f, "Usage: godwit COMMAND [OPTION]...\n\nCommands:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		fprintf(f, "  %-10s%s\n", verbs[i].name, verbs[i].help);
+	fprintf(f, "\n\"godwit COMMAND --help\" explains a command.\n");
+}
+
+static int help_main(int argc, char **argv)
+{
+	char *ask[] = { NULL, (char[]){ "--help" }, NULL };
+	const struct verb *v;
+
+	if (argc < 2 || !strcmp(argv[1], "help") || !strcmp(argv[1], "version")) {
+		print_usage(stdout);
+		return CLI_OK;
+	}
+	v = find_verb(argv[1]);
+	if (!v)
+		return CLI_USAGE;
+	ask[0] = argv[1];
+	return v->main(2, ask);
+}
+
+int main(int argc, char **argv)
+{
+	const struct verb *v;
+
+	if (argc < 2) {
+		print_usage(stderr);
+		return CLI_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		v = find_verb("help");
+	else if (!strcmp(argv[1], "--version"))
+		v = find_verb("version");
+	else
+		v = find_verb(argv[1]);
+	return v ? v->main(argc - 1, argv + 1) : CLI_USAGE;
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of "godwit run", turned into the JSON of a configuration. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bits.h"
+#include "cleanup.h"
+#include "cli.h"
+
+enum flag_kind { FLAG_VALUE, FLAG_CONFIG, FLAG_DRY_RUN, FLAG_HELP };
+
+/* Flags beside those of the sections. */
+static const struct flag {
+	const char *name, *form, *help;
+	enum flag_kind kind;
+	const char *section, *key; /* of FLAG_VALUE; section NULL: top level */
+} flags[] = {
+	{ "--name", "NAME", "name of the VM, one per user and time (vm-...)", FLAG_VALUE, NULL,
+	  "name" },
+	{ "--kernel", "FILE", "bzImage, or ELF with a PVH note (required)", FLAG_VALUE, "payload",
+	  "kernel" },
+	{ "--initrd", "FILE", "initial RAM disk", FLAG_VALUE, "payload", "initramfs" },
+	{ "--append", "TEXT", "the kernel's command line", FLAG_VALUE, "payload", "cmdline" },
+	{ "--on-reboot", "restart|exit", "when the guest reboots (restart)", FLAG_VALUE, NULL,
+	  "on_reboot" },
+	{ "--on-panic", "exit|pause|restart", "when the guest panics (exit)", FLAG_VALUE, NULL,
+	  "on_panic" },
+	{ "--stop-timeout", "SECONDS", "from the power button to a hard end (10)", FLAG_VALUE, NULL,
+	  "stop_timeout_s" },
+	{ "--pvpanic", "on|off", "the guest can report a panic (on)", FLAG_VALUE, NULL, "pvpanic" },
+	{ "--config", "FILE", "JSON that these options are laid over", FLAG_CONFIG, NULL, NULL },
+	{ "--dry-run", NULL, "print the complete JSON and start nothing", FLAG_DRY_RUN, NULL,
+	  NULL },
+	{ "--help", NULL, "print this", FLAG_HELP, NULL, NULL },
+};
+
+struct parser {
+	struct run_options *out;
+	const char *config_path;
+};
+
+static const struct flag *find_flag(const char *name, size_t len)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+		if (strlen(flags[i].name) == len && !memcmp(flags[i].name, name, len))
+			return &flags[i];
+	return NULL;
+}
+
+static const struct config_section *find_section_flag(const char *name, size_t len)
+{
+	for (size_t i = 0; i < nconfig_sections; i++) {
+		const char *flag = config_sections[i].flag;
+
+		if (flag && strlen(flag) == len && !memcmp(flag, name, len))
+			return &config_sections[i];
+	}
+	return NULL;
+}
+
+static int refuse_unknown(const char *given, size_t len, struct err *e)
+{
+	const char *names[ARRAY_SIZE(flags) + 16], *near;
+	char word[64];
+	size_t n = 0;
+
+	if (*given != '-')
+		return err_set(e, -EINVAL, "\"%.64s\" is not an option; see \"godwit run --help\"",
+			       given);
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+		names[n++] = flags[i].name;
+	for (size_t i = 0; i < nconfig_sections && n < ARRAY_SIZE(names); i++)
+		if (config_sections[i].flag)
+			names[n++] = config_sections[i].flag;
+	snprintf(word, sizeof(word), "%.*s", (int)MIN(len, sizeof(word)), given);
+	near = option_nearest(word, names, n);
+	if (near)
+		return err_set(e, -EINVAL, "unknown option \"%s\"; did you mean \"%s\"?", word,
+			       near);
+	return err_set(e, -EINVAL, "unknown option \"%s\"; see \"godwit run --help\"", word);
+}
+
+/* The object of a section, made if need be. */
+static json_t *object_at(json_t *json, const char *section)
+{
+	json_t *object = json_object_get(json, section);
+
+	if (object)
+		return object;
+	object = json_object();
+	return json_object_set_new(json, section, object) ? NULL : object;
+}
+
+static int put(json_t *object, const char *key, json_t *value, struct err *e)
+{
+	if (object && !json_object_set(object, key, value))
+		return 0;
+	return err_set(e, -ENOMEM, "out of memory");
+}
+
+static int take_value(struct parser *p, const struct flag *f, const char *text, struct err *e)
+{
+	const struct option_table *t = &config_options;
+	json_t *object = p->out->json;
+	json_auto_t *value = NULL;
+	int rc;
+
+	if (f->section) {
+		t = config_section_table(config_find_section(f->section));
+		object = object_at(object, f->section);
+	}
+	if (json_object_get(object, f->key))
+		return err_set(e, -EINVAL, "%s is given twice", f->name);
+	rc = option_value(t, f->name, f->key, text, &value, e);
+	return rc ? rc : put(object, f->key, value, e);
+}
+
+/* "--serial file=PATH" and "socket=PATH" say the mode by themselves. */
+static void imply_mode(json_t *serial)
+{
+	if (json_object_get(serial, "mode"))
+		return;
+	if (json_object_get(serial, "socket"))
+		json_object_set_new(serial, "mode", json_string("Socket"));
+	else if (json_object_get(serial, "file"))
+		json_object_set_new(serial, "mode", json_string("File"));
+}
+
+static int take_section(struct parser *p, const struct config_section *s, const char *text,
+			struct err *e)
+{
+	json_t *array = json_object_get(p->out->json, s->key);
+	json_auto_t *object = NULL;
+	int rc;
+
+	if (array && !s->many)
+		return err_set(e, -EINVAL, "%s is given twice", s->flag);
+	rc = option_parse(config_section_table(s), s->flag, text, &object, e);
+	if (rc)
+		return rc;
+	if (!strcmp(s->key, "serial"))
+		imply_mode(object);
+	if (!s->many)
+		return put(p->out->json, s->key, object, e);
+	if (!array) {
+		array = json_array();
+		rc = json_object_set_new(p->out->json, s->key, array);
+	}
+	if (rc || json_array_append(array, object))
+		return err_set(e, -ENOMEM, "out of memory");
+	return 0;
+}
+
+static int take_flag(struct parser *p, const struct flag *f, const char *text, struct err *e)
+{
+	switch (f->kind) {
+	case FLAG_VALUE:
+		return take_value(p, f, text, e);
+	case FLAG_CONFIG:
+		if (p->config_path)
+			return err_set(e, -EINVAL, "--config is given twice");
+		p->config_path = text;
+		return 0;
+	case FLAG_DRY_RUN:
+		p->out->dry_run = true;
+		return 0;
+	default:
+		p->out->help = true;
+		return 0;
+	}
+}
+
+/* One flag at argv[0], its value behind = or in argv[1]; *used: arguments taken. */
+static int take_argument(struct parser *p, char **argv, int *used, struct err *e)
+{
+	size_t len = strcspn(argv[0], "=");
+	const char *text = argv[0][len] ? argv[0] + len + 1 : NULL;
+	const struct flag *f = find_flag(argv[0], len);
+	const struct config_section *s = find_section_flag(argv[0], len);
+	bool has_value = s || (f && f->form);
+
+	*used = 1;
+	if (!f && !s)
+		return refuse_unknown(argv[0], len, e);
+	if (!has_value && text)
+		return err_set(e, -EINVAL, "%s takes no value", f->name);
+	if (has_value && !text) {
+		text = argv[1];
+		*used = 2;
+	}
+	if (has_value && !text)
+		return err_set(e, -EINVAL, "%s needs a value: %s %s", argv[0], argv[0],
+			       s ? "KEY=VALUE,..." : f->form);
+	return s ? take_section(p, s, text, e) : take_flag(p, f, text, e);
+}
+
+/* Flags win, arrays append. */
+static int lay_over(json_t *base, json_t *top, struct err *e)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(top, key, value)
+	{
+		json_t *below = json_object_get(base, key);
+		int rc;
+
+		if (json_is_array(below) && json_is_array(value))
+			rc = json_array_extend(below, value);
+		else if (json_is_object(below) && json_is_object(value))
+			rc = json_object_update_recursive(below, value);
+		else
+			rc = json_object_set(base, key, value);
+		if (rc)
+			return err_set(e, -ENOMEM, "out of memory");
+	}
+	return 0;
+}
+
+static int read_config(const char *path, json_t **json, struct err *e)
+{
+	CLEANUP(file) FILE *f = fopen(path, "re");
+	json_error_t where;
+
+	if (!f)
+		return err_set(e, -errno, "--config: %s cannot be opened: %s", path,
+			       strerror(errno));
+	*json = json_loadf(f, JSON_REJECT_DUPLICATES, &where);
+	if (!*json)
+		return err_set(e, -EINVAL, "--config: %s:%d:%d: not valid JSON: %s", path,
+			       where.line, where.column, where.text);
+	if (json_is_object(*json))
+		return 0;
+	return err_set(e, -EINVAL, "--config: %s must hold a JSON object, { ... }", path);
+}
+
+/* What someone at a terminal expects and the API does not do by itself. */
+static int add_defaults(json_t *json, struct err *e)
+{
+	json_t *serial = json_object_get(json, "serial");
+
+	if (!json_object_get(json, "pvpanic") && json_object_set_new(json, "pvpanic", json_true()))
+		return err_set(e, -ENOMEM, "out of memory");
+	if (!serial || json_is_null(serial)) {
+		serial = json_object();
+		if (json_object_set_new(json, "serial", serial))
+			return err_set(e, -ENOMEM, "out of memory");
+	}
+	imply_mode(serial);
+	if (json_is_object(serial) && !json_object_get(serial, "mode"))
+		json_object_set_new(serial, "mode", json_string("Tty"));
+	return 0;
+}
+
+static int merge(struct parser *p, struct err *e)
+{
+	json_auto_t *base = NULL;
+	int rc;
+
+	if (p->config_path) {
+		rc = read_config(p->config_path, &base, e);
+		if (!rc)
+			rc = lay_over(base, p->out->json, e);
+		if (rc)
+			return rc;
+		json_decref(p->out->json);
+		p->out->json = TAKE(base);
+	}
+	return add_defaults(p->out->json, e);
+}
+
+int run_options_parse(struct run_options *out, int argc, char **argv, struct err *e)
+{
+	struct parser p = { .out = out };
+	int used, rc = 0;
+
+	*out = (struct run_options){ .json = json_object() };
+	for (int i = 1; !rc && i < argc && !out->help; i += used)
+		rc = take_argument(&p, argv + i, &used, e);
+	if (rc || out->help)
+		return rc;
+	return merge(&p, e);
+}
+
+void run_options_free(struct run_options *o)
+{
+	json_decref(o->json);
+	o->json = NULL;
+}
+
+void run_options_help(void)
+{
+	printf("Usage: godwit run --kernel FILE [OPTION]...\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		const char *form = flags[i].form ? flags[i].form : "";
+		int len = (int)strlen(flags[i].name) + 1;
+
+		printf("  %s %-*s %s\n", flags[i].name, 31 - len, form, flags[i].help);
+	}
+	for (size_t i = 0; i < nconfig_sections; i++) {
+		const struct config_section *s = &config_sections[i];
+
+		if (!s->flag)
+			continue;
+		printf("\n  %s KEY=VALUE,...%s\n", s->flag, s->many ? "  (once for each)" : "");
+		option_help(config_section_table(s), 6);
+	}
+	printf("\nA key in [ ] may be left out where its value comes first.  Sizes take K, M, G, "
+	       "T.\nExit status: 0 the guest powered off, 1 failure, 2 usage.\n");
+}
