@@ -1,0 +1,185 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Every sentence and exit status of the command that needs no guest: cli.sh BINARY
+set -u
+
+godwit=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+fail() {
+	echo "FAIL: $*" >&2
+	failed=$((failed + 1))
+}
+
+# sentence STATUS TEXT ARGUMENT...: the command ends so, with this one line on stderr
+sentence() {
+	want_status=$1 want=$2
+	shift 2
+	"$godwit" "$@" >"$work/out" 2>"$work/err" </dev/null
+	status=$?
+	[ "$status" -eq "$want_status" ] || fail "godwit $*: status $status, not $want_status"
+	got=$(cat "$work/err")
+	[ "$got" = "godwit: $want" ] || fail "godwit $*: said: $got
+      instead of: godwit: $want"
+	[ -s "$work/out" ] && fail "godwit $*: wrote to standard output"
+}
+
+# shows STATUS TEXT ARGUMENT...: standard output has this line, stderr nothing
+shows() {
+	want_status=$1 want=$2
+	shift 2
+	"$godwit" "$@" >"$work/out" 2>"$work/err" </dev/null
+	status=$?
+	[ "$status" -eq "$want_status" ] || fail "godwit $*: status $status, not $want_status"
+	grep -qxF -e "$want" "$work/out" || fail "godwit $*: no line: $want
+$(cat "$work/out")"
+	[ -s "$work/err" ] && fail "godwit $*: stderr: $(cat "$work/err")"
+}
+
+# config STATUS TEXT JSON ARGUMENT...: the same for a dry run with this configuration file
+config() {
+	verb=$1 status_wanted=$2 line=$3
+	printf '%s\n' "$4" >"$work/vm.json"
+	shift 4
+	"$verb" "$status_wanted" "$line" run --dry-run --config "$work/vm.json" "$@"
+}
+
+# The command itself
+"$godwit" >"$work/out" 2>"$work/err"
+[ $? -eq 2 ] || fail "no arguments: not status 2"
+grep -q '^Usage: godwit COMMAND' "$work/err" || fail "no arguments: no usage"
+"$godwit" --version | grep -qx 'godwit [0-9][0-9.]*' || fail "--version"
+[ "$("$godwit" version)" = "$("$godwit" --version)" ] || fail "version is not --version"
+shows 0 'Usage: godwit COMMAND [OPTION]...' --help
+shows 0 'Usage: godwit COMMAND [OPTION]...' help
+shows 0 'Usage: godwit run --kernel FILE [OPTION]...' run --help
+shows 0 'Usage: godwit run --kernel FILE [OPTION]...' help run
+for flag in name kernel initrd append on-reboot on-panic stop-timeout config dry-run cpus memory \
+	disk rng serial; do
+	"$godwit" run --help | grep -q -e "^  --$flag " || fail "run --help: no --$flag"
+done
+sentence 2 'unknown command "rnu"; did you mean "run"?' rnu
+sentence 2 'unknown command "xyzzy"; see "godwit --help"' xyzzy
+sentence 2 'unknown command "hepl"; did you mean "help"?' help hepl
+sentence 2 'version takes no arguments' version 3
+
+# Options of run
+sentence 2 'unknown option "--krenel"; did you mean "--kernel"?' run --krenel x
+sentence 2 'unknown option "--mem"; did you mean "--memory"?' run --mem=1G
+sentence 2 'unknown option "--xyzzy"; see "godwit run --help"' run --xyzzy
+sentence 2 '"bzImage" is not an option; see "godwit run --help"' run bzImage
+sentence 2 '--kernel needs a value: --kernel FILE' run --kernel
+sentence 2 '--disk needs a value: --disk KEY=VALUE,...' run --kernel k --disk
+sentence 2 '--dry-run takes no value' run --dry-run=yes
+sentence 2 '--kernel is given twice' run --kernel a --kernel b
+sentence 2 '--cpus is given twice' run --cpus 1 --cpus 2
+sentence 2 '--config is given twice' run --config a --config b
+sentence 2 'no kernel is given; name one with --kernel FILE, or as kernel in the payload of the configuration' \
+	run --dry-run
+sentence 2 '--on-reboot must be restart or exit, not "halt"' run --on-reboot halt
+sentence 2 '--on-panic must be exit, pause or restart, not "ask"' run --on-panic ask
+sentence 2 '--stop-timeout must be a number from 0 to 86400, not "soon"' run --stop-timeout soon
+sentence 2 '--pvpanic must be on or off, not "1"' run --pvpanic 1
+sentence 2 'name must be 1 to 64 letters, digits, dots, underscores or dashes and begin with a letter, a digit or an underscore, not "a/b"' \
+	run --kernel k --name a/b
+
+# Values with keys
+sentence 2 '--cpus: boot_vcpus must be a number from 1 to 255, not "256"' run --cpus 256
+sentence 2 '--memory: size must be a size such as 512M or 2G, at least 16M, not "1Q"' \
+	run --memory 1Q
+sentence 2 '--memory: size must be a size such as 512M or 2G, at least 16M, not "512"' \
+	run --memory 512
+sentence 2 '--memory: unknown key "sized"; did you mean "size"?' run --memory sized=1G
+sentence 2 '--disk: unknown key "pth"; did you mean "path"?' run --disk pth=a
+sentence 2 '--disk: readonly must be on or off, not "yes"' run --disk a,readonly=yes
+sentence 2 '--disk: readonly has no value; write readonly=VALUE' run --disk a,readonly
+sentence 2 '--disk: path is given twice' run --disk a,path=b
+sentence 2 'disks[0]: path is missing and must be given' run --kernel k --disk readonly=on
+sentence 2 '--serial: mode must be Off, Null, Tty, Pty, File or Socket, not "ttyy"' \
+	run --serial ttyy
+sentence 2 '--cpus: nested is supported only as on by this version; leave it out' \
+	run --cpus nested=off
+sentence 2 'memory: size must be a multiple of its pages of 2048 KiB, not 17825792 bytes' \
+	run --kernel k --memory 17M,hugepages=on
+printf 'x' >"$work/k"
+
+# Larger than the host, but not if that is wanted
+"$godwit" run --kernel k --memory 8T --dry-run >"$work/out" 2>"$work/err"
+[ $? -eq 1 ] || fail "--memory 8T: not status 1"
+grep -q "of RAM and swap of this host; give it less, or allow that with" "$work/err" ||
+	fail "--memory 8T: $(cat "$work/err")"
+shows 0 '    "size": 8796093022208,' run --kernel k --memory 8T,reserve=off --dry-run
+
+# What a dry run prints
+dry='run --dry-run --kernel k'
+# shellcheck disable=SC2086
+{
+	shows 0 '    "kernel": "k",' $dry --append 'a=1,b "c"'
+	shows 0 '    "cmdline": "a=1,b \"c\""' $dry --append 'a=1,b "c"'
+	shows 0 '    "initramfs": "i"' $dry --initrd=i
+	shows 0 '    "mode": "Tty"' $dry
+	shows 0 '    "mode": "Tty"' $dry --serial tty
+	shows 0 '    "mode": "Pty"' $dry --serial pty
+	shows 0 '    "mode": "Null"' $dry --serial null
+	shows 0 '    "mode": "File",' $dry --serial file=/tmp/x
+	shows 0 '    "file": "/tmp/x"' $dry --serial file=/tmp/x
+	shows 0 '    "mode": "Socket",' $dry --serial socket=/tmp/x
+	shows 0 '  "pvpanic": true,' $dry
+	shows 0 '  "pvpanic": false,' $dry --pvpanic off
+	shows 0 '  "name": "web",' $dry --name web
+	shows 0 '  "on_reboot": "exit",' $dry --on-reboot exit
+	shows 0 '  "on_panic": "pause",' $dry --on-panic pause
+	shows 0 '  "stop_timeout_s": 3' $dry --stop-timeout 3
+	shows 0 '      "path": "a,b",' $dry --disk 'path="a,b"'
+	shows 0 '    "boot_vcpus": 4,' $dry --cpus 4,topology.cores_per_die=4
+}
+
+# A dry run is its own configuration: the same VM again
+"$godwit" run --dry-run --kernel k --disk a --disk b,readonly=on --name web >"$work/one.json"
+"$godwit" run --dry-run --config "$work/one.json" >"$work/two.json" 2>"$work/err" ||
+	fail "dry run of a dry run: $(cat "$work/err")"
+cmp -s "$work/one.json" "$work/two.json" || fail "dry run of a dry run differs"
+
+# Laid over a file: flags win, arrays append
+base='{"payload":{"kernel":"k","cmdline":"quiet"},"memory":{"size":67108864,"thp":false},
+	"disks":[{"path":"first"}],"serial":{"mode":"Pty"},"pvpanic":false,"name":"base"}'
+config shows 0 '    "kernel": "k",' "$base"
+config shows 0 '    "cmdline": "verbose"' "$base" --append verbose
+config shows 0 '    "size": 134217728,' "$base" --memory 128M
+config shows 0 '    "thp": false,' "$base" --memory 128M
+config shows 0 '      "path": "first",' "$base" --disk second
+config shows 0 '      "path": "second",' "$base" --disk second
+config shows 0 '    "mode": "Pty"' "$base"
+config shows 0 '    "mode": "File",' "$base" --serial file=x
+config shows 0 '  "pvpanic": false,' "$base"
+config shows 0 '  "name": "top",' "$base" --name top
+config shows 0 '    "kernel": "old"' '{"kernel":{"path":"old"}}'
+
+# Files that do not do
+config sentence 2 'configuration: net is not supported by this version; leave it out' \
+	'{"payload":{"kernel":"k"},"net":[{"tap":"t"}]}'
+config sentence 2 'configuration: console is not supported by this version; leave it out or set its mode to Off, and use serial' \
+	'{"payload":{"kernel":"k"},"console":{"mode":"Pty"}}'
+config sentence 2 "--config: $work/vm.json must hold a JSON object, { ... }" '[]'
+config sentence 2 'disks: must be an array of objects, [ { ... } ]' \
+	'{"payload":{"kernel":"k"},"disks":{}}'
+sentence 1 "--config: $work/none cannot be opened: No such file or directory" \
+	run --config "$work/none"
+printf '{\n  "a": }\n' >"$work/bad.json"
+"$godwit" run --config "$work/bad.json" 2>"$work/err"
+[ $? -eq 2 ] || fail "bad JSON: not status 2"
+grep -q "^godwit: --config: $work/bad.json:2:8: not valid JSON: " "$work/err" ||
+	fail "bad JSON: $(cat "$work/err")"
+printf '{"payload":{"kernel":"k"},"memroy":{}}' >"$work/vm.json"
+"$godwit" run --dry-run --config "$work/vm.json" 2>"$work/err" >"$work/out" || fail "unknown key"
+grep -qxF 'godwit: warning: configuration: unknown key "memroy" is ignored' \
+	"$work/err" || fail "unknown key: $(cat "$work/err")"
+
+# Standard output that cannot be written
+"$godwit" run --kernel k --dry-run >/dev/full 2>"$work/err"
+[ $? -eq 1 ] || fail "/dev/full: not status 1"
+
+[ "$failed" -eq 0 ] || echo "$failed failed" >&2
+[ "$failed" -eq 0 ]

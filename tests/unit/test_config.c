@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+
+#include "bits.h"
+#include "check_main.h"
+#include "config.h"
+
+#define KERNEL "'payload':{'kernel':'k'}"
+#define UUID "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
+
+/* JSON with ' for ". */
+static json_t *json_of(const char *text)
+{
+	char *copy = strdup(text);
+	json_error_t where;
+	json_t *json;
+
+	for (char *c = copy; *c; c++)
+		if (*c == '\'')
+			*c = '"';
+	json = json_loads(copy, JSON_DECODE_ANY, &where);
+	ck_assert_msg(json, "%s: %s", copy, where.text);
+	free(copy);
+	return json;
+}
+
+static int load(struct config *c, const char *text, struct err *e)
+{
+	json_t *json = json_of(text), *before = json_deep_copy(json);
+	int rc = config_load(c, json, e);
+
+	ck_assert(json_equal(json, before)); /* the caller's stays as it was */
+	json_decref(before);
+	json_decref(json);
+	return rc;
+}
+
+static void assert_loads(struct config *c, const char *text)
+{
+	struct err e = { "" };
+
+	ck_assert_msg(!load(c, text, &e), "%s: %s", text, e.text);
+}
+
+static void assert_fine(const char *text)
+{
+	struct config c;
+
+	assert_loads(&c, text);
+	config_free(&c);
+}
+
+static void assert_refused(const char *text, const char *sentence)
+{
+	struct config c = { .json = NULL };
+	struct err e = { "" };
+
+	ck_assert_msg(load(&c, text, &e) == -EINVAL, "%s", text);
+	ck_assert_str_eq(e.text, sentence);
+	ck_assert_ptr_null(c.json);
+}
+
+START_TEST(defaults)
+{
+	struct config c;
+	char name[16];
+
+	assert_loads(&c, "{" KERNEL "}");
+	ck_assert_str_eq(c.payload.kernel, "k");
+	ck_assert_ptr_null(c.payload.cmdline);
+	ck_assert_ptr_null(c.payload.initramfs);
+	ck_assert_uint_eq(c.cpus.boot_vcpus, 1);
+	ck_assert_uint_eq(c.cpus.max_vcpus, 1);
+	ck_assert_uint_eq(c.cpus.topology.packages, 0);
+	ck_assert_uint_eq(c.memory.size, 512 * MIB);
+	ck_assert(c.memory.thp && !c.memory.hugepages && !c.memory.shared);
+	ck_assert(!c.pvpanic);
+	ck_assert_uint_eq(c.on_reboot, ON_REBOOT_RESTART);
+	ck_assert_uint_eq(c.on_panic, ON_PANIC_EXIT);
+	ck_assert_uint_eq(c.stop_timeout_s, 10);
+	snprintf(name, sizeof(name), "vm-%.8s", c.uuid);
+	ck_assert_str_eq(c.name, name);
+	ck_assert_uint_eq(json_array_size(json_object_get(c.json, "disks")), 0);
+	ck_assert_ptr_nonnull(json_object_get(json_object_get(c.json, "serial"), "mode"));
+	ck_assert_ptr_nonnull(json_object_get(json_object_get(c.json, "rng"), "src"));
+	config_free(&c);
+}
+END_TEST
+
+/* What --dry-run prints means the same VM, byte for byte. */
+START_TEST(complete_json_is_a_fixed_point)
+{
+	struct config first, second;
+	struct err e;
+	char *a, *b;
+
+	assert_loads(&first, "{" KERNEL ",'cpus':{'boot_vcpus':4,'topology':{'cores_per_die':4}},"
+			     "'disks':[{'path':'a'},{'path':'b','readonly':true}],"
+			     "'memory':{'size':'64M'},'unknown':[1],'net':[],"
+			     "'console':{'mode':'Off'},'on_panic':'pause','pvpanic':true}");
+	ck_assert(!config_load(&second, first.json, &e));
+	a = json_dumps(first.json, JSON_INDENT(2));
+	b = json_dumps(second.json, JSON_INDENT(2));
+	ck_assert_str_eq(a, b);
+	ck_assert_str_eq(first.uuid, second.uuid);
+	ck_assert_str_eq(first.name, second.name);
+	ck_assert_uint_eq(second.memory.size, 64 * MIB);
+	ck_assert(second.pvpanic);
+	ck_assert_uint_eq(second.on_panic, ON_PANIC_PAUSE);
+	ck_assert_ptr_null(strstr(b, "unknown"));
+	ck_assert_uint_eq(json_array_size(json_object_get(second.json, "disks")), 2);
+	free(a);
+	free(b);
+	config_free(&second);
+	config_free(&first);
+}
+END_TEST
+
+START_TEST(old_clients_name_the_kernel_at_top_level)
+{
+	struct config c;
+
+	assert_loads(&c, "{'kernel':{'path':'k'},'cmdline':{'args':'a b'},"
+			 "'initramfs':{'path':'i'}}");
+	ck_assert_str_eq(c.payload.kernel, "k");
+	ck_assert_str_eq(c.payload.cmdline, "a b");
+	ck_assert_str_eq(c.payload.initramfs, "i");
+	ck_assert_ptr_null(json_object_get(c.json, "kernel"));
+	config_free(&c);
+	assert_loads(&c, "{'kernel':{'path':'old'},'payload':{'kernel':'new'}}");
+	ck_assert_str_eq(c.payload.kernel, "new");
+	config_free(&c);
+	assert_refused("{'kernel':{'path':3}}", "payload: kernel must be a string, not 3");
+	assert_refused("{'kernel':'k'}",
+		       "no kernel is given; name one with --kernel FILE, or as kernel in the "
+		       "payload of the configuration");
+}
+END_TEST
+
+START_TEST(vcpus)
+{
+	struct config c;
+
+	assert_loads(&c, "{" KERNEL ",'cpus':{'boot_vcpus':12,'max_vcpus':12,'topology':{"
+			 "'threads_per_core':2,'cores_per_die':3,'packages':2}}}");
+	ck_assert_uint_eq(c.cpus.topology.dies_per_package, 1);
+	config_free(&c);
+	assert_fine("{" KERNEL ",'cpus':{'boot_vcpus':255}}");
+	assert_refused("{" KERNEL ",'cpus':{'boot_vcpus':0}}",
+		       "cpus: boot_vcpus must be a number from 1 to 255, not 0");
+	assert_refused("{" KERNEL ",'cpus':{'boot_vcpus':256}}",
+		       "cpus: boot_vcpus must be a number from 1 to 255, not 256");
+	assert_refused("{" KERNEL ",'cpus':{'boot_vcpus':2,'max_vcpus':4}}",
+		       "cpus: max_vcpus is 4 and boot_vcpus 2: vCPUs cannot be added to a running "
+		       "guest yet; make them equal or leave max_vcpus out");
+	assert_refused(
+		"{" KERNEL ",'cpus':{'boot_vcpus':4,'topology':{'cores_per_die':3}}}",
+		"cpus: the topology of 1 x 3 x 1 x 1 holds 3 vCPUs but boot_vcpus is 4; make "
+		"the product equal to it");
+	assert_refused("{" KERNEL ",'cpus':{'topology':{'threads_per_core':65535,"
+		       "'cores_per_die':65535,'dies_per_package':65535,'packages':65535}}}",
+		       "cpus: the topology of 65535 x 65535 x 65535 x 65535 holds "
+		       "18445618199572250625 vCPUs but boot_vcpus is 1; make the product equal to "
+		       "it");
+	assert_refused("{" KERNEL ",'cpus':{'features':{'amx':true}}}",
+		       "cpus: features is not supported by this version; leave it out");
+	assert_fine("{" KERNEL ",'cpus':{'boot_vcpus':1,'features':{'amx':false},'nested':true}}");
+}
+END_TEST
+
+START_TEST(memory)
+{
+	struct config c;
+
+	assert_loads(&c, "{" KERNEL ",'memory':{'size':16777216}}");
+	ck_assert_uint_eq(c.memory.size, 16 * MIB);
+	config_free(&c);
+	assert_refused(
+		"{" KERNEL ",'memory':{'size':16777215}}",
+		"memory: size must be a size such as 512M or 2G, at least 16M, not 16777215");
+	assert_refused("{" KERNEL ",'memory':{'size':16777217}}",
+		       "memory: size must be a multiple of its pages of 4 KiB, not 16777217 bytes");
+	assert_refused("{" KERNEL ",'memory':{'size':'17M','hugepages':true}}",
+		       "memory: size must be a multiple of its pages of 2048 KiB, not 17825792 "
+		       "bytes");
+	assert_refused("{" KERNEL ",'memory':{'size':'512M','hugepages':true,"
+		       "'hugepage_size':1073741824}}",
+		       "memory: size must be a multiple of its pages of 1048576 KiB, not 536870912 "
+		       "bytes");
+	assert_refused("{" KERNEL ",'memory':{'hugepages':true,'hugepage_size':4096}}",
+		       "memory: hugepage_size must be 2M or 1G");
+	assert_refused("{" KERNEL ",'memory':{'hugepage_size':2097152}}",
+		       "memory: hugepage_size is given but hugepages is off; add hugepages=on");
+	assert_refused("{" KERNEL ",'memory':{'zones':[{'id':'a'}]}}",
+		       "memory: zones is not supported by this version; leave it out");
+}
+END_TEST
+
+START_TEST(more_memory_than_the_host)
+{
+	struct sysinfo host;
+	struct err e = { "" };
+	struct config c;
+	char json[128];
+	uint64_t all;
+
+	ck_assert(!sysinfo(&host));
+	all = (uint64_t)(host.totalram + host.totalswap) * host.mem_unit & ~UINT64_C(4095);
+	snprintf(json, sizeof(json), "{" KERNEL ",'memory':{'size':%llu}}",
+		 (unsigned long long)all);
+	assert_fine(json);
+	snprintf(json, sizeof(json), "{" KERNEL ",'memory':{'size':%llu}}",
+		 (unsigned long long)all + 4096);
+	ck_assert_int_eq(load(&c, json, &e), -ENOMEM);
+	ck_assert_ptr_nonnull(strstr(e.text, "of RAM and swap of this host; give it less"));
+	assert_loads(&c, "{" KERNEL ",'memory':{'size':'8T','reserve':false}}");
+	ck_assert_uint_eq(c.memory.size, UINT64_C(8) << 40);
+	config_free(&c);
+}
+END_TEST
+
+START_TEST(what_this_version_cannot_honour_is_refused)
+{
+	static const char *const asked[] = {
+		"'net':[{'tap':'t'}]",
+		"'fs':[{'tag':'a'}]",
+		"'vsock':{'cid':3}",
+		"'balloon':{'size':1}",
+		"'devices':[{'path':'/'}]",
+		"'watchdog':true",
+		"'iommu':true",
+		"'tpm':{'socket':'s'}",
+		"'console':{'mode':'Pty'}",
+		"'landlock_enable':true",
+		"'numa':[{}]",
+		"'platform':{'tdx':true}",
+	};
+	static const char *const nothing[] = {
+		"'net':[]",
+		"'fs':null",
+		"'console':{'mode':'Off'}",
+		"'iommu':false",
+		"'platform':{'tdx':false}",
+		"'balloon':null",
+		"'vsock':null",
+		"'debug_console':{'mode':'Off','iobase':233}",
+	};
+	struct err e = { "" };
+	struct config c;
+	char json[128];
+
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+		snprintf(json, sizeof(json), "{" KERNEL ",%s}", asked[i]);
+		ck_assert_msg(load(&c, json, &e) == -EINVAL, "%s", asked[i]);
+		ck_assert_ptr_nonnull(strstr(e.text, "is not supported by this version; "));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(nothing); i++) {
+		snprintf(json, sizeof(json), "{" KERNEL ",%s}", nothing[i]);
+		assert_fine(json);
+	}
+	assert_refused("{" KERNEL ",'console':{'mode':'Tty'}}",
+		       "configuration: console is not supported by this version; leave it out or "
+		       "set its mode to Off, and use serial");
+}
+END_TEST
+
+START_TEST(sections_of_the_wrong_shape)
+{
+	assert_refused("[]", "configuration: must be a JSON object, { ... }");
+	assert_refused("{" KERNEL ",'disks':{'path':'a'}}",
+		       "disks: must be an array of objects, [ { ... } ]");
+	assert_refused("{" KERNEL ",'disks':['a']}",
+		       "disks[0]: must be an object, { \"key\": value, ... }");
+	assert_refused("{" KERNEL ",'disks':[{'path':'a'},{'path':'b','readonly':1}]}",
+		       "disks[1]: readonly must be true or false, not 1");
+	assert_refused("{" KERNEL ",'cpus':4}", "cpus: must be an object, { \"key\": value, ... }");
+	assert_refused("{'payload':'k'}", "payload: must be an object, { \"key\": value, ... }");
+	assert_refused("{" KERNEL ",'on_reboot':'halt'}",
+		       "configuration: on_reboot must be restart or exit, not \"halt\"");
+	assert_fine("{" KERNEL ",'disks':null,'serial':null,'rng':null,'cpus':null}");
+}
+END_TEST
+
+START_TEST(identity)
+{
+	static const char sentence[] = "platform: uuid must look like " UUID ", not ";
+	struct config c, other;
+	char expected[192];
+
+	assert_loads(&c, "{" KERNEL ",'platform':{'uuid':'6BA7B810-9dad-41D1-80B4-00C04FD430C8'}}");
+	ck_assert_str_eq(c.uuid, UUID);
+	ck_assert_str_eq(c.name, "vm-6ba7b810");
+	config_free(&c);
+	snprintf(expected, sizeof(expected), "%s\"6ba7b8109dad41d180b400c04fd430c8\"", sentence);
+	assert_refused("{" KERNEL ",'platform':{'uuid':'6ba7b8109dad41d180b400c04fd430c8'}}",
+		       expected);
+	snprintf(expected, sizeof(expected), "%s\"6ba7b810-9dad-41d1-80b4-00c04fd430cg\"",
+		 sentence);
+	assert_refused("{" KERNEL ",'platform':{'uuid':'6ba7b810-9dad-41d1-80b4-00c04fd430cg'}}",
+		       expected);
+	assert_loads(&c, "{" KERNEL "}");
+	assert_loads(&other, "{" KERNEL "}");
+	ck_assert_str_ne(c.uuid, other.uuid);
+	ck_assert_uint_eq(strlen(c.uuid), 36);
+	ck_assert_int_eq(c.uuid[14], '4');
+	ck_assert_ptr_nonnull(strchr("89ab", c.uuid[19]));
+	config_free(&c);
+	config_free(&other);
+}
+END_TEST
+
+START_TEST(names)
+{
+	static const char *const bad[] = { "", ".", "..", "a/b", "-x", ".x", "a b", "\u00e4" };
+	struct config c;
+	struct err e;
+	char json[256];
+
+	assert_fine("{" KERNEL ",'name':'Web-1_a.b'}");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(json, sizeof(json), "{" KERNEL ",'name':'%s'}", bad[i]);
+		ck_assert_msg(load(&c, json, &e) == -EINVAL, "%s", bad[i]);
+	}
+	snprintf(json, sizeof(json), "{" KERNEL ",'name':'%064d'}", 0);
+	assert_fine(json);
+	snprintf(json, sizeof(json), "{" KERNEL ",'name':'%065d'}", 0);
+	ck_assert(load(&c, json, &e) == -EINVAL);
+}
+END_TEST
+
+static Suite *config_suite(void)
+{
+	Suite *s = suite_create("config");
+	TCase *t = tcase_create("config");
+
+	tcase_add_test(t, defaults);
+	tcase_add_test(t, complete_json_is_a_fixed_point);
+	tcase_add_test(t, old_clients_name_the_kernel_at_top_level);
+	tcase_add_test(t, vcpus);
+	tcase_add_test(t, memory);
+	tcase_add_test(t, more_memory_than_the_host);
+	tcase_add_test(t, what_this_version_cannot_honour_is_refused);
+	tcase_add_test(t, sections_of_the_wrong_shape);
+	tcase_add_test(t, identity);
+	tcase_add_test(t, names);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+CHECK_MAIN(config_suite)

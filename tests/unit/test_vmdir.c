@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check_main.h"
+#include "cli.h"
+#include "rundir.h"
+
+/* Of this process, so that a run beside this one does not disturb. */
+static void own_name(char name[65])
+{
+	snprintf(name, 65, "unit-test-%d", (int)getpid());
+}
+
+static void own_path(const char *name, char path[512])
+{
+	char parent[256];
+
+	ck_assert_int_eq(rundir_path(geteuid(), parent, sizeof(parent)), 0);
+	snprintf(path, 512, "%s/%s", parent, name);
+}
+
+START_TEST(a_name_belongs_to_one)
+{
+	struct vmdir first, second;
+	char name[65], found[65];
+	struct err e = { "" };
+
+	own_name(name);
+	ck_assert_msg(!vmdir_new(&first, name, &e), "%s", e.text);
+	ck_assert(rundir_name(geteuid(), getpid(), found, sizeof(found)));
+	ck_assert_str_eq(found, name);
+	ck_assert_int_eq(vmdir_new(&second, name, &e), -EBUSY);
+	ck_assert_ptr_nonnull(strstr(e.text, "is running already (process "));
+	vmdir_free(&first);
+	ck_assert_int_eq(vmdir_new(&second, name, &e), 0);
+	vmdir_free(&second);
+}
+END_TEST
+
+START_TEST(nothing_is_left_and_others_cannot_look)
+{
+	struct vmdir d;
+	char name[65], path[512];
+	struct stat st;
+	struct err e;
+
+	own_name(name);
+	own_path(name, path);
+	ck_assert_int_eq(vmdir_new(&d, name, &e), 0);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 07777, 0700);
+	vmdir_free(&d);
+	ck_assert_int_eq(stat(path, &st), -1);
+	vmdir_free(&d); /* harmless */
+}
+END_TEST
+
+START_TEST(a_stale_directory_is_taken_over)
+{
+	char name[65], path[512], text[16] = "";
+	struct vmdir d;
+	struct err e;
+	pid_t child;
+	FILE *f;
+
+	own_name(name);
+	own_path(name, path);
+	child = fork();
+	if (!child) {
+		if (vmdir_new(&d, name, &e))
+			_exit(1);
+		_exit(0); /* as if killed: nothing is removed */
+	}
+	ck_assert_int_eq(waitpid(child, &(int){ 0 }, 0), child);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	ck_assert_msg(!vmdir_new(&d, name, &e), "%s", e.text);
+	strcat(path, "/pid");
+	f = fopen(path, "r");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_ptr_nonnull(fgets(text, sizeof(text), f));
+	fclose(f);
+	ck_assert_int_eq(atoi(text), getpid());
+	vmdir_free(&d);
+}
+END_TEST
+
+/* Many start and stop under one name at once: never two own it. */
+START_TEST(a_crowd)
+{
+	enum { PROCESSES = 8, ROUNDS = 2000 };
+	char name[65], path[512];
+	int status, failed = 0;
+
+	own_name(name);
+	own_path(name, path);
+	strcat(path, "-alone");
+	for (int i = 0; i < PROCESSES; i++) {
+		if (fork())
+			continue;
+		for (int round = 0; round < ROUNDS; round++) {
+			struct vmdir d;
+			struct err e;
+			int rc = vmdir_new(&d, name, &e);
+
+			if (rc == -EBUSY)
+				continue;
+			if (rc || mkdir(path, 0700))
+				_exit(1);
+			usleep(100); /* so that another would be noticed */
+			if (rmdir(path))
+				_exit(1);
+			vmdir_free(&d);
+		}
+		_exit(0);
+	}
+	while (wait(&status) > 0)
+		failed += status != 0;
+	ck_assert_int_eq(failed, 0);
+}
+END_TEST
+
+static Suite *vmdir_suite(void)
+{
+	Suite *s = suite_create("vmdir");
+	TCase *t = tcase_create("vmdir");
+
+	/* Where there is no runtime directory, such as in a build chroot, use one of ours. */
+	if (geteuid())
+		setenv("XDG_RUNTIME_DIR", "/tmp", 0);
+	tcase_add_test(t, a_name_belongs_to_one);
+	tcase_add_test(t, nothing_is_left_and_others_cannot_look);
+	tcase_add_test(t, a_stale_directory_is_taken_over);
+	tcase_add_test(t, a_crowd);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+CHECK_MAIN(vmdir_suite)
