@@ -25,6 +25,7 @@ struct region_ops {
 struct ioeventfd {
 	uint64_t offset; /* in the region */
 	int fd;
+	bool armed; /* the kernel is to take the store; else bus_write() signals the fd */
 	struct list node;
 };
 
@@ -57,9 +58,12 @@ void region_init(struct region *, struct bus *, const char *name, uint64_t size_
 int region_map(struct region *, uint64_t base, struct err *);
 void region_unmap(struct region *); /* also when not mapped */
 
-/* A 0-length ioeventfd (any width) at the offset, active while the region is mapped. */
-int region_add_ioeventfd(struct region *, struct ioeventfd *, struct err *);
+/* An ioeventfd for stores of any width at the offset while the region is mapped. */
+void region_add_ioeventfd(struct region *, struct ioeventfd *);
 void region_remove_ioeventfd(struct region *, struct ioeventfd *);
+/* Let the kernel take its stores from now on.  Each time the kernel learns of one it waits for
+ * all vCPUs, so only those in use are worth it; armed already: nothing. */
+void region_arm_ioeventfd(struct region *, struct ioeventfd *);
 
 uint64_t bus_read(struct bus *, uint64_t address, unsigned size);
 void bus_write(struct bus *, uint64_t address, unsigned size, uint64_t value);

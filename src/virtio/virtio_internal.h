@@ -46,5 +46,6 @@ void virtio_queue_recall(struct virtio_queue *); /* virtio_settle() follows on m
 
 int virtio_pci_attach(struct virtio_device *, struct err *);
 int virtio_pci_claim_kick(struct virtio_device *, unsigned index, int fd, struct err *);
+void virtio_pci_arm_kick(struct virtio_device *, unsigned index);
 
 #endif

@@ -409,3 +409,8 @@ int virtio_pci_claim_kick(struct virtio_device *v, unsigned index, int fd, struc
 					     .fd = fd };
 	return device_claim_ioeventfd(&v->dev, &v->pci.bar[0].region, &v->kick[index], e);
 }
+
+void virtio_pci_arm_kick(struct virtio_device *v, unsigned index)
+{
+	region_arm_ioeventfd(&v->pci.bar[0].region, &v->kick[index]);
+}

@@ -131,6 +131,7 @@ void virtio_queue_hand_over(struct virtio_queue *q)
 {
 	q->handed_over = true;
 	q->v->handed_over++;
+	virtio_pci_arm_kick(q->v, q->vq.index);
 	loop_post(q->loop, &q->give);
 }
 

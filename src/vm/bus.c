@@ -48,16 +48,16 @@ static unsigned bus_position(const struct bus *b, uint64_t address)
 	return low;
 }
 
-static int ioeventfd_set(struct region *r, struct ioeventfd *i, bool on)
+/* Where the kernel takes no more, the store still arrives through bus_write(). */
+static void ioeventfd_set(struct region *r, struct ioeventfd *i, bool on)
 {
 	struct kvm_ioeventfd k = { .addr = r->base + i->offset,
 				   .fd = i->fd,
 				   .flags = r->bus->ioeventfd_flags |
 					    (on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN) };
 
-	if (r->bus->kvm_fd < 0)
-		return 0;
-	return ioctl(r->bus->kvm_fd, KVM_IOEVENTFD, &k) < 0 ? -errno : 0;
+	if (i->armed && r->mapped && r->bus->kvm_fd >= 0)
+		ioctl(r->bus->kvm_fd, KVM_IOEVENTFD, &k);
 }
 
 void region_unmap(struct region *r)
@@ -118,24 +118,24 @@ int region_map(struct region *r, uint64_t base, struct err *e)
 	return 0;
 }
 
-int region_add_ioeventfd(struct region *r, struct ioeventfd *i, struct err *e)
+void region_add_ioeventfd(struct region *r, struct ioeventfd *i)
 {
-	if (r->mapped) {
-		int ret = ioeventfd_set(r, i, true);
-
-		if (ret)
-			return err_set(e, ret, "%s: cannot set an ioeventfd: %s", r->name,
-				       strerror(-ret));
-	}
+	i->armed = false;
 	list_append(&r->ioeventfds, &i->node);
-	return 0;
 }
 
 void region_remove_ioeventfd(struct region *r, struct ioeventfd *i)
 {
-	if (r->mapped)
-		ioeventfd_set(r, i, false);
+	ioeventfd_set(r, i, false);
 	list_remove(&i->node);
+}
+
+void region_arm_ioeventfd(struct region *r, struct ioeventfd *i)
+{
+	if (i->armed)
+		return;
+	i->armed = true;
+	ioeventfd_set(r, i, true);
 }
 
 /* The region that takes this access whole, or NULL. */

@@ -179,13 +179,10 @@ int device_claim_ioeventfd(struct device *dev, struct region *region, struct ioe
 			   struct err *e)
 {
 	struct claim *c = claim_new(dev, release_ioeventfd, e);
-	int r;
 
 	if (!c)
 		return -ENOMEM;
-	r = region_add_ioeventfd(region, ioeventfd, e);
-	if (r)
-		return claim_drop(c, r);
+	region_add_ioeventfd(region, ioeventfd);
 	c->u.kick.of = region;
 	c->u.kick.ioeventfd = ioeventfd;
 	return claim_keep(c);
