@@ -34,7 +34,6 @@ enum {
 	CMOS_DAY = 7,
 	CMOS_MONTH = 8,
 	CMOS_YEAR = 9,
-	CMOS_A = 10,
 	CMOS_B = 11,
 	CMOS_D = 13,
 	CMOS_SCRATCH = 0x50,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The first byte a guest can send: 'G', by the entry code before anything else. With "stay" on the
- * command line the machine then sits still, else it ends.
+ * The first byte a guest can send: 'G', by the entry code before anything else. Then the machine is
+ * switched off; with "stay" on the command line it sits still, with "reset" it asks for a reset.
  */
 #include "lib/guest.h"
 
@@ -12,5 +12,7 @@ void guest_main(void)
 {
 	if (cmdline_has("stay"))
 		cpu_halt();
+	if (cmdline_has("reset"))
+		power_reset();
 	power_off(0);
 }

@@ -14,7 +14,6 @@ enum {
 	PORT_PCI_ADDRESS = 0xcf8,
 	PORT_PCI_DATA = 0xcfc,
 	PCI_BAR5 = 0x24,
-	PCI_ROM = 0x30,
 };
 
 static void write_any(uint64_t at, unsigned width, uint64_t v)

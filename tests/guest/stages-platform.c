@@ -5,10 +5,8 @@
 enum {
 	UART_IER = 1,
 	UART_IIR = 2,
-	UART_FCR = 2,
 	UART_LCR = 3,
 	UART_MCR = 4,
-	UART_LSR = 5,
 	UART_SCRATCH = 7,
 	LCR_8N1 = 0x03,
 	LCR_8E1 = 0x1b,
@@ -19,8 +17,6 @@ enum {
 	MCR_LOOP = 0x10,
 	IER_RECEIVED = 0x01,
 	IER_LINE_STATUS = 0x04,
-	FCR_ON = 0x01,
-	LSR_DATA = 0x01,
 	ISA_IRQ_COM1 = 4,
 	LEFT_OVER = 3,
 

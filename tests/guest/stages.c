@@ -28,14 +28,11 @@ enum {
 
 const char guest_name[] = "stages";
 
-/* In order of appearance */
-static const struct item
-	*const
-		items[] = {
-			&memory_item, &cmos_item, &chips_item, &msr_item,
-			&debug_item,  &apic_item, &clock_item, &kvmclock_item,
-			&rng_item,    &blk_item,  &pci_item, /* last: the others use its ports */
-		};
+/* In order of appearance; the last because the others use its ports */
+static const struct item *items[] = {
+	&memory_item, &cmos_item,     &chips_item, &msr_item, &debug_item, &apic_item,
+	&clock_item,  &kvmclock_item, &rng_item,   &blk_item, &pci_item,
+};
 
 static struct {
 	uint64_t base, pages; /* a block that is rewritten, page by page */
@@ -166,7 +163,7 @@ static void hold(uint32_t generation)
 	}
 }
 
-static void stage(uint32_t generation, const struct item *const *now, unsigned n)
+static void stage(uint32_t generation, const struct item **now, unsigned n)
 {
 	cpu_irqs_off();
 	guest_irq_count[VECTOR_GO] = 0;

@@ -72,7 +72,6 @@ _Noreturn void power_reset(void);
 void serial_init(void);
 void serial_put(char c);
 int serial_get(void); /* -1: nothing there */
-void serial_wait(char c); /* until this byte arrives */
 void serial_flush(void); /* until the last byte has left the shift register */
 void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void guest_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -23,7 +23,6 @@ enum {
 	PCI_CAP_VENDOR = 0x09,
 	PCI_CAP_MSIX = 0x11,
 	MSIX_ENABLE = 1 << 15,
-	MSIX_MASK_ALL = 1 << 14,
 };
 
 #define PCI_NONE 0xffffffffu

@@ -43,12 +43,6 @@ int serial_get(void)
 	return inb(COM1 + UART_LSR) & LSR_DATA ? inb(COM1 + UART_RBR) : -1;
 }
 
-void serial_wait(char c)
-{
-	while (serial_get() != c)
-		delay_us(100);
-}
-
 void serial_flush(void)
 {
 	while (!(inb(COM1 + UART_LSR) & LSR_IDLE))

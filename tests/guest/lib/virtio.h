@@ -9,7 +9,6 @@
 #include "pci.h"
 
 enum {
-	VIRTIO_ID_NET = 1,
 	VIRTIO_ID_BLK = 2,
 	VIRTIO_ID_RNG = 4,
 
@@ -19,7 +18,6 @@ enum {
 	VIRTIO_DRIVER_OK = 4,
 	VIRTIO_FEATURES_OK = 8,
 	VIRTIO_NEEDS_RESET = 64,
-	VIRTIO_FAILED = 128,
 
 	/* 4.1.4.3: the common configuration */
 	VIRTIO_DEVICE_FEATURE_SELECT = 0x00,
@@ -56,7 +54,6 @@ enum {
 };
 
 #define VIRTIO_F_INDIRECT (1ull << 28)
-#define VIRTIO_F_EVENT_IDX (1ull << 29)
 #define VIRTIO_F_VERSION_1 (1ull << 32)
 #define VIRTIO_BLK_F_FLUSH (1ull << 9)
 
