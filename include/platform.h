@@ -29,7 +29,8 @@
 #define PLATFORM_CMDLINE_BYTES 0x10000
 #define PLATFORM_EBDA UINT64_C(0x9fc00)
 #define PLATFORM_ACPI_BASE UINT64_C(0xe0000) /* RSDP first; reserved in the memory map */
-#define PLATFORM_ACPI_BYTES 0x20000
+#define PLATFORM_ACPI_BYTES 0x1fff0
+#define PLATFORM_RESET_VECTOR UINT64_C(0xffff0) /* of real mode; 16 bytes */
 #define PLATFORM_KERNEL_MIN UINT64_C(0x100000)
 
 /* Ports */

@@ -29,7 +29,7 @@ struct state_buf {
 	bool failed;
 };
 
-bool state_name_ok(const char *);
+bool state_name_ok(const char *); /* is what the format calls a name */
 
 void state_buf_put(struct state_buf *, const void *, size_t len);
 void state_buf_put_le(struct state_buf *, unsigned size, uint64_t value);

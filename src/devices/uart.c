@@ -466,17 +466,6 @@ static void uart_close_host(void *arg)
 	chardev_free(u->host);
 }
 
-/* A path says which mode is meant. */
-static void uart_imply_mode(struct chardev_config *config)
-{
-	if (config->mode != CHARDEV_TTY)
-		return;
-	if (config->file)
-		config->mode = CHARDEV_FILE;
-	else if (config->socket)
-		config->mode = CHARDEV_SOCKET;
-}
-
 static int uart_open_host(struct uart *u, struct err *e)
 {
 	struct chardev_events events = { .received = uart_from_host,
@@ -500,7 +489,6 @@ static int uart_attach(struct device *dev, struct err *e)
 	struct uart *u = (struct uart *)dev;
 	int r;
 
-	uart_imply_mode(&u->config);
 	if (u->config.mode == CHARDEV_OFF)
 		return 0;
 	u->idle = (struct timer){ .expired = uart_idled, .arg = u };

@@ -25,8 +25,8 @@ enum {
 	GPFS_MAGIC = 0x47504653,
 };
 
-/* Does fdinfo of an open file show a lock that is in the way of ours? */
-static bool fd_holds_lock(int proc_pid, const char *fd_name, bool readonly)
+/* Does fdinfo of an open file show a lock? */
+static bool fd_holds_lock(int proc_pid, const char *fd_name)
 {
 	char path[32], line[256];
 	CLEANUP(file) FILE *f = NULL;
@@ -41,12 +41,11 @@ static bool fd_holds_lock(int proc_pid, const char *fd_name, bool readonly)
 		close(fd);
 	while (f && !holds && fgets(line, sizeof(line), f))
 		holds = !strncmp(line, "lock:", 5) &&
-			(strstr(line, " OFDLCK ") || strstr(line, " POSIX ")) &&
-			(!readonly || strstr(line, " WRITE "));
+			(strstr(line, " OFDLCK ") || strstr(line, " POSIX "));
 	return holds;
 }
 
-static bool process_holds_lock(int proc_pid, const struct stat *image, bool readonly)
+static bool process_holds_lock(int proc_pid, const struct stat *image)
 {
 	int fds = openat(proc_pid, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fds < 0 ? NULL : fdopendir(fds);
@@ -62,7 +61,7 @@ static bool process_holds_lock(int proc_pid, const struct stat *image, bool read
 		if (fstatat(dirfd(dir), entry->d_name, &st, 0) || st.st_dev != image->st_dev ||
 		    st.st_ino != image->st_ino)
 			continue;
-		holds = fd_holds_lock(proc_pid, entry->d_name, readonly);
+		holds = fd_holds_lock(proc_pid, entry->d_name);
 	}
 	closedir(dir);
 	return holds;
@@ -85,7 +84,7 @@ static void describe_process(int proc_pid, pid_t pid, char *text, size_t size)
 }
 
 /* The first process that holds a lock on the image; 0: none that this user can see. */
-static pid_t find_holder(const struct stat *image, bool readonly, char *text, size_t size)
+static pid_t find_holder(const struct stat *image, char *text, size_t size)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
@@ -97,7 +96,7 @@ static pid_t find_holder(const struct stat *image, bool readonly, char *text, si
 		CLEANUP(fd)
 		int pid_fd = openat(dirfd(proc), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-		if (pid_fd < 0 || !process_holds_lock(pid_fd, image, readonly))
+		if (pid_fd < 0 || !process_holds_lock(pid_fd, image))
 			continue;
 		found = (pid_t)strtol(entry->d_name, NULL, 10);
 		describe_process(pid_fd, found, text, size);
@@ -166,9 +165,7 @@ int disk_lock(int fd, const char *path, uint64_t size_bytes, bool readonly, stru
 				       "cannot lock %s: %s; put the image on a file system with "
 				       "locks, so that two VMs cannot use it at once",
 				       path, strerror(errno));
-		pid = tries || fstat(fd, &image)
-			      ? 0
-			      : find_holder(&image, readonly, holder, sizeof(holder));
+		pid = tries || fstat(fd, &image) ? 0 : find_holder(&image, holder, sizeof(holder));
 		if (pid)
 			return taken_by(pid, holder, path, e);
 		/* The kernel may still be ending the I/O of a VM that was killed. */
@@ -189,7 +186,7 @@ int disk_busy(const char *path, struct err *e)
 	char holder[192];
 	struct stat device;
 
-	if (!stat(path, &device) && find_holder(&device, false, holder, sizeof(holder)))
+	if (!stat(path, &device) && find_holder(&device, holder, sizeof(holder)))
 		return err_set(e, -EBUSY, "%s is in use by %s; stop that first", path, holder);
 	return err_set(e, -EBUSY,
 		       "%s is mounted or otherwise in use on this host; unmount it, or add "

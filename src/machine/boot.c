@@ -73,10 +73,32 @@ void boot_close(struct boot *b)
 	b->kind = BOOT_NONE;
 }
 
+/*
+ * Code at the address where the BIOS of a PC starts.  Linux on hardware-reduced ACPI restarts by
+ * jumping there if there is no EFI, and never comes to use the reset register itself.
+ */
+static int boot_write_reset_vector(struct guest_mem *mem)
+{
+	static const uint8_t code[] = {
+		0xb0,
+		PLATFORM_ACPI_RESET_VALUE, /* mov al, value */
+		0xba,
+		PLATFORM_ACPI_RESET & 0xff,
+		PLATFORM_ACPI_RESET >> 8, /* mov dx, port */
+		0xee, /* out dx, al */
+		0xf4, /* hlt */
+		0xeb,
+		0xfd, /* jmp to the hlt */
+	};
+
+	return guest_mem_write(mem, PLATFORM_RESET_VECTOR, code, sizeof(code));
+}
+
 int boot_load(const struct boot *b, struct guest_mem *mem, struct kvm_regs *regs,
 	      struct kvm_sregs *sregs, struct err *e)
 {
-	if (!mem->nregions || mem->region[0].size_bytes <= PLATFORM_KERNEL_MIN)
+	if (!mem->nregions || mem->region[0].size_bytes <= PLATFORM_KERNEL_MIN ||
+	    boot_write_reset_vector(mem))
 		return err_set(
 			e, -ENOSPC,
 			"memory: a kernel is loaded above the first MiB; give the guest more");

@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "kvm.h"
 #include "platform.h"
+#include "state_codec.h"
 #include "vcpu.h"
 
 static int build_memory(struct build *b, struct err *e)
@@ -66,6 +67,10 @@ static int build_device(struct build *b, const struct device_class *class, const
 {
 	struct device *dev;
 
+	if (!state_name_ok(id))
+		return err_set(e, -EINVAL,
+			       "\"%s\" is no id for a device; use up to %d letters, digits, - _ .",
+			       id, STATE_NAME_MAX);
 	return device_new(&dev, class, id, b->vm, options, e);
 }
 

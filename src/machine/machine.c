@@ -147,15 +147,14 @@ static void machine_step(void *arg)
 static void machine_stuck(void *arg)
 {
 	struct machine *m = arg;
+	const char *id = "a device";
 	struct device *dev;
-	char why[128] = "the VM did not stop";
+	char why[128];
 
 	list_for_each (dev, &m->vm.devices, node)
 		if (dev->phase == DEVICE_STOPPING)
-			snprintf(
-				why, sizeof(why),
-				"%s did not stop within %u s; its host file or disk does not answer",
-				dev->id, (unsigned)(STOP_LIMIT_NS / 1000000000));
+			id = dev->id;
+	snprintf(why, sizeof(why), "%s did not stop: its host file or disk does not answer", id);
 	machine_over(m, 1, why);
 }
 

@@ -66,27 +66,32 @@ static int print_section(FILE *f, uint32_t type, struct state_view v, struct err
 	}
 }
 
-int stream_print(FILE *f, int fd, struct err *e)
+static int read_section(FILE *f, struct section *s, struct err *e)
 {
-	CLEANUP(free) uint8_t *payload = malloc(PAYLOAD_MAX);
-	struct section s = { .type = 0 };
-	uint64_t len;
+	CLEANUP(free) uint8_t *payload = NULL;
+	size_t len = s->left;
 	int r;
 
+	if (len > PAYLOAD_MAX)
+		return damaged(e, "a section is too long");
+	payload = malloc(len + 1);
 	if (!payload)
 		return err_set(e, -ENOMEM, "out of memory for a stream");
-	r = section_read_magic(fd, e);
+	r = section_read(s, payload, len, e);
+	if (!r)
+		r = section_end(s, e);
+	return r ? r : print_section(f, s->type, (struct state_view){ payload, len }, e);
+}
+
+int stream_print(FILE *f, int fd, struct err *e)
+{
+	struct section s = { .type = 0 };
+	int r = section_read_magic(fd, e);
+
 	while (!r && s.type != SECTION_END) {
 		r = section_begin(&s, fd, e);
-		len = s.left;
-		if (!r && len > PAYLOAD_MAX)
-			r = damaged(e, "a section is too long");
 		if (!r)
-			r = section_read(&s, payload, len, e);
-		if (!r)
-			r = section_end(&s, e);
-		if (!r)
-			r = print_section(f, s.type, (struct state_view){ payload, len }, e);
+			r = read_section(f, &s, e);
 	}
 	return r;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio block device: virtio 1.2, 5.2.  Each queue has a queue of the disk behind it and as
- * many requests as entries.  Data goes between the guest's buffers and the disk without a
- * copy; a batch of requests is handed to the host at once, and a batch of completions to the
- * guest.
+ * virtio block device: virtio 1.2, 5.2.  Each queue has a queue of the disk behind it and one
+ * request more than it has entries, so that vq_pop() never lacks one and finds the guest that
+ * offers too many.  Data goes between the guest's buffers and the disk without a copy; a batch
+ * of requests is handed to the host at once, and a batch of completions to the guest.
  */
 #include <errno.h>
 #include <linux/virtio_blk.h>
@@ -272,7 +272,7 @@ static bool blk_next(struct blk_queue *q)
 	struct blk_request *r = q->free;
 	int status;
 
-	if (!r || !vq_pop(q->vq, &r->vq))
+	if (!vq_pop(q->vq, &r->vq))
 		return false;
 	q->free = r->next_free;
 	status = blk_begin(r);
@@ -290,7 +290,7 @@ static void blk_kick(struct virtio_device *v, struct virtqueue *vq)
 	do {
 		while (taken < vq->s->size && blk_next(q))
 			taken++;
-	} while (vq_enable_kicks(vq) && taken < vq->s->size && q->free);
+	} while (vq_enable_kicks(vq) && taken < vq->s->size);
 	if (taken == vq->s->size)
 		virtio_kick_again(vq);
 	disk_commit(q->disk);
@@ -402,7 +402,7 @@ static int blk_open(struct blk *blk, struct err *e)
  * the status behind the data in one. */
 static int blk_claim_requests(struct blk *blk, struct err *e)
 {
-	size_t n = (size_t)blk->num_queues * blk->queue_size;
+	size_t per_queue = blk->queue_size + 1u, n = blk->num_queues * per_queue;
 	uint16_t segments = MIN(blk->queue_size, VIRTQUEUE_SEGMENTS_MAX) + 1;
 	void *queue, *request, *segment, *range;
 	int r = device_claim_memory(&blk->v.dev, blk->num_queues * sizeof(*blk->queue), &queue, e);
@@ -419,7 +419,7 @@ static int blk_claim_requests(struct blk *blk, struct err *e)
 		return r;
 	blk->queue = queue;
 	for (size_t i = n; i-- > 0;) {
-		struct blk_queue *q = &blk->queue[i / blk->queue_size];
+		struct blk_queue *q = &blk->queue[i / per_queue];
 		struct blk_request *free = (struct blk_request *)request + i;
 
 		*free = (struct blk_request){

@@ -103,7 +103,7 @@ static inline void assert_idle(struct front *f)
 	us = (b.ru_utime.tv_sec - a.ru_utime.tv_sec + b.ru_stime.tv_sec - a.ru_stime.tv_sec) *
 		     1000000 +
 	     b.ru_utime.tv_usec - a.ru_utime.tv_usec + b.ru_stime.tv_usec - a.ru_stime.tv_usec;
-	ck_assert_int_lt(us, 60000);
+	ck_assert_int_lt(us, 15000);
 }
 
 /* What comes from fd within a second, at most len bytes. */

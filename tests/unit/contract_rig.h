@@ -15,10 +15,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <linux/kvm.h>
+#include <linux/pci_regs.h>
 
 #include "classes.h"
 #include "cleanup.h"
-#include "pci.h"
+#include "msix.h"
 #include "state_codec.h"
 #include "vm.h"
 
@@ -166,6 +167,33 @@ static inline void rig_free(struct rig *rig)
 		close(rig->kvm_fd);
 }
 
+static inline struct pci_function *function_of(struct rig *rig)
+{
+	for (unsigned i = 0; rig->vm.pci && i < PCI_SLOTS; i++)
+		if (rig->vm.pci->slot[i] && rig->vm.pci->slot[i]->dev == rig->dev)
+			return rig->vm.pci->slot[i];
+	return NULL;
+}
+
+/* What KVM does with an eventfd that is connected to an interrupt: take the signal. */
+static inline void rig_take_interrupts(struct rig *rig)
+{
+	struct pci_function *fn = rig->row.pci ? function_of(rig) : NULL;
+	unsigned at = fn ? fn->s->config[PCI_CAPABILITY_LIST] : 0;
+	const struct msix *m;
+	uint64_t count;
+
+	while (at && fn->s->config[at] != PCI_CAP_ID_MSIX)
+		at = fn->s->config[at + 1];
+	if (!at)
+		return;
+	m = fn->bar[fn->s->config[at + PCI_MSIX_TABLE] & PCI_MSIX_TABLE_BIR].region.owner;
+	for (unsigned i = 0; i < m->nvectors; i++)
+		if (m->vector[i].connected)
+			while (read(m->vector[i].fd, &count, sizeof(count)) > 0)
+				;
+}
+
 /* Let the I/O thread and then main do all that was posted before; chains of the queues that
  * are handed over are three long. */
 static inline void rig_pump(struct rig *rig)
@@ -177,6 +205,7 @@ static inline void rig_pump(struct rig *rig)
 			loop_post(rig->loop, &rig->pong);
 		loop_run(rig->loop);
 	}
+	rig_take_interrupts(rig);
 }
 
 static inline void rig_start(struct rig *rig)
@@ -204,6 +233,7 @@ static inline void rig_stop(struct rig *rig)
 	do
 		loop_run(rig->loop);
 	while (!rig->stopped);
+	rig_take_interrupts(rig);
 }
 
 /* What the device says it is now. */

@@ -7,7 +7,6 @@
 #ifndef CONTRACT_STORM_H
 #define CONTRACT_STORM_H
 
-#include <linux/pci_regs.h>
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 
@@ -42,14 +41,6 @@ static inline unsigned regions_of(struct rig *rig, struct region **list)
 			if (!strcmp(bus[b]->region[i]->name, rig->dev->id))
 				list[n++] = bus[b]->region[i];
 	return n;
-}
-
-static inline struct pci_function *function_of(struct rig *rig)
-{
-	for (unsigned i = 0; rig->vm.pci && i < PCI_SLOTS; i++)
-		if (rig->vm.pci->slot[i] && rig->vm.pci->slot[i]->dev == rig->dev)
-			return rig->vm.pci->slot[i];
-	return NULL;
 }
 
 static inline uint64_t draw_value(uint64_t *seed)

@@ -1,185 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* virtio-blk from the guest's side, on an image of the host. */
+/* virtio-blk from the guest's side. */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/virtio_blk.h>
 #include <poll.h>
-#include <stdio.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
+#include "blk_guest.h"
 #include "check_main.h"
-#include "cleanup.h"
 #include "forbid.h"
-#include "virtio_guest.h"
-
-extern const struct device_class virtio_blk_class;
-
-enum {
-	IMAGE_BYTES = 4 * MIB,
-	SECTOR = 512,
-	SECTORS = IMAGE_BYTES / SECTOR,
-	MORE_WRITABLE = VRING_DESC_F_WRITE | VRING_DESC_F_NEXT,
-	/* In the data area of a queue; 16 bytes of header per slot. */
-	HEADER = DATA,
-	RANGE = DATA + 0x400,
-	STATUS = DATA + 0x800,
-	BUFFER = DATA + 0x1000,
-	NO_STATUS = 0xff,
-};
-
-static char dir[64], image[96];
-static json_t *json; /* the device borrows strings from it */
-
-static void setup(void)
-{
-	const char *tmp = getenv("TMPDIR");
-	CLEANUP(fd) int fd = -1;
-
-	snprintf(dir, sizeof(dir), "%.32s/test-blk-XXXXXX", tmp ? tmp : "/var/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	snprintf(image, sizeof(image), "%s/disk.img", dir);
-	fd = open(image, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(ftruncate(fd, IMAGE_BYTES), 0);
-}
-
-static void teardown(void)
-{
-	json_decref(json);
-	json = NULL;
-	unlink(image);
-	rmdir(dir);
-}
-
-/* options: the members of a JSON object, after the path. */
-static int blk_new(struct guest *g, const char *options, struct err *e)
-{
-	const struct guest_mem_config config = { .size_bytes = RAM_BYTES };
-	struct device *dev;
-	char text[512];
-	int r;
-
-	snprintf(text, sizeof(text), "{\"path\": \"%s\"%s}", image, options);
-	json_decref(json);
-	json = json_loads(text, 0, NULL);
-	ck_assert_ptr_nonnull(json);
-	*g = (struct guest){ 0 };
-	ck_assert_int_eq(loop_new(&g->loop, e), 0);
-	ck_assert_int_eq(vm_init(&g->vm, -1, g->loop, 2, e), 0);
-	ck_assert_int_eq(guest_mem_new(&g->vm.mem, &config, e), 0);
-	loop_set_lock(g->loop, &g->vm.lock);
-	g->vm.pci = &g->bus;
-	r = device_new(&dev, &virtio_blk_class, "disk0", &g->vm, json, e);
-	if (!r) {
-		g->v = container_of(dev, struct virtio_device, dev);
-		find_capabilities(g);
-	}
-	return r;
-}
-
-static uint64_t offered(struct guest *g)
-{
-	return g->v->features;
-}
-
-static void blk_drive(struct guest *g, uint64_t features)
-{
-	set_status(g, 0);
-	wait_until(g, status_is, 0);
-	set_status(g, ACK);
-	set_status(g, ACK | DRIVER);
-	set_features(g, features);
-	set_status(g, ACK | DRIVER | FEATURES_OK);
-	for (unsigned i = 0; i < g->v->nqueues; i++) {
-		memset(ram(g, queue_gpa(i)), 0, QUEUE_GPA);
-		setup_queue(g, i, queue_gpa(i));
-	}
-	set_status(g, ACK | DRIVER | FEATURES_OK | DRIVER_OK);
-	ck_assert_uint_eq(status(g), ACK | DRIVER | FEATURES_OK | DRIVER_OK);
-}
-
-static void power_on(struct guest *g, const char *options)
-{
-	struct err e = { "" };
-	int r = blk_new(g, options, &e);
-
-	ck_assert_msg(!r, "%s", e.text);
-	guest_start(g);
-	blk_drive(g, offered(g));
-}
-
-static void power_off(struct guest *g)
-{
-	guest_free(g);
-}
-
-static void *at(struct guest *g, unsigned offset)
-{
-	return ram(g, queue_gpa(0) + offset);
-}
-
-static void put_header(struct guest *g, unsigned slot, uint32_t type, uint64_t sector)
-{
-	struct virtio_blk_outhdr *h = at(g, HEADER + 16 * slot);
-
-	*h = (struct virtio_blk_outhdr){ .type = type, .sector = sector };
-	*(uint8_t *)at(g, STATUS + slot) = NO_STATUS;
-}
-
-static void put_desc(struct guest *g, unsigned at_index, unsigned offset, uint32_t len,
-		     unsigned flags)
-{
-	desc_of(g, 0)[at_index] = (struct vring_desc){ .addr = queue_gpa(0) + offset,
-						       .len = len,
-						       .flags = (uint16_t)flags,
-						       .next = (uint16_t)(at_index + 1) };
-}
-
-/* One request in descriptors 3 * slot on; not kicked. */
-static void put_request(struct guest *g, unsigned slot, uint32_t type, uint64_t sector,
-			unsigned offset, uint32_t len)
-{
-	bool writes = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID;
-
-	put_header(g, slot, type, sector);
-	put_desc(g, 3 * slot, HEADER + 16 * slot, 16, VRING_DESC_F_NEXT);
-	put_desc(g, 3 * slot + 1, offset, len, writes ? MORE_WRITABLE : VRING_DESC_F_NEXT);
-	put_desc(g, 3 * slot + 2, STATUS + slot, 1, VRING_DESC_F_WRITE);
-	publish(g, 0, (uint16_t)(3 * slot));
-}
-
-/* Kick queue 0 and wait for everything published; the status of slot 0. */
-static uint8_t finish(struct guest *g)
-{
-	kick(g, 0);
-	wait_until(g, used_is, avail_of(g, 0)->idx);
-	return *(uint8_t *)at(g, STATUS);
-}
-
-static uint8_t request(struct guest *g, uint32_t type, uint64_t sector, uint32_t len)
-{
-	put_request(g, 0, type, sector, BUFFER, len);
-	return finish(g);
-}
-
-static uint32_t used_len(struct guest *g)
-{
-	return used_of(g, 0)->ring[(used_idx(g, 0) - 1) % g->v->s->queue[0].size].len;
-}
-
-static void fill(uint8_t *p, size_t len, unsigned seed)
-{
-	for (size_t i = 0; i < len; i++)
-		p[i] = (uint8_t)((i + seed) * 13 + i / 509);
-}
-
-static void read_image(void *bytes, size_t len, off_t offset)
-{
-	CLEANUP(fd) int fd = open(image, O_RDONLY | O_CLOEXEC);
-
-	ck_assert_int_eq(pread(fd, bytes, len, offset), (ssize_t)len);
-}
+#include "in_child.h"
 
 START_TEST(test_options_are_checked)
 {
@@ -396,6 +224,28 @@ START_TEST(test_discard_and_write_zeroes)
 }
 END_TEST
 
+START_TEST(test_not_sparse)
+{
+	static uint8_t data[MIB];
+	struct guest g;
+	blkcnt_t before;
+
+	memset(data, 0xaa, sizeof(data));
+	write_image(data, sizeof(data), 0);
+	before = image_blocks();
+	power_on(&g, ", \"sparse\": false");
+	ck_assert_uint_eq(range_request(&g, VIRTIO_BLK_T_WRITE_ZEROES, 0, MIB / SECTOR, 1),
+			  VIRTIO_BLK_S_OK);
+	ck_assert_int_eq(image_blocks(), before);
+	power_off(&g);
+	power_on(&g, "");
+	ck_assert_uint_eq(range_request(&g, VIRTIO_BLK_T_WRITE_ZEROES, 0, MIB / SECTOR, 1),
+			  VIRTIO_BLK_S_OK);
+	ck_assert_int_lt(image_blocks(), before);
+	power_off(&g);
+}
+END_TEST
+
 START_TEST(test_feature_not_negotiated)
 {
 	struct guest g;
@@ -511,8 +361,14 @@ START_TEST(test_read_marks_pages_dirty)
 }
 END_TEST
 
-/* Far more than the queue has entries: the queue breaks, what was taken completes, a reset
- * brings it back. */
+static bool is_over(struct guest *g, unsigned used)
+{
+	return status_is(g, ACK | DRIVER | FEATURES_OK | DRIVER_OK | NEEDS_RESET) ||
+	       used_is(g, used);
+}
+
+/* More than the queue has entries: the queue breaks, what was taken completes, a reset brings
+ * it back. */
 START_TEST(test_too_many_requests)
 {
 	struct guest g;
@@ -525,6 +381,20 @@ START_TEST(test_too_many_requests)
 		wait_until(&g, status_is, ACK | DRIVER | FEATURES_OK | DRIVER_OK | NEEDS_RESET);
 		blk_drive(&g, offered(&g));
 		ck_assert_uint_eq(request(&g, VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
+	}
+	/* Not more at once, but before the first ones are done. */
+	for (unsigned round = 0; round < 50; round++) {
+		uint16_t *event = (uint16_t *)&used_of(&g, 0)->ring[128];
+
+		blk_drive(&g, offered(&g));
+		put_request(&g, 0, VIRTIO_BLK_T_OUT, 0, BUFFER, 4 * SECTOR);
+		__atomic_store_n(&avail_of(&g, 0)->idx, 128, __ATOMIC_RELEASE);
+		kick(&g, 0);
+		while (__atomic_load_n(event, __ATOMIC_RELAXED) != 128)
+			;
+		__atomic_store_n(&avail_of(&g, 0)->idx, 256, __ATOMIC_RELEASE);
+		kick(&g, 0);
+		wait_until(&g, is_over, 256);
 	}
 	power_off(&g);
 }
@@ -626,16 +496,7 @@ static void check_write_through(void)
 /* 5.2.6.2: a driver without FLUSH has its writes on stable storage when they are done. */
 START_TEST(test_write_through)
 {
-	pid_t pid = fork();
-	int code;
-
-	ck_assert_int_ge(pid, 0);
-	if (!pid) {
-		check_write_through();
-		_exit(0);
-	}
-	ck_assert_int_eq(waitpid(pid, &code, 0), pid);
-	ck_assert_int_eq(code, 0);
+	in_child(check_write_through);
 }
 END_TEST
 
@@ -679,7 +540,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("blk");
 	TCase *tc = tcase_create("blk");
 
-	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_checked_fixture(tc, image_setup, blk_teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_options_are_checked);
 	tcase_add_test(tc, test_configuration);
@@ -689,6 +550,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_read_only);
 	tcase_add_test(tc, test_get_id);
 	tcase_add_test(tc, test_discard_and_write_zeroes);
+	tcase_add_test(tc, test_not_sparse);
 	tcase_add_test(tc, test_feature_not_negotiated);
 	tcase_add_test(tc, test_malformed_requests_complete);
 	tcase_add_test(tc, test_batch);

@@ -87,6 +87,19 @@ START_TEST(linux_registers)
 }
 END_TEST
 
+/* Linux restarts hardware-reduced machines by jumping to the BIOS. */
+START_TEST(linux_reset_vector)
+{
+	static const uint8_t code[] = { 0xb0, 0x01, 0xba, 0x04, 0x06, 0xee, 0xf4, 0xeb, 0xfd };
+
+	memory(64 * MIB);
+	bzimage_make();
+	assert_ok(bzimage_open(NULL, 0, ""));
+	assert_ok(load());
+	ck_assert_mem_eq(at(0xffff0, sizeof(code)), code, sizeof(code));
+}
+END_TEST
+
 START_TEST(linux_zero_page)
 {
 	struct boot_params *p;
@@ -290,6 +303,7 @@ static Suite *suite(void)
 
 	tcase_add_checked_fixture(t, NULL, teardown);
 	tcase_add_test(t, linux_registers);
+	tcase_add_test(t, linux_reset_vector);
 	tcase_add_test(t, linux_zero_page);
 	tcase_add_test(t, linux_short_header);
 	tcase_add_test(t, linux_placement);

@@ -234,7 +234,7 @@ END_TEST
 
 START_TEST(pty_in_both_directions_waits)
 {
-	char data[3000];
+	char data[7000];
 	size_t total;
 	int fd;
 
@@ -250,6 +250,10 @@ START_TEST(pty_in_both_directions_waits)
 	chardev_more(front.host);
 	front_run_ms(&front, 2);
 	ck_assert_uint_eq(front.n, sizeof(data));
+	/* More than is read at once, without anything new to tell of the rest */
+	ck_assert_int_eq(write(fd, data, sizeof(data)), sizeof(data));
+	front_run_ms(&front, 5);
+	ck_assert_uint_eq(front.n, 2 * sizeof(data));
 	total = front_fill(&front);
 	assert_filled(&front, fd, total);
 	/* The reader goes away while output waits. */

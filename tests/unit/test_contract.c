@@ -346,14 +346,17 @@ static bool live_alike(const struct device_class *class, uint64_t seed, unsigned
 	if (alike) {
 		left = rig_save(&a);
 		right = rig_save(&b);
-		same_record(&left, &right, class->kind, "after the same accesses");
+		alike = left.len == right.len && !memcmp(left.data, right.data, left.len);
+		state_buf_free(&left);
+		state_buf_free(&right);
 	}
 	rig_free(&a);
 	rig_free(&b);
 	return alike;
 }
 
-/* A timer may expire between the accesses to the two: only what repeats counts. */
+/* A timer may expire, or the host's disk answer, between the accesses to the two: only what
+ * repeats counts. */
 START_TEST(test_lives_on_after_a_move)
 {
 	const struct device_class *class = class_at(_i);
@@ -491,7 +494,7 @@ static Suite *contract_suite(void)
 	suite_add_tcase(s, t);
 	for (size_t i = 0; i < ndevice_classes; i++)
 		if (!class_at((int)i))
-			printf("%s: skipped, /dev/kvm does not open\n", device_classes[i]->kind);
+			printf("skipped: %s, as /dev/kvm does not open\n", device_classes[i]->kind);
 	return s;
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bits.h"
+#include "check_main.h"
 #include "cleanup.h"
 #include "state_codec.h"
 
@@ -484,13 +484,12 @@ START_TEST(test_check)
 }
 END_TEST
 
-int main(void)
+static Suite *state_suite(void)
 {
 	Suite *s = suite_create("state");
 	TCase *t = tcase_create("state");
-	SRunner *runner;
-	int failed;
 
+	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_round_trip);
 	tcase_add_test(t, test_format);
 	tcase_add_test(t, test_any_order_of_fields);
@@ -510,9 +509,7 @@ int main(void)
 	tcase_add_test(t, test_coverage);
 	tcase_add_test(t, test_check);
 	suite_add_tcase(s, t);
-	runner = srunner_create(s);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return s;
 }
+
+CHECK_MAIN(state_suite)

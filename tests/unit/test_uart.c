@@ -42,12 +42,12 @@ struct cable {
 static void cable_open(struct cable *c)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	char options[128];
+	char options[160];
 
-	snprintf(c->dir, sizeof(c->dir), "/tmp/test_uart.XXXXXX");
+	strcpy(c->dir, "/tmp/test_uart.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(c->dir));
 	snprintf(c->path, sizeof(c->path), "%s/s", c->dir);
-	snprintf(options, sizeof(options), "{\"socket\":\"%s\"}", c->path);
+	snprintf(options, sizeof(options), "{\"mode\":\"Socket\",\"socket\":\"%s\"}", c->path);
 	fixture_open(&c->f, &uart_class, options);
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	memcpy(a.sun_path, c->path, sizeof(c->path));
@@ -454,6 +454,7 @@ START_TEST(stop_holds_input_and_ends_the_timeout)
 	ck_assert(!interrupts(&c.f));
 	fixture_stop(&c.f);
 	cable_send(&c, "d");
+	ck_assert_uint_eq(*(uint32_t *)device_state(c.f.dev), 2); /* characters received */
 	device_start(c.f.dev);
 	ck_assert(interrupts(&c.f));
 	ck_assert_uint_eq(in8(&c.f, IIR), 0xcc);
@@ -558,8 +559,9 @@ START_TEST(errors_say_which_device)
 	ck_assert_int_eq(fixture_try(&f, &uart_class, "{\"mode\":\"File\"}", &e), -EINVAL);
 	ck_assert_str_eq(e.text, "device: mode File needs a file: add file=PATH");
 	fixture_close(&f);
-	ck_assert_int_eq(fixture_try(&f, &uart_class, "{\"file\":\"/nonexistent/x\"}", &e),
-			 -ENOENT);
+	ck_assert_int_eq(
+		fixture_try(&f, &uart_class, "{\"mode\":\"File\",\"file\":\"/nonexistent/x\"}", &e),
+		-ENOENT);
 	ck_assert_str_eq(e.text, "device: cannot open /nonexistent/x for output: "
 				 "No such file or directory");
 	fixture_close(&f);

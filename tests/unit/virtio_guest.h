@@ -378,7 +378,10 @@ static inline void guest_free(struct guest *g)
 
 static inline void *ram(struct guest *g, gpa_t gpa)
 {
-	return guest_mem_at(g->vm.mem, gpa, 1);
+	void *p = guest_mem_at(g->vm.mem, gpa, 1);
+
+	ck_assert_ptr_nonnull(p);
+	return p;
 }
 
 static inline gpa_t queue_gpa(unsigned i)

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a test does to its process that cannot be undone is done in a child. */
+#ifndef IN_CHILD_H
+#define IN_CHILD_H
+
+#include <check.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static inline void in_child(void (*body)(void))
+{
+	pid_t pid = fork();
+	int code;
+
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		body();
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &code, 0), pid);
+	ck_assert_int_eq(code, 0);
+}
+
+#endif
