@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+# Helpers for the scripts that run inside the lab's host. Sourced, never run.
+# shellcheck shell=bash
+
+set -euo pipefail
+shopt -s inherit_errexit
+
+# Seconds to wait for anything: many, because a busy machine emulates slowly.
+patience=180
+
+# check NAME COMMAND...: runs COMMAND in a folder of its own, beside at most one other, and prints a
+# line of TAP for it; status 77 says that it does not apply. "wait" waits for all. What the file
+# "done" has a line for is left out.
+check() {
+	! grep -qF -- " - $1 #" done 2>/dev/null || return 0
+	while [[ $(jobs -rp | wc -l) -ge 2 ]]; do wait -n || true; done
+	check_one "$@" &
+}
+
+check_one() {
+	local name=$1 started=$SECONDS folder status=0
+	shift
+	folder=$(mktemp -d)
+	# In the background, because set -e does not count in a condition.
+	(
+		cd "$folder"
+		trap vm_kill EXIT
+		"$@"
+	) >"$folder/log" 2>&1 &
+	wait $! || status=$?
+	case $status in
+	0) echo "ok - $name # $((SECONDS - started)) s" ;;
+	77) echo "ok - $name # SKIP $(tail -n 1 "$folder/log")" ;;
+	*) echo "not ok - $name # $((SECONDS - started)) s"$'\n'"$(check_logs "$folder")" ;;
+	esac
+	rm -rf "$folder"
+}
+
+check_logs() { (cd "$1" && tail -n 12 log stderr console 2>/dev/null | sed 's/^/# /'); }
+
+fail() {
+	echo "$*"
+	exit 1
+}
+
+# vm_start MONITOR SERIES CPUS OPTION...: starts a VM with the lab's kernel and initrd of that
+# series. $vm is its process; what the guest says is in the file console, the monitor's own words
+# are in stderr.
+vm_start() {
+	vm_arguments "$@"
+	: >console
+	monitor "${arguments[@]}" --serial tty </dev/null >console 2>stderr &
+	vm=$!
+}
+
+# vm_arguments MONITOR SERIES CPUS OPTION...: what "monitor" needs, but for --serial.
+vm_arguments() {
+	[[ $1 != godwit || -x ${GODWIT:-} ]] || { echo "godwit is not built"; exit 77; }
+	arguments=("$1" --name "vm$BASHPID" --cpus "$3" --memory 512M
+		--kernel "$LAB/$2/vmlinuz" --initrd "$LAB/$2/initrd" "${@:4}")
+}
+
+vm_kill() { [[ ! ${vm:-} ]] || kill -KILL "$vm" 2>/dev/null || true; }
+
+vm_lives() { kill -0 "$vm" 2>/dev/null; }
+
+# vm_says TEXT: waits until the guest has said TEXT.
+vm_says() {
+	local deadline=$((SECONDS + patience))
+	until grep -qF -- "$1" console; do
+		vm_lives || grep -qF -- "$1" console || fail "the VM ended before it said: $1"
+		[[ $SECONDS -lt $deadline ]] || fail "the guest did not say in $patience s: $1"
+		sleep 0.2
+	done
+}
+
+# vm_ends STATUS: waits until the monitor has ended, with that status.
+vm_ends() {
+	local deadline=$((SECONDS + patience)) status=0
+	while vm_lives; do
+		[[ $SECONDS -lt $deadline ]] || fail "the monitor did not end in $patience s"
+		sleep 0.2
+	done
+	wait "$vm" || status=$?
+	vm=
+	[[ $status == "$1" ]] || fail "the monitor ended with status $status, not $1"
+}
+
+# power_button MONITOR
+power_button() {
+	if [[ $1 == godwit ]]; then kill -TERM "$vm"; return; fi
+	printf '%s\n' '{"execute":"qmp_capabilities"}' '{"execute":"system_powerdown"}' |
+		socat -t 5 - "UNIX-CONNECT:$(echo ./*.qmp)" >/dev/null
+}
+
+# monitor NAME OPTION...: becomes that monitor. The options are those of "godwit run"; for QEMU,
+# which is here to tell faults of godwit from faults of the lab, they are translated.
+monitor() {
+	local name=$1
+	shift
+	case $name in
+	godwit) exec "$GODWIT" run "$@" ;;
+	qemu-microvm) qemu_options -M microvm,pcie=on,acpi=on,rtc=on "$@" ;;
+	qemu-q35) qemu_options -M q35 "$@" ;;
+	*) fail "there is no monitor $name" ;;
+	esac
+	exec qemu-system-x86_64 -accel kvm -cpu host -nodefaults -no-user-config -display none \
+		-device pvpanic-pci "${qemu[@]}"
+}
+
+# qemu_options -M MACHINE OPTION...: sets the array qemu.
+qemu_options() {
+	local disks=0 option value
+	qemu=("$1" "$2")
+	shift 2
+	while [[ $# -gt 0 ]]; do
+		option=$1 value=$2
+		shift 2
+		case $option=$value in
+		--name=*) qemu+=(-name "$value" -qmp "unix:$value.qmp,server,nowait") ;;
+		--cpus=*) qemu+=(-smp "$value") ;;
+		--memory=*) qemu+=(-m "$value") ;;
+		# The ELF inside spares it the seconds in which an emulated processor unpacks.
+		--kernel=*) qemu+=(-kernel "${value/%vmlinuz/vmlinux}") ;;
+		--initrd=*) qemu_initrd "$value" ;;
+		--append=*) qemu+=(-append "$value") ;;
+		--disk=path=*) qemu_disk $((disks++)) "$value" ;;
+		--serial=tty) qemu+=(-serial stdio) ;;
+		--serial=socket=*) qemu+=(-serial "unix:${value#*=},server,nowait") ;;
+		--serial=file=*) qemu+=(-serial "file:${value#*=}") ;;
+		--serial=null) qemu+=(-serial null) ;;
+		--on-reboot=exit) qemu+=(-no-reboot) ;;
+		--on-panic=exit) qemu+=(-action panic=exit-failure) ;;
+		--stop-timeout=*) ;;
+		*) fail "the lab cannot say $option $value to QEMU" ;;
+		esac
+	done
+}
+
+# QEMU 7.2's microvm puts the initrd over its own ACPI tables, at the end of memory, unless the
+# initrd's last page has room for them.
+qemu_initrd() {
+	local copy
+	copy=$(mktemp)
+	cp "$1" "$copy"
+	truncate -s $((($(stat -c %s "$copy") + 4095) / 4096 * 4096 + 4)) "$copy"
+	qemu+=(-initrd "$copy")
+}
+
+# qemu_disk NUMBER path=FILE[,direct=on][,readonly=on][,serial=S]
+qemu_disk() {
+	local drive="if=none,format=raw,id=disk$1" device="virtio-blk-pci,drive=disk$1" item IFS=,
+	for item in $2; do
+		case $item in
+		path=*) drive+=",file=${item#path=}" ;;
+		readonly=on) drive+=,readonly=on ;;
+		direct=on) drive+=,cache=none ;;
+		serial=*) device+=,$item ;;
+		*) fail "the lab cannot say $item of a disk to QEMU" ;;
+		esac
+	done
+	qemu+=(-drive "$drive" -device "$device")
+}
