@@ -220,6 +220,7 @@ static void uart_receive(struct uart *u, uint8_t byte)
 static void uart_received_all(struct uart *u)
 {
 	u->s.timeout = uart_holds_few(u);
+	uart_restart_idle(u);
 }
 
 static void uart_transmit(struct uart *u)
@@ -253,7 +254,6 @@ static size_t uart_from_host(void *arg, const uint8_t *data, size_t len)
 		uart_receive(u, data[i]);
 	if (n) {
 		uart_received_all(u);
-		uart_restart_idle(u);
 		uart_update(u);
 	}
 	return n;

@@ -9,7 +9,8 @@
 # Reads the console line by line and does not poll, so that a millisecond is one.
 boot_ms() {
 	local line started
-	vm_arguments "$1" 6.12 1 --append "console=ttyS0 quiet godwit.run=report" --disk path=disk.img
+	vm_arguments "$1" 6.12 1 --disk path=disk.img \
+		--append "console=ttyS0 quiet godwit.run=report"
 	exec 3< <(
 		echo "${EPOCHREALTIME/./}"
 		monitor "${arguments[@]}" --serial tty </dev/null 2>stderr

@@ -12,9 +12,9 @@ boot() {
 }
 
 for series in 6.12 6.1; do
-	check "boot: godwit, Linux $series, 1 CPU" boot godwit "$series" 1
-	check "boot: godwit, Linux $series, 4 CPUs" boot godwit "$series" 4
+	check "boot: Linux $series, 1 CPU" boot godwit "$series" 1
+	check "boot: Linux $series, 4 CPUs" boot godwit "$series" 4
 done
-check "boot: control, QEMU microvm, Linux 6.12, 1 CPU" boot qemu-microvm 6.12 1
-check "boot: control, QEMU q35, Linux 6.1, 4 CPUs" boot qemu-q35 6.1 4
+check "control: boot: QEMU microvm, Linux 6.12, 1 CPU" boot qemu-microvm 6.12 1
+control "boot: QEMU q35, Linux 6.1, 4 CPUs" boot qemu-q35 6.1 4
 wait

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# 256 MiB written, synced, read again and checked in the guest; then the host finds them in the image.
+# 256 MiB written, synced, read again and checked in the guest; then the host finds them in the
+# image.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
 
@@ -20,7 +21,7 @@ disk() {
 }
 
 modprobe loop
-check "disk: godwit, Linux 6.12, 4 CPUs" disk godwit 6.12 4
-check "disk: godwit, Linux 6.1, 1 CPU, direct=on" disk godwit 6.1 1 direct=on
-check "disk: control, QEMU microvm, Linux 6.12, direct=on" disk qemu-microvm 6.12 1 direct=on
+check "disk: Linux 6.12, 4 CPUs" disk godwit 6.12 4
+check "disk: Linux 6.1, 1 CPU, direct=on" disk godwit 6.1 1 direct=on
+control "disk: QEMU microvm, Linux 6.12, direct=on" disk qemu-microvm 6.12 1 direct=on
 wait

@@ -10,11 +10,18 @@ patience=180
 
 # check NAME COMMAND...: runs COMMAND in a folder of its own, beside at most one other, and prints a
 # line of TAP for it; status 77 says that it does not apply. "wait" waits for all. What the file
-# "done" has a line for is left out.
+# "done" has a line for is left out. Runs in $LAB.
 check() {
 	! grep -qF -- " - $1 #" done 2>/dev/null || return 0
 	while [[ $(jobs -rp | wc -l) -ge 2 ]]; do wait -n || true; done
 	check_one "$@" &
+}
+
+# control NAME COMMAND...: a check of QEMU, made only after one of godwit has failed, to see whether
+# the fault is the lab's.
+control() {
+	wait
+	[[ ! -e failed ]] || check "control: $1" "${@:2}"
 }
 
 check_one() {
@@ -31,7 +38,10 @@ check_one() {
 	case $status in
 	0) echo "ok - $name # $((SECONDS - started)) s" ;;
 	77) echo "ok - $name # SKIP $(tail -n 1 "$folder/log")" ;;
-	*) echo "not ok - $name # $((SECONDS - started)) s"$'\n'"$(check_logs "$folder")" ;;
+	*)
+		touch failed
+		echo "not ok - $name # $((SECONDS - started)) s"$'\n'"$(check_logs "$folder")"
+		;;
 	esac
 	rm -rf "$folder"
 }

@@ -19,5 +19,5 @@ second_is_refused() {
 	vm_lives || fail "the first is gone"
 }
 
-check "lock: godwit, two VMs on one disk" second_is_refused
+check "lock: the second VM on a disk is refused" second_is_refused
 wait

@@ -54,9 +54,9 @@ to_file() {
 	grep "guest: kernel=$2" console
 }
 
-check "serial: godwit, login on a socket" over_socket godwit 6.12
-check "serial: godwit, login on a terminal" on_terminal godwit 6.1
-check "serial: godwit, to a file" to_file godwit 6.1
-check "serial: control, QEMU microvm, login on a socket" over_socket qemu-microvm 6.12
-check "serial: control, QEMU q35, login on a terminal" on_terminal qemu-q35 6.12
+check "serial: login on a socket" over_socket godwit 6.12
+check "serial: login on a terminal" on_terminal godwit 6.1
+check "serial: to a file" to_file godwit 6.1
+control "serial: QEMU microvm, login on a socket" over_socket qemu-microvm 6.12
+control "serial: QEMU q35, login on a terminal" on_terminal qemu-q35 6.12
 wait

@@ -3,6 +3,7 @@
 #include <pty.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <termios.h>
 
@@ -39,6 +40,7 @@ enum child_kind { CHILD_ECHO, CHILD_DEAF, CHILD_EXITS, CHILD_SURVIVES };
 /* Says R when it is ready, and what comes; leaves with status 7. */
 static void child_main(enum child_kind kind)
 {
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* Without the test runner's own handlers */
 	for (int sig = 1; sig < SIGRTMIN; sig++)
 		signal(sig, SIG_DFL);
@@ -215,6 +217,7 @@ static void session_main(struct terminal *t, int orders)
 {
 	char order;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	close(t->master);
 	setsid();
 	ioctl(t->slave, TIOCSCTTY, 0);
