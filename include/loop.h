@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Event loop over epoll: watched fds, timers and work posted by other threads.  One loop per
- * thread: main and every I/O thread.  Only loop_post() and loop_quit() may be called from
- * other threads; everything else belongs to the thread that runs the loop, or to the thread
- * that sets it up before it runs.  Callbacks run one at a time.  Watches, timers and work
- * are embedded in their owners: nothing is allocated after loop_new().
+ * thread: main and every I/O thread.  Any thread may call loop_post() and loop_quit().
+ * Watches and timers belong to the thread that runs the loop, to the one that sets it up before
+ * it runs, and, if the loop has a lock, to whoever holds it.  Callbacks run one at a time.
+ * Watches, timers and work are embedded in their owners: nothing is allocated after loop_new().
  */
 #ifndef LOOP_H
 #define LOOP_H
@@ -24,6 +24,7 @@ struct watch {
 	int fd;
 	void (*ready)(void *arg, uint32_t events); /* EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR */
 	void *arg;
+	bool active; /* the loop's */
 };
 
 struct timer {
@@ -53,7 +54,8 @@ void loop_quit(struct loop *); /* any thread */
 /* Watch w->fd for events; level triggered.  Returns -errno (EPERM: a regular file). */
 int loop_watch(struct loop *, struct watch *, uint32_t events);
 void loop_watch_change(struct loop *, struct watch *, uint32_t events);
-void loop_unwatch(struct loop *, struct watch *); /* not called again, not even if ready */
+/* Not called again, not even if ready.  Only the loop's own thread may free it then. */
+void loop_unwatch(struct loop *, struct watch *);
 
 /* One shot at deadline_ns of CLOCK_MONOTONIC; setting an active timer moves it. */
 void loop_timer_set(struct loop *, struct timer *, uint64_t deadline_ns);

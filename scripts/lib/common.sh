@@ -11,12 +11,14 @@ cache=${GODWIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/godwit}
 note() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { note "$*"; exit 1; }
 
-# lab_kind: prints direct where this machine's own /dev/kvm runs stock kernels, which takes a
-# processor with VMX or SVM, otherwise emulated. The one place that decides.
+# lab_kind: prints direct where this machine's own /dev/kvm runs stock kernels, otherwise emulated. A
+# guest of a few instructions finds out. The one place that decides.
 lab_kind() {
-	local kind=emulated
-	if [[ -w /dev/kvm ]] && grep -qwE 'vmx|svm' /proc/cpuinfo; then kind=direct; fi
-	echo "${GODWIT_LAB:-$kind}"
+	local godwit kind=emulated probe=$top/build/tests/guest/ring0.elf
+	[[ ! ${GODWIT_LAB:-} ]] || { echo "$GODWIT_LAB"; return; }
+	godwit=$(godwit_program)
+	[[ $("$godwit" run --memory 16M --kernel "$probe" 2>/dev/null </dev/null) != K ]] || kind=direct
+	echo "$kind"
 }
 
 # need_packages PACKAGE...: installs those that are missing, and touches nothing when none is.

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bits.h"
 #include "cli.h"
@@ -69,10 +71,23 @@ static int help_main(int argc, char **argv)
 	return v->main(2, ask);
 }
 
+/* So that no file opened later becomes standard input, output or error. */
+static void fill_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const struct verb *v;
 
+	fill_standard_fds();
 	if (argc < 2) {
 		print_usage(stderr);
 		return CLI_USAGE;

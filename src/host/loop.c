@@ -16,6 +16,7 @@ struct loop {
 	int epoll_fd;
 	pthread_mutex_t *lock; /* NULL: none */
 	atomic_bool quit;
+	bool waiting; /* under the lock: it sleeps until the first timer as it knew it */
 	struct watch wake; /* eventfd: work was posted, or quit */
 	struct list timers; /* by deadline */
 	_Atomic(struct work *) posted; /* newest first */
@@ -41,6 +42,15 @@ static void loop_leave(struct loop *l)
 {
 	if (l->lock)
 		pthread_mutex_unlock(l->lock);
+}
+
+static void loop_wake(struct loop *l)
+{
+	uint64_t one = 1;
+
+	/* EAGAIN: the counter is full, so the loop wakes anyway. */
+	if (write(l->wake.fd, &one, sizeof(one)) < 0)
+		assert(errno == EAGAIN);
 }
 
 static void run_posted(void *arg, uint32_t events)
@@ -106,7 +116,10 @@ int loop_watch(struct loop *l, struct watch *w, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = w };
 
-	return epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) < 0 ? -errno : 0;
+	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) < 0)
+		return -errno;
+	w->active = true;
+	return 0;
 }
 
 void loop_watch_change(struct loop *l, struct watch *w, uint32_t events)
@@ -121,6 +134,9 @@ void loop_watch_change(struct loop *l, struct watch *w, uint32_t events)
 void loop_unwatch(struct loop *l, struct watch *w)
 {
 	epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
+	/* The loop may have been told of it and wait for the lock ... */
+	w->active = false;
+	/* ... or be in the middle of a batch, and w about to be freed. */
 	for (int i = 0; i < l->nready; i++)
 		if (l->ready[i].data.ptr == w)
 			l->ready[i].data.ptr = NULL;
@@ -136,6 +152,9 @@ void loop_timer_set(struct loop *l, struct timer *t, uint64_t deadline_ns)
 		if (i->deadline_ns > deadline_ns)
 			break;
 	list_append(&i->node, &t->node);
+	/* Another thread, under the lock, while the loop sleeps: it must look at its timers. */
+	if (l->waiting && l->timers.next == &t->node)
+		loop_wake(l);
 }
 
 void loop_timer_cancel(struct loop *l, struct timer *t)
@@ -180,31 +199,24 @@ void loop_run(struct loop *l)
 	while (!atomic_exchange(&l->quit, false)) {
 		int timeout_ms = wait_ms(l);
 
+		l->waiting = true;
 		loop_leave(l);
 		int n = epoll_wait(l->epoll_fd, ready, EVENTS_PER_WAIT, timeout_ms);
 
 		loop_enter(l);
+		l->waiting = false;
 		l->ready = ready;
 		l->nready = MAX(n, 0);
 		for (int i = 0; i < l->nready; i++) {
 			struct watch *w = ready[i].data.ptr;
 
-			if (w)
+			if (w && w->active)
 				w->ready(w->arg, ready[i].events);
 		}
 		l->nready = 0;
 		run_timers(l);
 	}
 	loop_leave(l);
-}
-
-static void loop_wake(struct loop *l)
-{
-	uint64_t one = 1;
-
-	/* EAGAIN: the counter is full, so the loop wakes anyway. */
-	if (write(l->wake.fd, &one, sizeof(one)) < 0)
-		assert(errno == EAGAIN);
 }
 
 void loop_quit(struct loop *l)

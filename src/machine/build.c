@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -227,13 +228,20 @@ void build_free(struct build *b)
 		close(b->kvm_fd);
 }
 
+static bool has_serial(const json_t *config)
+{
+	const json_t *serial = json_object_get(config, "serial");
+
+	return strcasecmp(json_string_value(json_object_get(serial, "mode")), "Off");
+}
+
 static int build_tables(struct build *b, struct err *e)
 {
 	const struct config_cpus *cpus = &b->config->cpus;
 	uint32_t apic_id[CONFIG_VCPUS_MAX];
 	struct acpi_machine acpi = { .ncpus = cpus->boot_vcpus,
 				     .apic_id = apic_id,
-				     .serial = vm_device(b->vm, "serial"),
+				     .serial = has_serial(b->config->json),
 				     .pvpanic = vm_device(b->vm, "pvpanic") };
 	CLEANUP(free) uint8_t *tables = NULL;
 	size_t len;

@@ -74,7 +74,9 @@ static void watch_signals(struct life *l)
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	l->signals = (struct watch){ signalfd(-1, &set, SFD_CLOEXEC), signalled, l };
+	l->signals = (struct watch){ .fd = signalfd(-1, &set, SFD_CLOEXEC),
+				     .ready = signalled,
+				     .arg = l };
 	if (loop_watch(l->loop, &l->signals, EPOLLIN))
 		exit(1);
 }

@@ -105,7 +105,7 @@ START_TEST(unwatched_is_not_called)
 	for (int i = 0; i < 2; i++) {
 		ck_assert_int_eq(pipe(fd[i]), 0);
 		ck_assert_int_eq(write(fd[i][1], "x", 1), 1);
-		p.watch[i] = (struct watch){ fd[i][0], unwatch_other, &p };
+		p.watch[i] = (struct watch){ .fd = fd[i][0], .ready = unwatch_other, .arg = &p };
 		ck_assert_int_eq(loop_watch(p.loop, &p.watch[i], EPOLLIN), 0);
 	}
 	loop_run(p.loop);
@@ -135,6 +135,53 @@ START_TEST(watch_under_the_lock)
 	pthread_mutex_unlock(&lock);
 	loop_unwatch(log.loop, &w);
 	loop_free(log.loop);
+}
+END_TEST
+
+struct late {
+	struct log log;
+	pthread_mutex_t lock;
+	struct timer far, near;
+	struct entry a, q;
+};
+
+static void *set_near(void *arg)
+{
+	struct late *x = arg;
+
+	pthread_mutex_lock(&x->lock);
+	loop_timer_set(x->log.loop, &x->near, 1);
+	pthread_mutex_unlock(&x->lock);
+	return NULL;
+}
+
+static void start_setter(void *arg)
+{
+	pthread_t t;
+
+	ck_assert_int_eq(pthread_create(&t, NULL, set_near, arg), 0);
+	pthread_detach(t);
+}
+
+/* A vCPU sets a timer while main sleeps; the far one is for a failure only. */
+START_TEST(timer_set_by_another_thread_wakes)
+{
+	struct late x = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct work start = { .run = start_setter, .arg = &x };
+	struct err e;
+
+	x.a = (struct entry){ &x.log, 'a' };
+	x.q = (struct entry){ &x.log, 'q' };
+	x.far = (struct timer){ .expired = note, .arg = &x.a };
+	x.near = (struct timer){ .expired = note, .arg = &x.q };
+	ck_assert_int_eq(loop_new(&x.log.loop, &e), 0);
+	loop_set_lock(x.log.loop, &x.lock);
+	loop_timer_set(x.log.loop, &x.far, loop_now_ns() + 60000000000);
+	loop_post(x.log.loop, &start);
+	loop_run(x.log.loop);
+	ck_assert_str_eq(x.log.text, "q");
+	loop_timer_cancel(x.log.loop, &x.far);
+	loop_free(x.log.loop);
 }
 END_TEST
 
@@ -189,6 +236,7 @@ static Suite *loop_suite(void)
 	tcase_add_test(t, unwatched_is_not_called);
 	tcase_add_test(t, watch_under_the_lock);
 	tcase_add_test(t, posts_between_threads);
+	tcase_add_test(t, timer_set_by_another_thread_wakes);
 	suite_add_tcase(s, t);
 	return s;
 }
