@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# bench-boot.sh [N [MONITOR...]]: N rounds of every monitor in turn; a line "boot MONITOR MS" each,
-# from the start of the process to the first line of the guest's init. Linux 6.12, one CPU, 512 MiB,
-# one disk. QEMU is given the kernel as an ELF, which suits it better than the packed one.
+# bench-boot.sh N SERIES vmlinuz|vmlinux: N rounds of every monitor in turn; a line "boot MONITOR MS"
+# each, from the start of the process to the first line of the guest's init. One CPU, 512 MiB, one
+# disk; vmlinuz is the kernel as Debian ships it, vmlinux the ELF file inside.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
 
 # Reads the console line by line and does not poll, so that a millisecond is one.
 boot_ms() {
 	local line started
-	vm_arguments "$1" 6.12 1 --disk path=disk.img \
+	vm_arguments "$1" "$series" 1 --disk path=disk.img \
 		--append "console=ttyS0 quiet godwit.run=report"
+	arguments=("${arguments[@]/%vmlinuz/$format}")
 	exec 3< <(
 		echo "${EPOCHREALTIME/./}"
 		monitor "${arguments[@]}" --serial tty </dev/null 2>stderr
@@ -21,12 +22,11 @@ boot_ms() {
 	done
 }
 
+rounds=$1 series=$2 format=$3
+packed=$format
 folder=$(mktemp -d)
 cd "$folder"
 truncate -s 1M disk.img
-rounds=${1:-5}
-monitors=("${@:2}")
-[[ ${#monitors[@]} -gt 0 ]] || monitors=(godwit qemu-microvm)
 for ((round = 0; round < rounds; round++)); do
-	for monitor in "${monitors[@]}"; do (boot_ms "$monitor"); done
+	for monitor in godwit qemu-microvm; do (boot_ms "$monitor"); done
 done

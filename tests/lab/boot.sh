@@ -17,4 +17,3 @@ for series in 6.12 6.1; do
 done
 check "control: boot: QEMU microvm, Linux 6.12, 1 CPU" boot qemu-microvm 6.12 1
 control "boot: QEMU q35, Linux 6.1, 4 CPUs" boot qemu-q35 6.1 4
-wait

@@ -8,24 +8,11 @@ shopt -s inherit_errexit
 # Seconds to wait for anything: many, because a busy machine emulates slowly.
 patience=180
 
-# check NAME COMMAND...: runs COMMAND in a folder of its own, beside at most one other, and prints a
-# line of TAP for it; status 77 says that it does not apply. "wait" waits for all. What the file
-# "done" has a line for is left out. Runs in $LAB.
+# check NAME COMMAND...: runs COMMAND in a folder of its own and prints a line of TAP for it; status
+# 77 says that it does not apply. What the file "done" has a line for is left out.
 check() {
-	! grep -qF -- " - $1 #" done 2>/dev/null || return 0
-	while [[ $(jobs -rp | wc -l) -ge 2 ]]; do wait -n || true; done
-	check_one "$@" &
-}
-
-# control NAME COMMAND...: a check of QEMU, made only after one of godwit has failed, to see whether
-# the fault is the lab's.
-control() {
-	wait
-	[[ ! -e failed ]] || check "control: $1" "${@:2}"
-}
-
-check_one() {
 	local name=$1 started=$SECONDS folder status=0
+	! grep -qF -- " - $name #" "$LAB/done" 2>/dev/null || return 0
 	shift
 	folder=$(mktemp -d)
 	# In the background, because set -e does not count in a condition.
@@ -39,12 +26,16 @@ check_one() {
 	0) echo "ok - $name # $((SECONDS - started)) s" ;;
 	77) echo "ok - $name # SKIP $(tail -n 1 "$folder/log")" ;;
 	*)
-		touch failed
+		touch "$LAB/failed"
 		echo "not ok - $name # $((SECONDS - started)) s"$'\n'"$(check_logs "$folder")"
 		;;
 	esac
 	rm -rf "$folder"
 }
+
+# control NAME COMMAND...: a check of QEMU, made only after one of godwit has failed, to see whether
+# the fault is the lab's.
+control() { [[ ! -e $LAB/failed ]] || check "control: $1" "${@:2}"; }
 
 check_logs() { (cd "$1" && tail -n 12 log stderr console 2>/dev/null | sed 's/^/# /'); }
 
@@ -130,8 +121,8 @@ qemu_options() {
 		--name=*) qemu+=(-name "$value" -qmp "unix:$value.qmp,server,nowait") ;;
 		--cpus=*) qemu+=(-smp "$value") ;;
 		--memory=*) qemu+=(-m "$value") ;;
-		# The ELF inside spares it the seconds in which an emulated processor unpacks.
-		--kernel=*) qemu+=(-kernel "${value/%vmlinuz/vmlinux}") ;;
+		# Unless asked otherwise the ELF: it spares the emulated processor seconds of unpacking.
+		--kernel=*) qemu+=(-kernel "${value/%vmlinuz/${packed:-vmlinux}}") ;;
 		--initrd=*) qemu_initrd "$value" ;;
 		--append=*) qemu+=(-append "$value") ;;
 		--disk=path=*) qemu_disk $((disks++)) "$value" ;;

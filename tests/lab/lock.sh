@@ -20,4 +20,3 @@ second_is_refused() {
 }
 
 check "lock: the second VM on a disk is refused" second_is_refused
-wait

@@ -59,4 +59,3 @@ check "serial: login on a terminal" on_terminal godwit 6.1
 check "serial: to a file" to_file godwit 6.1
 control "serial: QEMU microvm, login on a socket" over_socket qemu-microvm 6.12
 control "serial: QEMU q35, login on a terminal" on_terminal qemu-q35 6.12
-wait
