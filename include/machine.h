@@ -23,7 +23,9 @@ struct machine_hooks {
  * kernel is loaded, vCPUs wait. */
 int machine_new(struct machine **, const struct config *, struct loop *,
 		const struct machine_hooks *, struct err *);
-void machine_free(struct machine *); /* stopped or never started; NULL is fine */
+/* False: a device has not answered, and the host may still write to guest memory; everything, the
+ * loop too, must then be left to the end of the process.  NULL is fine.  Outside the loop. */
+bool machine_free(struct machine *);
 
 void machine_start(struct machine *);
 /* done(arg) once nothing of the VM moves any more; paused already: at once. */

@@ -127,23 +127,10 @@ static int lifecycle_open(struct lifecycle *l, struct err *e)
 	return rc ? err_set(e, rc, "signals cannot be watched: %s", strerror(-rc)) : 0;
 }
 
-/* Else a device that never answered still uses its memory and the loop: left to exit(). */
-static bool at_rest(struct machine *m)
-{
-	struct device *dev;
-
-	list_for_each (dev, &machine_vm(m)->devices, node)
-		if (dev->phase != DEVICE_STOPPED)
-			return false;
-	return true;
-}
-
 static void lifecycle_close(struct lifecycle *l)
 {
-	if (!l->machine || at_rest(l->machine)) {
-		machine_free(l->machine);
+	if (machine_free(l->machine))
 		loop_free(l->loop);
-	}
 	chardev_restore_terminal();
 	vmdir_free(&l->dir);
 	cleanup_fd(&l->signals.fd);

@@ -33,9 +33,10 @@ unsigned boot_memory_map(const struct guest_mem *, struct boot_range[BOOT_MAP_MA
 
 /* Highest whole page in [floor, end) of that region from which len bytes fit; -ENOSPC. */
 int boot_place(const struct guest_mem_region *, gpa_t floor, gpa_t end, uint64_t len, gpa_t *at);
+/* The sentence when it does not. */
 int boot_no_room_for_initrd(const struct boot *, gpa_t floor, gpa_t end, struct err *);
 
-/* Guest memory at [at, at + len) is written with the command line and its NUL; max: without. */
+/* The command line to PLATFORM_CMDLINE; -E2BIG: longer than max bytes without its NUL. */
 int boot_write_cmdline(const struct boot *, struct guest_mem *, size_t max, struct err *);
 
 /* Flat segments and a task register, which both protocols want; code64: long mode. */

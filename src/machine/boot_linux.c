@@ -208,7 +208,7 @@ int boot_linux_load(const struct boot *b, struct guest_mem *mem, struct kvm_regs
 		r = boot_write_cmdline(b, mem, l.hdr.cmdline_size, e);
 	if (r)
 		return r;
-	/* All of these lie in low memory, as placed and as checked by boot_load(). */
+	/* All of it was placed in the guest's memory: from here on nothing is refused. */
 	r = guest_mem_write(mem, l.base, b->kernel.data + l.code_offset, l.code_bytes);
 	if (!r && b->initrd.data)
 		r = guest_mem_write(mem, initrd, b->initrd.data, b->initrd.size);

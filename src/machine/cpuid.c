@@ -136,7 +136,8 @@ static void cpuid_set_levels(struct cpuid *c, const struct cpuid_topology *t)
 	struct kvm_cpuid_entry2 *highest = cpuid_find(c, 0);
 	bool v2 = highest && highest->eax >= CPUID_TOPOLOGY_V2;
 
-	if (highest) /* older processors have x2APIC ids here too if a monitor gives them x2APIC */
+	/* KVM gives every guest x2APIC, whose ids this leaf tells, also where the host lacks it. */
+	if (highest)
 		highest->eax = MAX(highest->eax, (uint32_t)CPUID_TOPOLOGY);
 	cpuid_remove(c, CPUID_TOPOLOGY);
 	cpuid_remove(c, CPUID_TOPOLOGY_V2);

@@ -214,15 +214,16 @@ int machine_new(struct machine **out, const struct config *config, struct loop *
 	return 0;
 }
 
-void machine_free(struct machine *m)
+bool machine_free(struct machine *m)
 {
-	/* A device that never answered still has the host's kernel writing to guest memory:
-	 * leave everything in place for the end of the process. */
-	if (!m || m->phase != PHASE_STOPPED)
-		return;
+	if (!m)
+		return true;
+	if (m->phase != PHASE_STOPPED)
+		return false;
 	loop_set_lock(m->vm.loop, NULL);
 	build_free(&m->build);
 	free(m);
+	return true;
 }
 
 void machine_start(struct machine *m)
