@@ -26,13 +26,16 @@ void log_write(enum log_level l, const char *fmt, ...)
 		return;
 	n = snprintf(line, sizeof(line), "%s", prefix[l]);
 	va_start(ap, fmt);
-	m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
+	m = vsnprintf(line + n, sizeof(line) - (size_t)n - 2, fmt, ap);
 	va_end(ap);
 	if (m < 0)
 		return;
 	n += m;
-	if (n > (int)sizeof(line) - 2)
-		n = (int)sizeof(line) - 2;
+	if (n > (int)sizeof(line) - 3)
+		n = (int)sizeof(line) - 3;
+	/* The guest may have the terminal in raw mode, where a line feed is no more than that. */
+	if (isatty(STDERR_FILENO))
+		line[n++] = '\r';
 	line[n++] = '\n';
 	/* One write, so that lines of several threads and processes do not mix. */
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)

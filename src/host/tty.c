@@ -107,8 +107,6 @@ int tty_raw(int fd)
 		return -errno;
 	terminal.during = terminal.before;
 	cfmakeraw(&terminal.during);
-	/* The log's lines go there too, and need their carriage returns. */
-	terminal.during.c_oflag |= OPOST;
 	guard();
 	atomic_store(&terminal.raw, true);
 	if (tcsetattr(fd, TCSANOW, &terminal.during) < 0) {

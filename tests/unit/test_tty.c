@@ -82,6 +82,7 @@ static bool is_raw(const struct terminal *t)
 	    now.c_oflag == t->modes.c_oflag)
 		return false;
 	ck_assert_uint_eq(now.c_lflag & (ICANON | ECHO | ISIG), 0);
+	ck_assert_uint_eq(now.c_oflag & OPOST, 0);
 	return true;
 }
 
