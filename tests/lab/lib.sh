@@ -106,7 +106,7 @@ monitor() {
 	*) fail "there is no monitor $name" ;;
 	esac
 	exec qemu-system-x86_64 -accel kvm -cpu host -nodefaults -no-user-config -display none \
-		-device pvpanic-pci "${qemu[@]}"
+		-device pvpanic-pci -device virtio-rng-pci "${qemu[@]}"
 }
 
 # qemu_options -M MACHINE OPTION...: sets the array qemu.
