@@ -39,6 +39,8 @@ struct virtio_class {
 	int (*queue_start)(struct virtio_device *, struct virtqueue *, struct loop *, struct err *);
 	/* After its last request, on its I/O thread; may be NULL. */
 	void (*queue_stop)(struct virtio_device *, struct virtqueue *);
+	/* The guest reset the device: what of its own state goes with that; may be NULL. */
+	void (*driver_reset)(struct virtio_device *);
 	/* The guest wrote v->config, which holds the new bytes; NULL: read-only. */
 	void (*config_written)(struct virtio_device *, unsigned offset, unsigned size);
 };
@@ -86,8 +88,8 @@ void virtio_stop(struct device *);
 int virtio_fetch(struct device *, struct err *);
 int virtio_loaded(struct device *, struct err *);
 
-/* Run kick once more after other work of the I/O thread: requests are left.  On that thread. */
-void virtio_kick_again(struct virtqueue *);
+/* Have the class's kick run once more, after other work of that queue's I/O thread.  Any thread. */
+void virtio_kick(struct virtio_device *, unsigned queue);
 /* Feature bit negotiated: any thread while queues are handed over. */
 bool virtio_has(const struct virtio_device *, unsigned bit);
 /* The device configuration changed: bumps the generation and interrupts; main or vCPU. */

@@ -73,6 +73,8 @@ int vq_start(struct virtqueue *, struct guest_mem *, bool event_idx, struct err 
 
 /* Next request; false when there is none (or the queue is broken). */
 bool vq_pop(struct virtqueue *, struct vq_request *);
+/* Take back the last n pops: nothing of them was used, and they come again. */
+void vq_unpop(struct virtqueue *, unsigned n);
 /* Ask for kicks again; true if requests came in meanwhile and vq_pop() must be tried. */
 bool vq_enable_kicks(struct virtqueue *);
 void vq_disable_kicks(struct virtqueue *);

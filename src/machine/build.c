@@ -96,6 +96,14 @@ static int build_platform(struct build *b, struct err *e)
 	return r;
 }
 
+/* "disks" holds disks, "net" cards. */
+static int singular_len(const char *key)
+{
+	size_t len = strlen(key);
+
+	return (int)(key[len - 1] == 's' ? len - 1 : len);
+}
+
 /* The id the user gave, or the section's name: "disk0" is the first of "disks". */
 static void device_id(const struct config_section *s, const json_t *options, size_t n, char *id,
 		      size_t len)
@@ -105,7 +113,7 @@ static void device_id(const struct config_section *s, const json_t *options, siz
 	if (given)
 		snprintf(id, len, "%s", given);
 	else if (s->many)
-		snprintf(id, len, "%.*s%zu", (int)strlen(s->key) - 1, s->key, n);
+		snprintf(id, len, "%.*s%zu", singular_len(s->key), s->key, n);
 	else
 		snprintf(id, len, "%s", s->key);
 }
@@ -166,12 +174,18 @@ static unsigned build_io_threads(const struct config *c)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	json_int_t want = 1;
-	const json_t *disk;
+	const json_t *device;
 	size_t i;
 
-	json_array_foreach(json_object_get(c->json, "disks"), i, disk)
+	json_array_foreach(json_object_get(c->json, "disks"), i, device)
 	{
-		json_int_t n = json_integer_value(json_object_get(disk, "num_queues"));
+		json_int_t n = json_integer_value(json_object_get(device, "num_queues"));
+
+		want = MAX(want, n);
+	}
+	json_array_foreach(json_object_get(c->json, "net"), i, device)
+	{
+		json_int_t n = json_integer_value(json_object_get(device, "num_queues"));
 
 		want = MAX(want, n);
 	}

@@ -18,6 +18,7 @@ const struct config_section config_sections[] = {
 	{ "cpus", "--cpus", &config_cpus_options, .class = NULL },
 	{ "memory", "--memory", &config_memory_options, .class = NULL },
 	{ "disks", "--disk", NULL, &virtio_blk_class, .many = true },
+	{ "net", "--net", NULL, &virtio_net_class, .many = true },
 	{ "rng", "--rng", NULL, &virtio_rng_class, .always = true },
 	{ "serial", "--serial", NULL, &uart_class, .always = true },
 	{ "platform", "--platform", &config_platform_options, .class = NULL },
@@ -314,6 +315,32 @@ static int identify(struct config *c, const char *given_uuid, struct err *e)
 		       : err_set(e, -ENOMEM, "configuration: out of memory");
 }
 
+/* The same guest has the same addresses in every life: made from its uuid (FNV-1a, RFC 9923) and
+ * the card's place. 52:54:00 is administered locally. */
+static int give_macs(struct config *c, struct err *e)
+{
+	json_t *cards = json_object_get(c->json, "net"), *card;
+	size_t i;
+
+	json_array_foreach(cards, i, card)
+	{
+		uint32_t hash = 2166136261u;
+		char mac[18];
+
+		if (json_object_get(card, "mac"))
+			continue;
+		for (const char *p = c->uuid; *p; p++)
+			hash = (hash ^ (uint8_t)*p) * 16777619u;
+		hash = (hash ^ (uint8_t)i) * 16777619u;
+		snprintf(mac, sizeof(mac), "52:54:00:%02x:%02x:%02x", hash >> 16 & 0xff,
+			 hash >> 8 & 0xff, hash & 0xff);
+		if (json_object_set_new(card, "mac", json_string(mac)) ||
+		    json_array_set_new(cards, i, option_complete(virtio_net_class.options, card)))
+			return err_set(e, -ENOMEM, "configuration: out of memory");
+	}
+	return 0;
+}
+
 /* Values made here stand where given ones would, so that the complete form of c->json is itself.
  * Its strings are the same ones: those in c stay valid. */
 static int put_in_order(struct config *c, struct err *e)
@@ -360,6 +387,8 @@ static int load_all(struct config *c, json_t *in, struct err *e)
 		rc = check_memory(&c->memory, e);
 	if (!rc)
 		rc = identify(c, platform.uuid, e);
+	if (!rc)
+		rc = give_macs(c, e);
 	return rc ? rc : put_in_order(c, e);
 }
 

@@ -106,7 +106,6 @@ static const struct option top[] = {
 	OPTION(struct config, stop_timeout_s, .help = "seconds from the power button to a hard end",
 	       .fallback = "10", .max = 86400),
 	REFUSED("rate_limit_groups"),
-	REFUSED("net"),
 	REFUSED("balloon"),
 	REFUSED("fs"),
 	REFUSED("generic_vhost_user"),

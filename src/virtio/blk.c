@@ -292,7 +292,7 @@ static void blk_kick(struct virtio_device *v, struct virtqueue *vq)
 			taken++;
 	} while (vq_enable_kicks(vq) && taken < vq->s->size);
 	if (taken == vq->s->size)
-		virtio_kick_again(vq);
+		virtio_kick(v, vq->index);
 	disk_commit(q->disk);
 	vq_flush(vq);
 }

@@ -71,7 +71,7 @@ static void rng_kick(struct virtio_device *v, struct virtqueue *vq)
 			vq_complete(vq, &req, rng_fill(&req));
 	} while (vq_enable_kicks(vq) && done < vq->s->size);
 	if (done == vq->s->size)
-		virtio_kick_again(vq);
+		virtio_kick(v, vq->index);
 	vq_flush(vq);
 }
 

@@ -106,6 +106,8 @@ static void reset_common(struct virtio_device *v)
 	for (unsigned i = 0; i < v->nqueues; i++)
 		s->queue[i] = (struct virtqueue_state){ .size = v->queue_size,
 							.vector = MSIX_NO_VECTOR };
+	if (v->class->driver_reset)
+		v->class->driver_reset(v);
 }
 
 /* May queues be with I/O threads?  A function that is no bus master must leave memory alone. */

@@ -249,7 +249,7 @@ static void config_write(struct virtio_device *v, unsigned offset, unsigned size
 static void notify_write(struct virtio_device *v, unsigned offset)
 {
 	if (!(offset % NOTIFY_MULTIPLIER) && offset / NOTIFY_MULTIPLIER < v->nqueues)
-		virtio_kick_again(&v->queue[offset / NOTIFY_MULTIPLIER].vq);
+		virtio_kick(v, (unsigned)(offset / NOTIFY_MULTIPLIER));
 }
 
 static void bar_write(void *dev, uint64_t offset, unsigned size, uint64_t value)

@@ -141,12 +141,12 @@ void virtio_queue_recall(struct virtio_queue *q)
 	loop_post(q->loop, &q->recall);
 }
 
-void virtio_kick_again(struct virtqueue *vq)
+void virtio_kick(struct virtio_device *v, unsigned queue)
 {
 	uint64_t one = 1;
 
 	/* A full counter is a kick already. */
-	if (write(queue_of(vq)->kick.fd, &one, sizeof(one)) < 0)
+	if (write(v->queue[queue].kick.fd, &one, sizeof(one)) < 0)
 		return;
 }
 

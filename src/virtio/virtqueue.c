@@ -254,6 +254,13 @@ bool vq_pop(struct virtqueue *vq, struct vq_request *req)
 	return true;
 }
 
+void vq_unpop(struct virtqueue *vq, unsigned n)
+{
+	assert(n <= vq->in_flight);
+	vq->s->next_avail = (uint16_t)(vq->s->next_avail - n);
+	vq->in_flight -= n;
+}
+
 bool vq_enable_kicks(struct virtqueue *vq)
 {
 	if (vq->is_broken || vq->stopped)

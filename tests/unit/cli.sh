@@ -158,8 +158,8 @@ config shows 0 '  "name": "top",' "$base" --name top
 config shows 0 '    "kernel": "old"' '{"kernel":{"path":"old"}}'
 
 # Files that do not do
-config sentence 2 'configuration: net is not supported by this version; leave it out' \
-	'{"payload":{"kernel":"k"},"net":[{"tap":"t"}]}'
+config sentence 2 'configuration: vdpa is not supported by this version; leave it out' \
+	'{"payload":{"kernel":"k"},"vdpa":[{"path":"t"}]}'
 config sentence 2 'configuration: console is not supported by this version; leave it out or set its mode to Off, and use serial' \
 	'{"payload":{"kernel":"k"},"console":{"mode":"Pty"}}'
 config sentence 2 "--config: $work/vm.json must hold a JSON object, { ... }" '[]'

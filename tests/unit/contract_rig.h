@@ -30,6 +30,7 @@ struct row {
 	const char *kind;
 	const char *options; /* %s: a file of the rig's own */
 	bool kvm, irqchip;
+	bool tun; /* interfaces, in a network of the test's own */
 	bool pci; /* a function behind the host bridge */
 	bool drifts; /* time passes in its state: two of them are never the same */
 };
@@ -38,6 +39,7 @@ static const struct row rows[] = {
 	{ .kind = "uart", .options = "{\"mode\": \"Null\"}" },
 	{ .kind = "virtio-rng", .pci = true },
 	{ .kind = "virtio-blk", .pci = true, .options = "{\"path\": \"%s\", \"num_queues\": 2}" },
+	{ .kind = "virtio-net", .tun = true, .pci = true, .options = "{\"num_queues\": 4}" },
 	{ .kind = "irqchip", .kvm = true },
 	{ .kind = "pit", .kvm = true, .irqchip = true },
 	{ .kind = "clock", .kvm = true, .drifts = true },

@@ -100,7 +100,7 @@ START_TEST(complete_json_is_a_fixed_point)
 
 	assert_loads(&first, "{" KERNEL ",'cpus':{'boot_vcpus':4,'topology':{'cores_per_die':4}},"
 			     "'disks':[{'path':'a'},{'path':'b','readonly':true}],"
-			     "'memory':{'size':'64M'},'unknown':[1],'net':[],"
+			     "'memory':{'size':'64M'},'unknown':[1],'net':[{},{'tap':'t'}],"
 			     "'console':{'mode':'Off'},'on_panic':'pause','pvpanic':true}");
 	ck_assert(!config_load(&second, first.json, &e));
 	a = json_dumps(first.json, JSON_INDENT(2));
@@ -226,7 +226,7 @@ END_TEST
 START_TEST(what_this_version_cannot_honour_is_refused)
 {
 	static const char *const asked[] = {
-		"'net':[{'tap':'t'}]",
+		"'vdpa':[{'path':'t'}]",
 		"'fs':[{'tag':'a'}]",
 		"'vsock':{'cid':3}",
 		"'balloon':{'size':1}",

@@ -176,6 +176,29 @@ START_TEST(test_event_idx)
 }
 END_TEST
 
+START_TEST(test_unpop)
+{
+	start(true);
+	put(0, DATA, 4, W, 0);
+	put(1, DATA, 8, W, 0);
+	put(2, DATA, 16, W, 0);
+	for (uint16_t i = 0; i < 3; i++)
+		offer(i);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert(vq_pop(&b.vq, &b.req));
+	vq_unpop(&b.vq, 2);
+	ck_assert_uint_eq(b.vq.in_flight, 1);
+	ck_assert(vq_pop(&b.vq, &b.req));
+	ck_assert_uint_eq(b.req.head, 1);
+	ck_assert_uint_eq(b.req.writable_bytes, 8);
+	b.vq.stopped = true;
+	vq_unpop(&b.vq, 2);
+	vq_flush(&b.vq);
+	ck_assert_uint_eq(b.drained, 1);
+	ck_assert_uint_eq(b.s.next_avail, 0);
+}
+END_TEST
+
 START_TEST(test_stop)
 {
 	start(true);
@@ -431,6 +454,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_empty_buffers);
 	tcase_add_test(t, test_flags_suppress);
 	tcase_add_test(t, test_event_idx);
+	tcase_add_test(t, test_unpop);
 	tcase_add_test(t, test_stop);
 	tcase_add_test(t, test_take);
 	tcase_add_test(t, test_take_without_room);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A tap interface of the host (Linux, Documentation/networking/tuntap): what the guest's network
+ * card is plugged into.  Opened once by the monitor, with one fd per pair of queues; each fd is
+ * then used by one I/O thread.  A packet is one readv() or writev(), and begins with the header of
+ * virtio 1.2, 5.1.6.
+ */
+#ifndef TAP_H
+#define TAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+
+enum { TAP_PAIRS_MAX = 15, TAP_HEADER_BYTES = 12 };
+
+struct tap;
+
+struct tap_config {
+	const char *name; /* opened if it exists, else made; NULL: made, the kernel names it */
+	const char *bridge; /* that it is put into, or NULL */
+	const char *ip, *mask, *host_mac; /* of the host's side, or NULL */
+	uint16_t mtu; /* 0: as it is */
+	unsigned npairs;
+};
+
+/* -EPERM: the sentence says what to do without rights. */
+int tap_open(struct tap **, const struct tap_config *, struct err *);
+void tap_close(struct tap *); /* NULL is fine; an interface that was made here is gone then */
+
+const char *tap_name(const struct tap *);
+int tap_fd(const struct tap *, unsigned pair); /* non-blocking */
+
+/* What packets for the guest may leave undone: bits of virtio_net's GUEST_CSUM, GUEST_TSO4, ...,
+ * of which the kernel may know fewer: tap_offloads() are those it knows. */
+uint64_t tap_offloads(const struct tap *);
+int tap_set_offloads(struct tap *, uint64_t features);
+
+/* Whether packets come to this pair: the first does from the start, the others do not. */
+int tap_attach_pair(struct tap *, unsigned pair, bool attached);
+
+/* "52:54:00:12:34:56"; -EINVAL. */
+int tap_parse_mac(const char *text, uint8_t mac[6]);
+
+#endif

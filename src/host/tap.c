@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <linux/virtio_net.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "bits.h"
+#include "cleanup.h"
+#include "tap.h"
+
+enum {
+	/* Linux 6.2; younger than some headers */
+	TAP_USO4 = 0x20,
+	TAP_USO6 = 0x40,
+	TAP_GUEST_USO4 = 54, /* virtio 1.2, 5.1.3 */
+	TAP_GUEST_USO6 = 55,
+};
+
+struct tap {
+	char name[IFNAMSIZ];
+	unsigned npairs;
+	int fd[TAP_PAIRS_MAX];
+	bool attached[TAP_PAIRS_MAX];
+	uint64_t offloads;
+};
+
+int tap_parse_mac(const char *text, uint8_t mac[6])
+{
+	int end = 0;
+
+	if (sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2],
+		   &mac[3], &mac[4], &mac[5], &end) != 6 ||
+	    text[end] || strlen(text) != 17)
+		return -EINVAL;
+	return mac[0] & 1 ? -EINVAL : 0; /* a group is no card */
+}
+
+static int refuse(const struct tap_config *c, int error, struct err *e)
+{
+	const char *name = c->name ? c->name : "of the monitor's own";
+
+	switch (error) {
+	case EPERM:
+	case EACCES:
+		return err_set(e, -EPERM,
+			       "not allowed to open tap %s; have root make it for you: ip tuntap "
+			       "add dev %s mode tap user $(id -un)%s",
+			       name, c->name ? c->name : "tap0",
+			       c->npairs > 1 ? " multi_queue" : "");
+	case EBUSY:
+		return err_set(e, -EBUSY, "tap %s is in use by another program", name);
+	case EINVAL:
+		return err_set(
+			e, -EINVAL,
+			"%s is no tap, or was not made with as many queues: this VM asks for "
+			"num_queues=%u",
+			name, 2 * c->npairs);
+	case ENOENT:
+	case ENODEV:
+		return err_set(e, -error, "/dev/net/tun is missing; load the kernel's module tun");
+	default:
+		return err_set(e, -error, "cannot open tap %s: %s", name, strerror(error));
+	}
+}
+
+static int open_pair(struct tap *t, const struct tap_config *c, unsigned pair, struct err *e)
+{
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int header_bytes = TAP_HEADER_BYTES;
+	CLEANUP(fd) int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return refuse(c, errno, e);
+	if (c->npairs > 1)
+		ifr.ifr_flags |= IFF_MULTI_QUEUE;
+	strcpy(ifr.ifr_name, t->name);
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0)
+		return refuse(c, errno, e);
+	strcpy(t->name, ifr.ifr_name); /* the kernel's choice, for the next pair too */
+	t->fd[pair] = TAKE_FD(fd);
+	t->attached[pair] = true;
+	t->npairs = pair + 1;
+	return pair ? tap_attach_pair(t, pair, false) : 0;
+}
+
+static int interface_set(int sock, struct tap *t, unsigned long request, const char *what,
+			 struct ifreq *ifr, struct err *e)
+{
+	strcpy(ifr->ifr_name, t->name);
+	if (!ioctl(sock, request, ifr))
+		return 0;
+	if (errno == EPERM)
+		return err_set(e, -EPERM,
+			       "not allowed to set the %s of tap %s; have root do it and leave the "
+			       "option out",
+			       what, t->name);
+	return err_set(e, -errno, "cannot set the %s of tap %s: %s", what, t->name,
+		       strerror(errno));
+}
+
+static int set_address(int sock, struct tap *t, unsigned long request, const char *what,
+		       const char *text, struct err *e)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	struct ifreq ifr = { 0 };
+
+	if (!text)
+		return 0;
+	if (inet_pton(AF_INET, text, &in.sin_addr) != 1)
+		return err_set(e, -EINVAL, "%s=%s is not an IPv4 address", what, text);
+	memcpy(&ifr.ifr_addr, &in, sizeof(in));
+	return interface_set(sock, t, request, what, &ifr, e);
+}
+
+static int set_mac(int sock, struct tap *t, const char *text, struct err *e)
+{
+	struct ifreq ifr = { .ifr_hwaddr.sa_family = ARPHRD_ETHER };
+
+	if (!text)
+		return 0;
+	if (tap_parse_mac(text, (uint8_t *)ifr.ifr_hwaddr.sa_data))
+		return err_set(e, -EINVAL, "host_mac=%s is not the address of a network card",
+			       text);
+	return interface_set(sock, t, SIOCSIFHWADDR, "host_mac", &ifr, e);
+}
+
+static int set_mtu(int sock, struct tap *t, uint16_t mtu, struct err *e)
+{
+	struct ifreq ifr = { 0 };
+
+	strcpy(ifr.ifr_name, t->name);
+	if (!mtu || (!ioctl(sock, SIOCGIFMTU, &ifr) && ifr.ifr_mtu == mtu))
+		return 0;
+	ifr.ifr_mtu = mtu;
+	return interface_set(sock, t, SIOCSIFMTU, "mtu", &ifr, e);
+}
+
+static int join_bridge(int sock, struct tap *t, const char *bridge, struct err *e)
+{
+	struct ifreq ifr = { 0 };
+
+	if (!bridge)
+		return 0;
+	if (strlen(bridge) >= IFNAMSIZ || !if_nametoindex(bridge))
+		return err_set(e, -ENODEV,
+			       "there is no bridge %s; make it: ip link add %s type bridge", bridge,
+			       bridge);
+	strcpy(ifr.ifr_name, bridge);
+	ifr.ifr_ifindex = (int)if_nametoindex(t->name);
+	if (!ioctl(sock, SIOCBRADDIF, &ifr))
+		return 0;
+	/* It may be there already: then its ports have it. */
+	if (errno == EBUSY)
+		return 0;
+	return err_set(e, -errno, "cannot put tap %s into %s: %s%s", t->name, bridge,
+		       strerror(errno),
+		       errno == EPERM ? "; have root do it and leave bridge= out" : "");
+}
+
+/* An interface that is up already needs no rights. */
+static int bring_up(int sock, struct tap *t, struct err *e)
+{
+	struct ifreq ifr = { 0 };
+
+	strcpy(ifr.ifr_name, t->name);
+	if (ioctl(sock, SIOCGIFFLAGS, &ifr) < 0)
+		return err_set(e, -errno, "tap %s: %s", t->name, strerror(errno));
+	if (ifr.ifr_flags & IFF_UP)
+		return 0;
+	ifr.ifr_flags |= IFF_UP;
+	return interface_set(sock, t, SIOCSIFFLAGS, "state", &ifr, e);
+}
+
+static int configure(struct tap *t, const struct tap_config *c, struct err *e)
+{
+	CLEANUP(fd) int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int r;
+
+	if (sock < 0)
+		return err_set(e, -errno, "cannot set up tap %s: %s", t->name, strerror(errno));
+	r = set_mac(sock, t, c->host_mac, e);
+	if (!r)
+		r = set_mtu(sock, t, c->mtu, e);
+	if (!r)
+		r = set_address(sock, t, SIOCSIFADDR, "ip", c->ip, e);
+	if (!r)
+		r = set_address(sock, t, SIOCSIFNETMASK, "mask", c->mask, e);
+	if (!r)
+		r = join_bridge(sock, t, c->bridge, e);
+	return r ? r : bring_up(sock, t, e);
+}
+
+static const struct offload {
+	unsigned feature, flag; /* virtio 1.2, 5.1.3; TUNSETOFFLOAD */
+} offloads[] = {
+	{ VIRTIO_NET_F_GUEST_CSUM, TUN_F_CSUM },
+	{ VIRTIO_NET_F_GUEST_TSO4, TUN_F_TSO4 },
+	{ VIRTIO_NET_F_GUEST_TSO6, TUN_F_TSO6 },
+	{ VIRTIO_NET_F_GUEST_ECN, TUN_F_TSO_ECN },
+	{ VIRTIO_NET_F_GUEST_UFO, TUN_F_UFO },
+	{ TAP_GUEST_USO4, TAP_USO4 },
+	{ TAP_GUEST_USO6, TAP_USO6 },
+};
+
+int tap_set_offloads(struct tap *t, uint64_t features)
+{
+	unsigned long flags = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(offloads); i++)
+		if (features & BIT(offloads[i].feature))
+			flags |= offloads[i].flag;
+	return ioctl(t->fd[0], TUNSETOFFLOAD, flags) < 0 ? -errno : 0;
+}
+
+/* The kernel refuses a set with a flag that it does not know: from 6.2 on it knows all. */
+static uint64_t known_offloads(struct tap *t)
+{
+	uint64_t all = 0, old;
+
+	for (size_t i = 0; i < ARRAY_SIZE(offloads); i++)
+		all |= BIT(offloads[i].feature);
+	old = all & ~(BIT(TAP_GUEST_USO4) | BIT(TAP_GUEST_USO6));
+	if (!tap_set_offloads(t, all))
+		return all;
+	return tap_set_offloads(t, old) ? 0 : old;
+}
+
+int tap_open(struct tap **out, const struct tap_config *c, struct err *e)
+{
+	struct tap *t;
+	int r = 0;
+
+	if (c->name && (!*c->name || strlen(c->name) >= IFNAMSIZ))
+		return err_set(e, -EINVAL, "tap=%s is no name of an interface: up to %d letters",
+			       c->name, IFNAMSIZ - 1);
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (c->name)
+		strcpy(t->name, c->name);
+	for (unsigned i = 0; !r && i < c->npairs; i++)
+		r = open_pair(t, c, i, e);
+	if (!r)
+		r = configure(t, c, e);
+	if (r) {
+		tap_close(t);
+		return r;
+	}
+	t->offloads = known_offloads(t);
+	tap_set_offloads(t, 0);
+	*out = t;
+	return 0;
+}
+
+void tap_close(struct tap *t)
+{
+	if (!t)
+		return;
+	for (unsigned i = 0; i < t->npairs; i++)
+		close(t->fd[i]);
+	free(t);
+}
+
+const char *tap_name(const struct tap *t)
+{
+	return t->name;
+}
+
+int tap_fd(const struct tap *t, unsigned pair)
+{
+	return t->fd[pair];
+}
+
+uint64_t tap_offloads(const struct tap *t)
+{
+	return t->offloads;
+}
+
+int tap_attach_pair(struct tap *t, unsigned pair, bool attached)
+{
+	struct ifreq ifr = { .ifr_flags = attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
+
+	if (t->npairs == 1 || t->attached[pair] == attached)
+		return 0;
+	if (ioctl(t->fd[pair], TUNSETQUEUE, &ifr) < 0)
+		return -errno;
+	t->attached[pair] = attached;
+	return 0;
+}
