@@ -54,7 +54,7 @@ struct disk_request {
 /*
  * Everything of a queue happens on its loop's thread, the making too.  depth: requests in
  * flight at most, what is more waits inside.  batch_done(arg) follows the done() calls of
- * requests that completed together; both may submit.
+ * requests that completed together; both may submit.  Also during disk_commit().
  */
 int disk_queue_new(struct disk_queue **, struct disk *, struct loop *, unsigned depth,
 		   void (*batch_done)(void *arg), void *arg, struct err *);

@@ -51,7 +51,8 @@ void loop_set_lock(struct loop *, pthread_mutex_t *);
 void loop_run(struct loop *);
 void loop_quit(struct loop *); /* any thread */
 
-/* Watch w->fd for events; level triggered.  Returns -errno (EPERM: a regular file). */
+/* Watch w->fd for events; level triggered unless EPOLLET is among them.  Returns -errno
+ * (EPERM: a regular file). */
 int loop_watch(struct loop *, struct watch *, uint32_t events);
 void loop_watch_change(struct loop *, struct watch *, uint32_t events);
 /* Not called again, not even if ready.  Only the loop's own thread may free it then. */

@@ -2,7 +2,8 @@
 /*
  * The io_uring engine: one ring per queue, made, fed and reaped by the queue's own thread.
  * The loop watches the ring's fd, which is readable while completions wait; they are taken
- * from shared memory.  A system call is made only to submit, once per batch.
+ * from shared memory, at once if they are there after a submit.  A system call is made only to
+ * submit, once per batch.
  */
 #include <assert.h>
 #include <errno.h>
@@ -84,25 +85,18 @@ static void uring_submit(struct disk_queue *q, struct disk_request *req)
 	}
 }
 
-static void uring_commit(struct disk_queue *q)
+static void uring_push(struct uring_queue *u)
 {
-	struct uring_queue *u = uring_of(q);
-
 	while (io_uring_sq_ready(&u->ring)) {
 		int n = io_uring_submit(&u->ring);
 
 		if (n > 0 || n == -EINTR)
 			continue;
-		loop_timer_set(q->loop, &u->retry, loop_now_ns() + RETRY_NS);
+		loop_timer_set(u->common.loop, &u->retry, loop_now_ns() + RETRY_NS);
 		break;
 	}
 	if (u->ioctls)
 		disk_commit(u->ioctls);
-}
-
-static void uring_retry(void *arg)
-{
-	uring_commit(arg);
 }
 
 static void uring_completed(struct uring_queue *u, struct disk_request *req, int result)
@@ -121,28 +115,52 @@ static void uring_completed(struct uring_queue *u, struct disk_request *req, int
 	req->done(req, req->result);
 }
 
+/* Whether any was there. */
+static bool uring_reap(struct uring_queue *u)
+{
+	struct io_uring_cqe *cqe[REAP_BATCH];
+	bool any = false;
+	unsigned n;
+
+	while ((n = io_uring_peek_batch_cqe(&u->ring, cqe, REAP_BATCH))) {
+		for (unsigned i = 0; i < n; i++)
+			uring_completed(u, io_uring_cqe_get_data(cqe[i]), cqe[i]->res);
+		io_uring_cq_advance(&u->ring, n);
+		any = true;
+	}
+	return any;
+}
+
 /* Also of ioctls: what done() submitted may be for the ring. */
 static void uring_batch_done(void *arg)
 {
 	struct uring_queue *u = arg;
 
 	u->common.batch_done(u->common.arg);
-	uring_commit(&u->common);
+	uring_push(u);
+}
+
+/* What the page cache has is complete when it is submitted: no need to be told by the loop. */
+static void uring_commit(struct disk_queue *q)
+{
+	struct uring_queue *u = uring_of(q);
+
+	uring_push(u);
+	if (uring_reap(u))
+		uring_batch_done(u);
+}
+
+static void uring_retry(void *arg)
+{
+	uring_commit(arg);
 }
 
 static void uring_ready(void *arg, uint32_t events)
 {
 	struct uring_queue *u = arg;
-	struct io_uring_cqe *cqe[REAP_BATCH];
-	unsigned n;
 
 	(void)events;
-	do {
-		n = io_uring_peek_batch_cqe(&u->ring, cqe, REAP_BATCH);
-		for (unsigned i = 0; i < n; i++)
-			uring_completed(u, io_uring_cqe_get_data(cqe[i]), cqe[i]->res);
-		io_uring_cq_advance(&u->ring, n);
-	} while (n);
+	uring_reap(u);
 	uring_batch_done(u);
 }
 

@@ -46,11 +46,9 @@ static void run_broke(void *arg)
 static void kicked(void *arg, uint32_t events)
 {
 	struct virtio_queue *q = arg;
-	uint64_t count;
 
 	(void)events;
-	if (read(q->kick.fd, &count, sizeof(count)) == sizeof(count))
-		q->v->class->kick(q->v, &q->vq);
+	q->v->class->kick(q->v, &q->vq);
 }
 
 static int take_up(struct virtio_queue *q)
@@ -60,7 +58,8 @@ static int take_up(struct virtio_queue *q)
 
 	if (r)
 		return r;
-	r = loop_watch(q->loop, &q->kick, EPOLLIN);
+	/* Edge triggered, the counter need not be read: it will never be full. */
+	r = loop_watch(q->loop, &q->kick, EPOLLIN | EPOLLET);
 	if (r)
 		return err_set(&q->why, r, "queue %u: cannot watch its kicks: %s", q->vq.index,
 			       strerror(-r));
@@ -145,7 +144,6 @@ void virtio_kick(struct virtio_device *v, unsigned queue)
 {
 	uint64_t one = 1;
 
-	/* A full counter is a kick already. */
 	if (write(v->queue[queue].kick.fd, &one, sizeof(one)) < 0)
 		return;
 }
