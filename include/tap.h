@@ -38,7 +38,8 @@ uint64_t tap_offloads(const struct tap *);
 int tap_set_offloads(struct tap *, uint64_t features);
 
 /* Whether packets come to this pair: the first does from the start, the others do not. */
-int tap_attach_pair(struct tap *, unsigned pair, bool attached);
+int tap_attach_pair(struct tap *, unsigned pair, bool attached); /* any thread */
+bool tap_is_gone(const struct tap *); /* the host removed the interface */
 
 /* "52:54:00:12:34:56"; -EINVAL. */
 int tap_parse_mac(const char *text, uint8_t mac[6]);

@@ -7,6 +7,7 @@
 #include <linux/virtio_net.h>
 #include <net/if.h>
 #include <net/if_arp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,8 @@ struct tap {
 	char name[IFNAMSIZ];
 	unsigned npairs;
 	int fd[TAP_PAIRS_MAX];
-	bool attached[TAP_PAIRS_MAX];
+	unsigned index; /* the kernel's, for life */
+	atomic_bool attached[TAP_PAIRS_MAX];
 	uint64_t offloads;
 };
 
@@ -255,6 +257,7 @@ int tap_open(struct tap **out, const struct tap_config *c, struct err *e)
 		tap_close(t);
 		return r;
 	}
+	t->index = if_nametoindex(t->name);
 	t->offloads = known_offloads(t);
 	tap_set_offloads(t, 0);
 	*out = t;
@@ -283,6 +286,13 @@ int tap_fd(const struct tap *t, unsigned pair)
 uint64_t tap_offloads(const struct tap *t)
 {
 	return t->offloads;
+}
+
+bool tap_is_gone(const struct tap *t)
+{
+	char name[IFNAMSIZ];
+
+	return !if_indextoname(t->index, name);
 }
 
 int tap_attach_pair(struct tap *t, unsigned pair, bool attached)

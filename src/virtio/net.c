@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * virtio network card: virtio 1.2, 5.1.  Each pair of queues has an fd of the tap.  Packets go
- * between the guest's buffers and the tap without a copy, one system call each, and the guest is
- * told once per batch.  Buffers for packets to the guest are taken from its queue before a packet
- * is there, because a packet's length is known only when it has been read; what a batch did not
- * need goes back, so that nothing is in flight between two batches.
- */
+/* virtio network card: virtio 1.2, 5.1. Options, features, sending, control and life. */
 #include <errno.h>
-#include <limits.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
 #include <stddef.h>
@@ -15,52 +8,13 @@
 #include <sys/uio.h>
 
 #include "log.h"
-#include "tap.h"
-#include "virtio.h"
+#include "net.h"
 
 enum {
 	QUEUE_SIZE_MIN = 16,
-	PACKET_BYTES_MAX = 65536 +
-			   18, /* of the largest segment, with an Ethernet and a VLAN header */
 	MTU_MIN = 68,
-	/* Buffers of 1526 bytes for one packet, as drivers offer them (5.1.6.3.1). */
-	RX_REQUESTS = 64,
-	RX_SEGMENTS = 20, /* a packet in 4 KiB pages, and two headers */
 	CONTROL_SEGMENTS = 8,
-	BATCH = 64, /* packets, then other queues of the thread have their turn */
 	CLASS_CODE = 0x020000, /* Ethernet controller */
-};
-
-struct net_state {
-	struct virtio_state virtio[1];
-	uint16_t pairs; /* in use */
-	uint16_t status; /* of the link */
-};
-
-/* A pair's queues are two I/O threads' while handed over, or one's. */
-struct net_pair {
-	struct net *net;
-	unsigned index;
-	struct virtqueue *rx, *tx;
-	struct loop *loop; /* of rx; NULL: not handed over */
-	struct watch packets;
-	struct vq_request *request; /* RX_REQUESTS: a ring of buffers for packets to come */
-	unsigned first, n;
-	uint64_t bytes; /* that they hold */
-	struct vq_request *sending;
-};
-
-struct net {
-	struct virtio_device v;
-	struct net_state s;
-	const char *id, *tap_name, *bridge, *ip, *mask, *mac, *host_mac;
-	uint16_t mtu, num_queues, queue_size;
-	bool offload_tso, offload_ufo, offload_csum;
-	unsigned npairs;
-	struct tap *tap;
-	struct net_pair pair[TAP_PAIRS_MAX];
-	struct work unplugged; /* runs on main */
-	struct virtio_net_config config;
 };
 
 #define REFUSED(name, ...)                                                                         \
@@ -124,10 +78,13 @@ static struct net *net_of(struct device *dev)
 	return container_of(dev, struct net, v.dev);
 }
 
-/* The interface was removed from the host; no more can come or go. */
-static void net_unplug(struct net *net)
+bool net_lost_tap(struct net *net)
 {
+	/* Also of a pair that is not attached, which is no news. */
+	if (errno != EBADFD || !tap_is_gone(net->tap))
+		return false;
 	loop_post(net->v.dev.vm->loop, &net->unplugged);
+	return true;
 }
 
 static void net_set_link(struct net *net, bool up)
@@ -148,157 +105,6 @@ static void net_unplugged(void *arg)
 	virtio_config_changed(&net->v);
 }
 
-/* To the guest: on rx's I/O thread */
-
-/* A driver that takes no packet in several buffers gives each one that holds any (5.1.6.3.1). */
-static uint64_t rx_wanted_bytes(const struct net *net)
-{
-	return virtio_has(&net->v, VIRTIO_NET_F_MRG_RXBUF) ? TAP_HEADER_BYTES + PACKET_BYTES_MAX
-							   : 1;
-}
-
-/* Take buffers until any packet fits.  False: the guest has not offered enough, and will kick. */
-static bool rx_take_buffers(struct net_pair *p)
-{
-	uint64_t wanted = rx_wanted_bytes(p->net);
-	/* Of a small queue all there is must do. */
-	unsigned max = MIN(RX_REQUESTS, p->rx->s->size);
-
-	while (p->n < max && p->bytes < wanted) {
-		struct vq_request *r = &p->request[(p->first + p->n) % RX_REQUESTS];
-
-		if (vq_pop(p->rx, r)) {
-			p->bytes += r->writable_bytes;
-			p->n++;
-		} else if (!vq_enable_kicks(p->rx)) {
-			return false;
-		}
-	}
-	return true;
-}
-
-static void rx_give_buffers_back(struct net_pair *p)
-{
-	vq_unpop(p->rx, p->n);
-	p->first = p->n = 0;
-	p->bytes = 0;
-}
-
-/* What one packet may fill: all that is taken, or without mergeable buffers the first. */
-static int rx_vector(const struct net_pair *p, struct iovec iov[static IOV_MAX])
-{
-	bool many = virtio_has(&p->net->v, VIRTIO_NET_F_MRG_RXBUF);
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < (many ? p->n : 1); i++) {
-		const struct vq_request *r = &p->request[(p->first + i) % RX_REQUESTS];
-
-		for (unsigned k = 0; k < r->nwritable && count < IOV_MAX; k++)
-			iov[count++] = r->segment[r->nreadable + k];
-	}
-	return (int)count;
-}
-
-static void store(const struct iovec *iov, int n, size_t at, const void *data, size_t len)
-{
-	for (int i = 0; i < n && len; i++) {
-		size_t here = at < iov[i].iov_len ? MIN(len, iov[i].iov_len - at) : 0;
-
-		memcpy((char *)iov[i].iov_base + at, data, here);
-		data = (const char *)data + here;
-		len -= here;
-		at -= MIN(at, iov[i].iov_len);
-	}
-}
-
-static unsigned rx_buffers_of(const struct net_pair *p, size_t len)
-{
-	unsigned count = 1;
-
-	for (; count < p->n; count++) {
-		uint32_t bytes = p->request[(p->first + count - 1) % RX_REQUESTS].writable_bytes;
-
-		if (len <= bytes)
-			break;
-		len -= bytes;
-	}
-	return count;
-}
-
-static void rx_complete(struct net_pair *p, const struct iovec *iov, int niov, size_t len)
-{
-	unsigned count = rx_buffers_of(p, len);
-	uint16_t num_buffers = htole16((uint16_t)count);
-
-	store(iov, niov, offsetof(struct virtio_net_hdr_mrg_rxbuf, num_buffers), &num_buffers,
-	      sizeof(num_buffers));
-	for (; count; count--) {
-		struct vq_request *r = &p->request[p->first];
-		uint32_t bytes = r->writable_bytes, filled = (uint32_t)MIN(len, bytes);
-
-		r->writable_bytes -= filled; /* the cursor passes what readv() filled */
-		vq_complete(p->rx, r, filled);
-		len -= filled;
-		p->bytes -= bytes;
-		p->first = (p->first + 1) % RX_REQUESTS;
-		p->n--;
-	}
-}
-
-static void rx_pause(struct net_pair *p)
-{
-	if (p->packets.active)
-		loop_unwatch(p->loop, &p->packets);
-}
-
-/* False: no packet is there, or no buffer. */
-static bool rx_packet(struct net_pair *p)
-{
-	struct iovec iov[IOV_MAX];
-	ssize_t len;
-	int n;
-
-	if (!rx_take_buffers(p)) {
-		rx_pause(p);
-		return false;
-	}
-	n = rx_vector(p, iov);
-	len = readv(p->packets.fd, iov, n);
-	if (len > 0) {
-		rx_complete(p, iov, n, (size_t)len);
-		return true;
-	}
-	if (len < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
-	rx_pause(p);
-	net_unplug(p->net);
-	return false;
-}
-
-static void rx_ready(void *arg, uint32_t events)
-{
-	struct net_pair *p = arg;
-
-	(void)events;
-	for (unsigned i = 0; i < BATCH && rx_packet(p); i++)
-		;
-	rx_give_buffers_back(p);
-	vq_flush(p->rx);
-}
-
-/* The guest offers buffers, or uses more or fewer pairs than before. */
-static void rx_kick(struct net_pair *p)
-{
-	bool used = p->index < __atomic_load_n(&p->net->s.pairs, __ATOMIC_ACQUIRE);
-
-	vq_disable_kicks(p->rx);
-	if (!used)
-		rx_pause(p);
-	tap_attach_pair(p->net->tap, p->index, used);
-	if (used && !p->packets.active && loop_watch(p->loop, &p->packets, EPOLLIN))
-		net_unplug(p->net);
-}
-
 /* From the guest: on tx's I/O thread */
 
 static bool tx_packet(struct net_pair *p)
@@ -309,8 +115,8 @@ static bool tx_packet(struct net_pair *p)
 		return false;
 	/* What the tap does not take is lost, as on any wire: it is full, down, or the packet is
 	 * nonsense. */
-	if (writev(p->packets.fd, r->segment, r->nreadable) < 0 && errno == EBADFD)
-		net_unplug(p->net);
+	if (writev(p->packets.fd, r->segment, r->nreadable) < 0)
+		net_lost_tap(p->net);
 	vq_complete(p->tx, r, 0);
 	return true;
 }
@@ -321,10 +127,10 @@ static void tx_kick(struct net_pair *p)
 
 	vq_disable_kicks(p->tx);
 	do {
-		while (sent < BATCH && tx_packet(p))
+		while (sent < NET_BATCH && tx_packet(p))
 			sent++;
-	} while (sent < BATCH && vq_enable_kicks(p->tx));
-	if (sent == BATCH)
+	} while (sent < NET_BATCH && vq_enable_kicks(p->tx));
+	if (sent == NET_BATCH)
 		virtio_kick(&p->net->v, p->tx->index);
 	vq_flush(p->tx);
 }
@@ -335,8 +141,11 @@ static uint8_t control_set_pairs(struct net *net, uint16_t pairs)
 {
 	if (!virtio_has(&net->v, VIRTIO_NET_F_MQ) || pairs < 1 || pairs > net->npairs)
 		return VIRTIO_NET_ERR;
+	/* The driver may send on them as soon as it has its answer. */
+	for (unsigned i = 1; i < pairs; i++)
+		tap_attach_pair(net->tap, i, true);
 	__atomic_store_n(&net->s.pairs, pairs, __ATOMIC_RELEASE);
-	/* Each pair's own thread does what that means to it. */
+	/* Each pair's own thread does what else that means to it. */
 	for (unsigned i = 0; i < net->npairs; i++)
 		virtio_kick(&net->v, 2 * i);
 	return VIRTIO_NET_OK;
@@ -395,7 +204,7 @@ static void net_kick(struct virtio_device *v, struct virtqueue *vq)
 	else if (vq->index % 2)
 		tx_kick(&net->pair[vq->index / 2]);
 	else
-		rx_kick(&net->pair[vq->index / 2]);
+		net_rx_kick(&net->pair[vq->index / 2]);
 }
 
 static int net_queue_start(struct virtio_device *v, struct virtqueue *vq, struct loop *loop,
@@ -421,9 +230,14 @@ static int net_queue_start(struct virtio_device *v, struct virtqueue *vq, struct
 static void net_queue_stop(struct virtio_device *v, struct virtqueue *vq)
 {
 	struct net *net = container_of(v, struct net, v);
+	struct net_pair *p = &net->pair[vq->index / 2];
 
-	if (!is_control(net, vq->index) && vq->index / 2 < net->npairs && !(vq->index % 2))
-		rx_pause(&net->pair[vq->index / 2]);
+	if (is_control(net, vq->index) || vq->index / 2 >= net->npairs || vq->index % 2)
+		return;
+	net_rx_pause(p);
+	/* The next driver may know of the first pair only. */
+	if (p->index)
+		tap_attach_pair(net->tap, p->index, false);
 }
 
 /* 5.1.6.5.5: one pair, until the driver asks for more */
@@ -510,8 +324,8 @@ static int net_claim_pair(struct net *net, unsigned index, struct err *e)
 {
 	struct net_pair *p = &net->pair[index];
 	/* The last request is for sending. */
-	size_t requests = RX_REQUESTS + 1;
-	size_t segments = RX_REQUESTS * RX_SEGMENTS + VIRTQUEUE_SEGMENTS_MAX;
+	size_t requests = NET_RX_REQUESTS + 1;
+	size_t segments = NET_RX_REQUESTS * NET_RX_SEGMENTS + VIRTQUEUE_SEGMENTS_MAX;
 	void *request, *segment, *range;
 	int r = device_claim_memory(&net->v.dev, requests * sizeof(struct vq_request), &request, e);
 
@@ -524,15 +338,16 @@ static int net_claim_pair(struct net *net, unsigned index, struct err *e)
 	*p = (struct net_pair){
 		.net = net,
 		.index = index,
-		.packets = { .fd = tap_fd(net->tap, index), .ready = rx_ready, .arg = p },
+		.packets = { .fd = tap_fd(net->tap, index), .ready = net_rx_ready, .arg = p },
 		.request = request,
-		.sending = (struct vq_request *)request + RX_REQUESTS
+		.sending = (struct vq_request *)request + NET_RX_REQUESTS
 	};
 	for (size_t i = 0; i < requests; i++)
 		p->request[i] = (struct vq_request){
-			.segment_max = i < RX_REQUESTS ? RX_SEGMENTS : VIRTQUEUE_SEGMENTS_MAX,
-			.segment = (struct iovec *)segment + i * RX_SEGMENTS,
-			.range = (struct vq_range *)range + i * RX_SEGMENTS,
+			.segment_max = i < NET_RX_REQUESTS ? NET_RX_SEGMENTS
+							   : VIRTQUEUE_SEGMENTS_MAX,
+			.segment = (struct iovec *)segment + i * NET_RX_SEGMENTS,
+			.range = (struct vq_range *)range + i * NET_RX_SEGMENTS,
 		};
 	return 0;
 }
