@@ -81,6 +81,11 @@ struct option_table {
 		.key = #m, .offset = offsetof(T, m), .kind = OPTION_OBJECT, .nested = (table),     \
 		__VA_ARGS__                                                                        \
 	}
+/* A key that others know and this version does not honour, unless it asks for nothing. */
+#define OPTION_REFUSE(name, ...)                                                                   \
+	{                                                                                          \
+		.key = (name), .kind = OPTION_REFUSED, __VA_ARGS__                                 \
+	}
 #define OPTION_TABLE(options, ...)                                                                 \
 	{                                                                                          \
 		.option = (options), .n = sizeof(options) / sizeof((options)[0]), __VA_ARGS__      \

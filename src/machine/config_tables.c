@@ -7,18 +7,13 @@
 #include "config.h"
 #include "config_tables.h"
 
-#define REFUSED(name, ...)                                                                         \
-	{                                                                                          \
-		.key = (name), .kind = OPTION_REFUSED, __VA_ARGS__                                 \
-	}
-
 static const struct option payload[] = {
 	OPTION(struct config_payload, kernel),
 	OPTION(struct config_payload, cmdline),
 	OPTION(struct config_payload, initramfs),
-	REFUSED("firmware", .help = "boot a kernel instead"),
-	REFUSED("igvm", .help = "boot a kernel instead"),
-	REFUSED("host_data"),
+	OPTION_REFUSE("firmware", .help = "boot a kernel instead"),
+	OPTION_REFUSE("igvm", .help = "boot a kernel instead"),
+	OPTION_REFUSE("host_data"),
 };
 const struct option_table config_payload_options = OPTION_TABLE(payload);
 
@@ -39,12 +34,12 @@ static const struct option cpus[] = {
 	OPTION(struct config_cpus, max_vcpus, .help = "as boot_vcpus", .min = 1,
 	       .max = CONFIG_VCPUS_MAX),
 	OPTION_NESTED(struct config_cpus, topology, &topology_options),
-	REFUSED("kvm_hyperv"),
-	REFUSED("max_phys_bits", .fallback = "46"),
-	REFUSED("nested", .fallback = "on"),
-	REFUSED("affinity", .help = "pin the threads named vcpuN with taskset or a cpuset"),
-	REFUSED("features"),
-	REFUSED("core_scheduling", .fallback = "Vm"),
+	OPTION_REFUSE("kvm_hyperv"),
+	OPTION_REFUSE("max_phys_bits", .fallback = "46"),
+	OPTION_REFUSE("nested", .fallback = "on"),
+	OPTION_REFUSE("affinity", .help = "pin the threads named vcpuN with taskset or a cpuset"),
+	OPTION_REFUSE("features"),
+	OPTION_REFUSE("core_scheduling", .fallback = "Vm"),
 };
 const struct option_table config_cpus_options = OPTION_TABLE(cpus, .first = "boot_vcpus");
 
@@ -63,32 +58,32 @@ static const struct option memory[] = {
 	OPTION(struct config_memory, thp, .help = "transparent huge pages", .fallback = "on"),
 	OPTION(struct config_memory, reserve, .help = "refuse more than the host's RAM and swap",
 	       .fallback = "on"),
-	REFUSED("hotplug_size"),
-	REFUSED("hotplugged_size"),
-	REFUSED("hotplug_method", .fallback = "Acpi"),
-	REFUSED("zones"),
+	OPTION_REFUSE("hotplug_size"),
+	OPTION_REFUSE("hotplugged_size"),
+	OPTION_REFUSE("hotplug_method", .fallback = "Acpi"),
+	OPTION_REFUSE("zones"),
 };
 const struct option_table config_memory_options = OPTION_TABLE(memory, .first = "size");
 
 static const struct option platform[] = {
 	OPTION(struct config_platform, uuid, .help = "identity of the VM; made if not given"),
-	REFUSED("num_pci_segments", .fallback = "1"),
-	REFUSED("iommu_segments"),
-	REFUSED("iommu_address_width_bits", .fallback = "64"),
-	REFUSED("serial_number"),
-	REFUSED("system_serial_number"),
-	REFUSED("system_uuid", .help = "use uuid"),
-	REFUSED("system_manufacturer"),
-	REFUSED("system_product_name"),
-	REFUSED("system_version"),
-	REFUSED("system_family"),
-	REFUSED("system_sku_number"),
-	REFUSED("chassis_asset_tag"),
-	REFUSED("oem_strings"),
-	REFUSED("tdx"),
-	REFUSED("sev_snp"),
-	REFUSED("iommufd"),
-	REFUSED("vfio_p2p_dma", .fallback = "on"),
+	OPTION_REFUSE("num_pci_segments", .fallback = "1"),
+	OPTION_REFUSE("iommu_segments"),
+	OPTION_REFUSE("iommu_address_width_bits", .fallback = "64"),
+	OPTION_REFUSE("serial_number"),
+	OPTION_REFUSE("system_serial_number"),
+	OPTION_REFUSE("system_uuid", .help = "use uuid"),
+	OPTION_REFUSE("system_manufacturer"),
+	OPTION_REFUSE("system_product_name"),
+	OPTION_REFUSE("system_version"),
+	OPTION_REFUSE("system_family"),
+	OPTION_REFUSE("system_sku_number"),
+	OPTION_REFUSE("chassis_asset_tag"),
+	OPTION_REFUSE("oem_strings"),
+	OPTION_REFUSE("tdx"),
+	OPTION_REFUSE("sev_snp"),
+	OPTION_REFUSE("iommufd"),
+	OPTION_REFUSE("vfio_p2p_dma", .fallback = "on"),
 };
 const struct option_table config_platform_options = OPTION_TABLE(platform);
 
@@ -105,24 +100,24 @@ static const struct option top[] = {
 		     .fallback = "exit"),
 	OPTION(struct config, stop_timeout_s, .help = "seconds from the power button to a hard end",
 	       .fallback = "10", .max = 86400),
-	REFUSED("rate_limit_groups"),
-	REFUSED("balloon"),
-	REFUSED("fs"),
-	REFUSED("generic_vhost_user"),
-	REFUSED("pmem"),
-	REFUSED("console", .help = "leave it out or set its mode to Off, and use serial"),
-	REFUSED("debug_console", .help = "leave it out or set its mode to Off"),
-	REFUSED("devices"),
-	REFUSED("user_devices"),
-	REFUSED("vdpa"),
-	REFUSED("vsock"),
-	REFUSED("numa"),
-	REFUSED("iommu"),
-	REFUSED("watchdog"),
-	REFUSED("rtc"),
-	REFUSED("pci_segments"),
-	REFUSED("tpm"),
-	REFUSED("landlock_enable"),
-	REFUSED("landlock_rules"),
+	OPTION_REFUSE("rate_limit_groups"),
+	OPTION_REFUSE("balloon"),
+	OPTION_REFUSE("fs"),
+	OPTION_REFUSE("generic_vhost_user"),
+	OPTION_REFUSE("pmem"),
+	OPTION_REFUSE("console", .help = "leave it out or set its mode to Off, and use serial"),
+	OPTION_REFUSE("debug_console", .help = "leave it out or set its mode to Off"),
+	OPTION_REFUSE("devices"),
+	OPTION_REFUSE("user_devices"),
+	OPTION_REFUSE("vdpa"),
+	OPTION_REFUSE("vsock"),
+	OPTION_REFUSE("numa"),
+	OPTION_REFUSE("iommu"),
+	OPTION_REFUSE("watchdog"),
+	OPTION_REFUSE("rtc"),
+	OPTION_REFUSE("pci_segments"),
+	OPTION_REFUSE("tpm"),
+	OPTION_REFUSE("landlock_enable"),
+	OPTION_REFUSE("landlock_rules"),
 };
 const struct option_table config_options = OPTION_TABLE(top);

@@ -66,11 +66,6 @@ struct blk {
 
 static const char *const image_types[] = { "Unknown", "Raw", NULL };
 
-#define REFUSED(name, ...)                                                                         \
-	{                                                                                          \
-		.key = (name), .kind = OPTION_REFUSED, __VA_ARGS__                                 \
-	}
-
 static const struct option blk_options[] = {
 	OPTION(struct blk, path, .help = "raw disk image or block device", .required = true),
 	OPTION(struct blk, readonly, .help = "the guest cannot write; others may read it too",
@@ -86,16 +81,16 @@ static const struct option blk_options[] = {
 	       .fallback = "on"),
 	OPTION_NAMED(struct blk, image_type, image_types,
 		     .help = "Raw: also if it looks like another format", .fallback = "Unknown"),
-	REFUSED("iommu", .fallback = "off"),
-	REFUSED("vhost_user", .fallback = "off"),
-	REFUSED("vhost_socket"),
-	REFUSED("rate_limiter_config"),
-	REFUSED("rate_limit_group"),
-	REFUSED("pci_segment", .fallback = "0"),
-	REFUSED("pci_device_id"),
-	REFUSED("queue_affinity"),
-	REFUSED("backing_files", .fallback = "off"),
-	REFUSED("lock_granularity", .fallback = "ByteRange"),
+	OPTION_REFUSE("iommu", .fallback = "off"),
+	OPTION_REFUSE("vhost_user", .fallback = "off"),
+	OPTION_REFUSE("vhost_socket"),
+	OPTION_REFUSE("rate_limiter_config"),
+	OPTION_REFUSE("rate_limit_group"),
+	OPTION_REFUSE("pci_segment", .fallback = "0"),
+	OPTION_REFUSE("pci_device_id"),
+	OPTION_REFUSE("queue_affinity"),
+	OPTION_REFUSE("backing_files", .fallback = "off"),
+	OPTION_REFUSE("lock_granularity", .fallback = "ByteRange"),
 };
 static const struct option_table blk_option_table = OPTION_TABLE(blk_options, .first = "path");
 

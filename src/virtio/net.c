@@ -17,11 +17,6 @@ enum {
 	CLASS_CODE = 0x020000, /* Ethernet controller */
 };
 
-#define REFUSED(name, ...)                                                                         \
-	{                                                                                          \
-		.key = (name), .kind = OPTION_REFUSED, __VA_ARGS__                                 \
-	}
-
 static const struct option net_options[] = {
 	{ .key = "tap",
 	  .help = "interface of the host; made if there is none of that name",
@@ -43,14 +38,14 @@ static const struct option net_options[] = {
 	OPTION(struct net, offload_csum, .help = "checksums are left to who needs them",
 	       .fallback = "on"),
 	OPTION(struct net, id, .help = "name of the device"),
-	REFUSED("iommu", .fallback = "off"),
-	REFUSED("vhost_user", .fallback = "off"),
-	REFUSED("vhost_socket"),
-	REFUSED("vhost_mode", .fallback = "Client"),
-	REFUSED("fds"),
-	REFUSED("rate_limiter_config"),
-	REFUSED("pci_segment", .fallback = "0"),
-	REFUSED("pci_device_id"),
+	OPTION_REFUSE("iommu", .fallback = "off"),
+	OPTION_REFUSE("vhost_user", .fallback = "off"),
+	OPTION_REFUSE("vhost_socket"),
+	OPTION_REFUSE("vhost_mode", .fallback = "Client"),
+	OPTION_REFUSE("fds"),
+	OPTION_REFUSE("rate_limiter_config"),
+	OPTION_REFUSE("pci_segment", .fallback = "0"),
+	OPTION_REFUSE("pci_device_id"),
 };
 static const struct option_table net_option_table = OPTION_TABLE(net_options, .first = "tap");
 

@@ -31,7 +31,7 @@ struct rng {
 static const struct option rng_options[] = {
 	OPTION(struct rng, src, .help = "Source of entropy: /dev/urandom or /dev/random",
 	       .fallback = "/dev/urandom"),
-	{ .key = "iommu", .kind = OPTION_REFUSED, .fallback = "off" },
+	OPTION_REFUSE("iommu", .fallback = "off"),
 };
 static const struct option_table rng_option_table = OPTION_TABLE(rng_options, .first = "src");
 
