@@ -15,6 +15,9 @@
 
 enum { TAP_PAIRS_MAX = 15, TAP_HEADER_BYTES = 12 };
 
+/* virtio 1.3, 5.1.3: bits younger than some kernel headers */
+enum { TAP_F_GUEST_USO4 = 54, TAP_F_GUEST_USO6 = 55, TAP_F_HOST_USO = 56 };
+
 struct tap;
 
 struct tap_config {
@@ -23,9 +26,12 @@ struct tap_config {
 	const char *ip, *mask, *host_mac; /* of the host's side, or NULL */
 	uint16_t mtu; /* 0: as it is */
 	unsigned npairs;
+	const int *
+		fd; /* npairs that somebody else opened and set up, or NULL; then without the rest */
 };
 
-/* -EPERM: the sentence says what to do without rights. */
+/* -EPERM: the sentence says what to do without rights.  Fds that were given are the tap's from
+ * success on. */
 int tap_open(struct tap **, const struct tap_config *, struct err *);
 void tap_close(struct tap *); /* NULL is fine; an interface that was made here is gone then */
 
@@ -39,7 +45,11 @@ int tap_set_offloads(struct tap *, uint64_t features);
 
 /* Whether packets come to this pair: the first does from the start, the others do not. */
 int tap_attach_pair(struct tap *, unsigned pair, bool attached); /* any thread */
-bool tap_is_gone(const struct tap *); /* the host removed the interface */
+
+/* Ready when something changed; -1: not known of a tap that somebody else opened. */
+int tap_link_fd(const struct tap *);
+enum tap_link { TAP_REMOVED, TAP_DOWN, TAP_UP };
+enum tap_link tap_link(const struct tap *); /* how the interface is now */
 
 /* "52:54:00:12:34:56"; -EINVAL. */
 int tap_parse_mac(const char *text, uint8_t mac[6]);

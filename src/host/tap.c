@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
@@ -22,8 +23,6 @@ enum {
 	/* Linux 6.2; younger than some headers */
 	TAP_USO4 = 0x20,
 	TAP_USO6 = 0x40,
-	TAP_GUEST_USO4 = 54, /* virtio 1.2, 5.1.3 */
-	TAP_GUEST_USO6 = 55,
 };
 
 struct tap {
@@ -31,6 +30,7 @@ struct tap {
 	unsigned npairs;
 	int fd[TAP_PAIRS_MAX];
 	unsigned index; /* the kernel's, for life */
+	int link_fd;
 	atomic_bool attached[TAP_PAIRS_MAX];
 	uint64_t offloads;
 };
@@ -92,6 +92,29 @@ static int open_pair(struct tap *t, const struct tap_config *c, unsigned pair, s
 	t->attached[pair] = true;
 	t->npairs = pair + 1;
 	return pair ? tap_attach_pair(t, pair, false) : 0;
+}
+
+/* One that somebody else opened: he has the rights, and has set the interface up. */
+static int adopt_pair(struct tap *t, const struct tap_config *c, unsigned pair, struct err *e)
+{
+	struct ifreq ifr = { 0 };
+	int fd = c->fd[pair], header_bytes = TAP_HEADER_BYTES;
+
+	if (ioctl(fd, TUNGETIFF, &ifr) < 0 || !(ifr.ifr_flags & IFF_TAP))
+		return err_set(e, -EINVAL, "fd %d is no open tap", fd);
+	if (!(ifr.ifr_flags & IFF_VNET_HDR) || !(ifr.ifr_flags & IFF_NO_PI))
+		return err_set(e, -EINVAL,
+			       "fd %d: tap %s must be opened with IFF_VNET_HDR and IFF_NO_PI", fd,
+			       ifr.ifr_name);
+	if (ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0 ||
+	    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0 ||
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return err_set(e, -errno, "fd %d: cannot set up tap %s: %s", fd, ifr.ifr_name,
+			       strerror(errno));
+	strcpy(t->name, ifr.ifr_name);
+	t->fd[pair] = fd;
+	t->attached[pair] = true;
+	return 0;
 }
 
 static int interface_set(int sock, struct tap *t, unsigned long request, const char *what,
@@ -204,13 +227,10 @@ static int configure(struct tap *t, const struct tap_config *c, struct err *e)
 static const struct offload {
 	unsigned feature, flag; /* virtio 1.2, 5.1.3; TUNSETOFFLOAD */
 } offloads[] = {
-	{ VIRTIO_NET_F_GUEST_CSUM, TUN_F_CSUM },
-	{ VIRTIO_NET_F_GUEST_TSO4, TUN_F_TSO4 },
-	{ VIRTIO_NET_F_GUEST_TSO6, TUN_F_TSO6 },
-	{ VIRTIO_NET_F_GUEST_ECN, TUN_F_TSO_ECN },
-	{ VIRTIO_NET_F_GUEST_UFO, TUN_F_UFO },
-	{ TAP_GUEST_USO4, TAP_USO4 },
-	{ TAP_GUEST_USO6, TAP_USO6 },
+	{ VIRTIO_NET_F_GUEST_CSUM, TUN_F_CSUM }, { VIRTIO_NET_F_GUEST_TSO4, TUN_F_TSO4 },
+	{ VIRTIO_NET_F_GUEST_TSO6, TUN_F_TSO6 }, { VIRTIO_NET_F_GUEST_ECN, TUN_F_TSO_ECN },
+	{ VIRTIO_NET_F_GUEST_UFO, TUN_F_UFO },   { TAP_F_GUEST_USO4, TAP_USO4 },
+	{ TAP_F_GUEST_USO6, TAP_USO6 },
 };
 
 int tap_set_offloads(struct tap *t, uint64_t features)
@@ -230,16 +250,45 @@ static uint64_t known_offloads(struct tap *t)
 
 	for (size_t i = 0; i < ARRAY_SIZE(offloads); i++)
 		all |= BIT(offloads[i].feature);
-	old = all & ~(BIT(TAP_GUEST_USO4) | BIT(TAP_GUEST_USO6));
+	old = all & ~(BIT(TAP_F_GUEST_USO4) | BIT(TAP_F_GUEST_USO6));
 	if (!tap_set_offloads(t, all))
 		return all;
 	return tap_set_offloads(t, old) ? 0 : old;
 }
 
+/* Kernel and monitor must mean the same network by the name: known only of taps opened here. */
+static int link_open(struct tap *t, struct err *e)
+{
+	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+
+	t->index = if_nametoindex(t->name);
+	t->link_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+	if (t->link_fd < 0 || bind(t->link_fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return err_set(e, -errno, "cannot follow the link of tap %s: %s", t->name,
+			       strerror(errno));
+	return 0;
+}
+
+static int open_all(struct tap *t, const struct tap_config *c, struct err *e)
+{
+	int r = 0;
+
+	if (c->name)
+		strcpy(t->name, c->name);
+	for (unsigned i = 0; !r && i < c->npairs; i++)
+		r = c->fd ? adopt_pair(t, c, i, e) : open_pair(t, c, i, e);
+	if (r || c->fd) {
+		t->npairs = r ? t->npairs : c->npairs;
+		return r;
+	}
+	r = configure(t, c, e);
+	return r ? r : link_open(t, e);
+}
+
 int tap_open(struct tap **out, const struct tap_config *c, struct err *e)
 {
 	struct tap *t;
-	int r = 0;
+	int r;
 
 	if (c->name && (!*c->name || strlen(c->name) >= IFNAMSIZ))
 		return err_set(e, -EINVAL, "tap=%s is no name of an interface: up to %d letters",
@@ -247,17 +296,12 @@ int tap_open(struct tap **out, const struct tap_config *c, struct err *e)
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return err_set(e, -ENOMEM, "out of memory");
-	if (c->name)
-		strcpy(t->name, c->name);
-	for (unsigned i = 0; !r && i < c->npairs; i++)
-		r = open_pair(t, c, i, e);
-	if (!r)
-		r = configure(t, c, e);
+	t->link_fd = -1;
+	r = open_all(t, c, e);
 	if (r) {
 		tap_close(t);
 		return r;
 	}
-	t->index = if_nametoindex(t->name);
 	t->offloads = known_offloads(t);
 	tap_set_offloads(t, 0);
 	*out = t;
@@ -270,6 +314,7 @@ void tap_close(struct tap *t)
 		return;
 	for (unsigned i = 0; i < t->npairs; i++)
 		close(t->fd[i]);
+	cleanup_fd(&t->link_fd);
 	free(t);
 }
 
@@ -288,11 +333,25 @@ uint64_t tap_offloads(const struct tap *t)
 	return t->offloads;
 }
 
-bool tap_is_gone(const struct tap *t)
+int tap_link_fd(const struct tap *t)
 {
-	char name[IFNAMSIZ];
+	return t->link_fd;
+}
 
-	return !if_indextoname(t->index, name);
+/* The messages only say that it is time to look: some may be lost, and none has to be understood
+ * (rtnetlink(7)). */
+enum tap_link tap_link(const struct tap *t)
+{
+	struct ifreq ifr = { 0 };
+	char message[4096];
+
+	if (t->link_fd < 0)
+		return TAP_UP;
+	while (recv(t->link_fd, message, sizeof(message), 0) >= 0 || errno == ENOBUFS)
+		;
+	if (!if_indextoname(t->index, ifr.ifr_name) || ioctl(t->link_fd, SIOCGIFFLAGS, &ifr) < 0)
+		return TAP_REMOVED;
+	return ifr.ifr_flags & IFF_UP ? TAP_UP : TAP_DOWN;
 }
 
 int tap_attach_pair(struct tap *t, unsigned pair, bool attached)

@@ -1,27 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* virtio network card: virtio 1.2, 5.1. Options, features, sending, control and life. */
+/* virtio network card: virtio 1.2, 5.1. Options, features, queues and life. */
 #include <errno.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/uio.h>
 
-#include "log.h"
 #include "net.h"
 
 enum {
 	QUEUE_SIZE_MIN = 16,
 	MTU_MIN = 68,
-	CONTROL_SEGMENTS = 8,
 	CLASS_CODE = 0x020000, /* Ethernet controller */
 };
 
+enum { BACKEND_TAP, BACKEND_PASST };
+static const char *const backend_names[] = { "Tap", "Passt", NULL };
+static const struct net_backend *const backends[] = {
+	[BACKEND_TAP] = &net_tap, [BACKEND_PASST] = &net_passt
+};
+
 static const struct option net_options[] = {
+	{ .key = "backend",
+	  .help = "what the card is plugged into; Passt needs no rights",
+	  .kind = OPTION_ENUM,
+	  .names = backend_names,
+	  .fallback = "Tap",
+	  .offset = offsetof(struct net, backend_kind) },
 	{ .key = "tap",
 	  .help = "interface of the host; made if there is none of that name",
 	  .kind = OPTION_STRING,
 	  .offset = offsetof(struct net, tap_name) },
+	OPTION(struct net, fd, .help = "of an open tap, one for each pair of queues: 3:4:5"),
 	OPTION(struct net, bridge, .help = "bridge of the host that the tap is put into"),
 	OPTION(struct net, mac, .help = "the guest's address; else made from the VM's uuid"),
 	OPTION(struct net, mtu, .help = "largest packet without its Ethernet header",
@@ -29,6 +39,8 @@ static const struct option net_options[] = {
 	OPTION(struct net, ip, .help = "the host's address on the tap"),
 	OPTION(struct net, mask, .help = "and its netmask"),
 	OPTION(struct net, host_mac, .help = "and its network card's address"),
+	OPTION(struct net, forward,
+	       .help = "ports that passt forwards: HOST:GUEST,udp:HOST:GUEST,..."),
 	OPTION(struct net, num_queues, .help = "two for each vCPU that shall have its own",
 	       .fallback = "2", .min = 2, .max = 2 * TAP_PAIRS_MAX),
 	OPTION(struct net, queue_size, .help = "entries per queue, a power of two",
@@ -47,39 +59,35 @@ static const struct option net_options[] = {
 	OPTION_REFUSE("pci_segment", .fallback = "0"),
 	OPTION_REFUSE("pci_device_id"),
 };
-static const struct option_table net_option_table = OPTION_TABLE(net_options, .first = "tap");
+static const struct option_table net_option_table = OPTION_TABLE(net_options, .first = "backend");
 
 static const struct state_field net_fields[] = {
 	STATE_STRUCTS(struct net_state, virtio, &virtio_state_desc),
 	STATE(struct net_state, pairs, .max = TAP_PAIRS_MAX),
 	STATE(struct net_state, status, .max = VIRTIO_NET_S_LINK_UP),
+	STATE(struct net_state, offloads),
 };
 static const struct state_desc net_state_desc = STATE_DESC(struct net_state, "virtio-net", 1, 1,
 							   net_fields);
 
-/* 5.1.3.1; the kernel's names for bits that it knows */
+/* 5.1.3.1 */
 static const struct virtio_dependency net_dependencies[] = {
 	{ VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_CSUM },
 	{ VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_CSUM },
 	{ VIRTIO_NET_F_GUEST_UFO, VIRTIO_NET_F_GUEST_CSUM },
+	{ TAP_F_GUEST_USO4, VIRTIO_NET_F_GUEST_CSUM },
+	{ TAP_F_GUEST_USO6, VIRTIO_NET_F_GUEST_CSUM },
 	{ VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_CSUM },
 	{ VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_CSUM },
 	{ VIRTIO_NET_F_HOST_UFO, VIRTIO_NET_F_CSUM },
+	{ TAP_F_HOST_USO, VIRTIO_NET_F_CSUM },
 	{ VIRTIO_NET_F_MQ, VIRTIO_NET_F_CTRL_VQ },
+	{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, VIRTIO_NET_F_CTRL_VQ },
 };
 
 static struct net *net_of(struct device *dev)
 {
 	return container_of(dev, struct net, v.dev);
-}
-
-bool net_lost_tap(struct net *net)
-{
-	/* Also of a pair that is not attached, which is no news. */
-	if (errno != EBADFD || !tap_is_gone(net->tap))
-		return false;
-	loop_post(net->v.dev.vm->loop, &net->unplugged);
-	return true;
 }
 
 static void net_set_link(struct net *net, bool up)
@@ -88,96 +96,24 @@ static void net_set_link(struct net *net, bool up)
 	net->config.status = htole16(net->s.status);
 }
 
-static void net_unplugged(void *arg)
+void net_plug(struct net *net, bool plugged)
 {
-	struct net *net = arg;
-
-	if (!net->s.status)
+	net->plugged = plugged;
+	if (net->s.status == (plugged ? VIRTIO_NET_S_LINK_UP : 0))
 		return;
-	log_warn("%s: tap %s was removed; the guest sees its link go down", net->v.dev.id,
-		 tap_name(net->tap));
-	net_set_link(net, false);
+	net_set_link(net, plugged);
 	virtio_config_changed(&net->v);
 }
 
-/* From the guest: on tx's I/O thread */
-
-static bool tx_packet(struct net_pair *p)
+uint64_t net_offloads(const struct net *net, uint64_t features)
 {
-	struct vq_request *r = p->sending;
+	static const uint64_t offloads = BIT(VIRTIO_NET_F_GUEST_CSUM) |
+					 BIT(VIRTIO_NET_F_GUEST_TSO4) |
+					 BIT(VIRTIO_NET_F_GUEST_TSO6) |
+					 BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_GUEST_UFO) |
+					 BIT(TAP_F_GUEST_USO4) | BIT(TAP_F_GUEST_USO6);
 
-	if (!vq_pop(p->tx, r))
-		return false;
-	/* What the tap does not take is lost, as on any wire: it is full, down, or the packet is
-	 * nonsense. */
-	if (writev(p->packets.fd, r->segment, r->nreadable) < 0)
-		net_lost_tap(p->net);
-	vq_complete(p->tx, r, 0);
-	return true;
-}
-
-static void tx_kick(struct net_pair *p)
-{
-	unsigned sent = 0;
-
-	vq_disable_kicks(p->tx);
-	do {
-		while (sent < NET_BATCH && tx_packet(p))
-			sent++;
-	} while (sent < NET_BATCH && vq_enable_kicks(p->tx));
-	if (sent == NET_BATCH)
-		virtio_kick(&p->net->v, p->tx->index);
-	vq_flush(p->tx);
-}
-
-/* Control: on its I/O thread */
-
-static uint8_t control_set_pairs(struct net *net, uint16_t pairs)
-{
-	if (!virtio_has(&net->v, VIRTIO_NET_F_MQ) || pairs < 1 || pairs > net->npairs)
-		return VIRTIO_NET_ERR;
-	/* The driver may send on them as soon as it has its answer. */
-	for (unsigned i = 1; i < pairs; i++)
-		tap_attach_pair(net->tap, i, true);
-	__atomic_store_n(&net->s.pairs, pairs, __ATOMIC_RELEASE);
-	/* Each pair's own thread does what else that means to it. */
-	for (unsigned i = 0; i < net->npairs; i++)
-		virtio_kick(&net->v, 2 * i);
-	return VIRTIO_NET_OK;
-}
-
-static uint8_t control_answer(struct net *net, struct vq_request *r)
-{
-	struct virtio_net_ctrl_hdr header;
-	struct virtio_net_ctrl_mq mq;
-
-	if (req_read(r, &header, sizeof(header)) == sizeof(header) &&
-	    header.class == VIRTIO_NET_CTRL_MQ && header.cmd == VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET &&
-	    req_read(r, &mq, sizeof(mq)) == sizeof(mq))
-		return control_set_pairs(net, le16toh(mq.virtqueue_pairs));
-	return VIRTIO_NET_ERR;
-}
-
-static void control_kick(struct net *net, struct virtqueue *vq)
-{
-	struct iovec segment[CONTROL_SEGMENTS];
-	struct vq_range range[CONTROL_SEGMENTS];
-	struct vq_request r = { .segment_max = CONTROL_SEGMENTS,
-				.segment = segment,
-				.range = range };
-	unsigned done = 0;
-
-	vq_disable_kicks(vq);
-	do {
-		for (; done < vq->s->size && vq_pop(vq, &r); done++) {
-			uint8_t answer = control_answer(net, &r);
-
-			vq_complete(vq, &r, (uint32_t)req_write(&r, &answer, sizeof(answer)));
-		}
-	} while (done < vq->s->size && vq_enable_kicks(vq));
-	if (done == vq->s->size)
-		virtio_kick(&net->v, vq->index);
-	vq_flush(vq);
+	return features & net->v.s->driver_features & offloads;
 }
 
 /* Queues (5.1.2): rx and tx of each pair, then control, for which the pairs count that the driver
@@ -188,57 +124,70 @@ static bool is_control(const struct net *net, unsigned queue)
 	return queue == 2 * (virtio_has(&net->v, VIRTIO_NET_F_MQ) ? net->npairs : 1);
 }
 
+/* NULL: control's place with MQ, which was not negotiated. */
+static struct net_pair *pair_of(struct net *net, const struct virtqueue *vq)
+{
+	return vq->index / 2 < net->npairs ? &net->pair[vq->index / 2] : NULL;
+}
+
 static void net_kick(struct virtio_device *v, struct virtqueue *vq)
 {
 	struct net *net = container_of(v, struct net, v);
+	struct net_pair *p = pair_of(net, vq);
 
 	if (is_control(net, vq->index))
-		control_kick(net, vq);
-	else if (vq->index / 2 >= net->npairs)
-		return; /* control's place with MQ, which was not negotiated */
-	else if (vq->index % 2)
-		tx_kick(&net->pair[vq->index / 2]);
-	else
-		net_rx_kick(&net->pair[vq->index / 2]);
+		net_control_kick(net, vq);
+	else if (p && vq->index % 2)
+		net->backend->send(p);
+	else if (p && p->index < __atomic_load_n(&net->s.pairs, __ATOMIC_ACQUIRE))
+		net->backend->receive(p);
+	else if (p)
+		net->backend->pause_receiving(p);
 }
 
 static int net_queue_start(struct virtio_device *v, struct virtqueue *vq, struct loop *loop,
 			   struct err *e)
 {
 	struct net *net = container_of(v, struct net, v);
-	struct net_pair *p = &net->pair[vq->index / 2];
+	struct net_pair *p = pair_of(net, vq);
 
 	(void)e;
-	if (is_control(net, vq->index) || vq->index / 2 >= net->npairs)
+	if (is_control(net, vq->index) || !p)
 		return 0;
 	if (vq->index % 2) {
 		p->tx = vq;
+		p->tx_loop = loop;
 		return 0;
 	}
 	p->rx = vq;
-	p->loop = loop;
-	/* Kernels differ in what they know; the guest was offered no more than that. */
-	tap_set_offloads(net->tap, v->s->driver_features & tap_offloads(net->tap));
+	p->rx_loop = loop;
+	if (net->backend->set_offloads)
+		net->backend->set_offloads(net, net_offloads(net, net->s.offloads));
 	return 0;
 }
 
 static void net_queue_stop(struct virtio_device *v, struct virtqueue *vq)
 {
 	struct net *net = container_of(v, struct net, v);
-	struct net_pair *p = &net->pair[vq->index / 2];
+	struct net_pair *p = pair_of(net, vq);
 
-	if (is_control(net, vq->index) || vq->index / 2 >= net->npairs || vq->index % 2)
+	if (is_control(net, vq->index) || !p)
 		return;
-	net_rx_pause(p);
-	/* The next driver may know of the first pair only. */
-	if (p->index)
-		tap_attach_pair(net->tap, p->index, false);
+	if (vq->index % 2)
+		net->backend->pause_sending(p);
+	else
+		net->backend->pause_receiving(p);
 }
 
-/* 5.1.6.5.5: one pair, until the driver asks for more */
+/* 5.1.6.5.5: one pair, until the driver asks for more.  5.1.6.5.6: all offloads, until for less. */
 static void net_driver_reset(struct virtio_device *v)
 {
-	container_of(v, struct net, v)->s.pairs = 1;
+	struct net *net = container_of(v, struct net, v);
+
+	net->s.pairs = 1;
+	net->s.offloads = UINT64_MAX;
+	if (net->backend->set_pairs)
+		net->backend->set_pairs(net, 1);
 }
 
 static const struct virtio_class net_virtio_class = {
@@ -256,23 +205,9 @@ static const struct virtio_class net_virtio_class = {
 
 static uint64_t net_features(const struct net *net)
 {
-	uint64_t tso = BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |
-		       BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) |
-		       BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN);
-	uint64_t ufo = BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_NET_F_HOST_UFO);
-	uint64_t known = tap_offloads(net->tap), features;
-
-	features = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MRG_RXBUF);
-	if (net->mtu)
-		features |= BIT(VIRTIO_NET_F_MTU);
-	if (net->npairs > 1)
-		features |= BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_MQ);
-	if (!net->offload_csum || !known)
-		return features;
-	features |= BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM);
-	if (net->offload_tso)
-		features |= tso;
-	return net->offload_ufo ? features | ufo : features;
+	return BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MRG_RXBUF) |
+	       BIT(VIRTIO_NET_F_CTRL_VQ) | (net->mtu ? BIT(VIRTIO_NET_F_MTU) : 0) |
+	       net->backend->features(net);
 }
 
 static int net_check_options(struct net *net, struct err *e)
@@ -294,57 +229,41 @@ static int net_check_options(struct net *net, struct err *e)
 	return 0;
 }
 
-static void net_close(void *arg)
+static int claim_requests(struct net *net, size_t n, size_t segments, struct vq_request **out,
+			  struct err *e)
 {
-	struct net *net = arg;
-
-	tap_close(net->tap);
-}
-
-static int net_open(struct net *net, struct err *e)
-{
-	const struct tap_config c = { .name = net->tap_name,
-				      .bridge = net->bridge,
-				      .ip = net->ip,
-				      .mask = net->mask,
-				      .host_mac = net->host_mac,
-				      .mtu = net->mtu,
-				      .npairs = net->npairs };
-	int r = device_claim(&net->v.dev, net_close, net, e);
-
-	return r ? r : tap_open(&net->tap, &c, e);
-}
-
-static int net_claim_pair(struct net *net, unsigned index, struct err *e)
-{
-	struct net_pair *p = &net->pair[index];
-	/* The last request is for sending. */
-	size_t requests = NET_RX_REQUESTS + 1;
-	size_t segments = NET_RX_REQUESTS * NET_RX_SEGMENTS + VIRTQUEUE_SEGMENTS_MAX;
 	void *request, *segment, *range;
-	int r = device_claim_memory(&net->v.dev, requests * sizeof(struct vq_request), &request, e);
+	int r = device_claim_memory(&net->v.dev, n * sizeof(struct vq_request), &request, e);
 
 	if (!r)
-		r = device_claim_memory(&net->v.dev, segments * sizeof(struct iovec), &segment, e);
+		r = device_claim_memory(&net->v.dev, n * segments * sizeof(struct iovec), &segment,
+					e);
 	if (!r)
-		r = device_claim_memory(&net->v.dev, segments * sizeof(struct vq_range), &range, e);
+		r = device_claim_memory(&net->v.dev, n * segments * sizeof(struct vq_range), &range,
+					e);
 	if (r)
 		return r;
-	*p = (struct net_pair){
-		.net = net,
-		.index = index,
-		.packets = { .fd = tap_fd(net->tap, index), .ready = net_rx_ready, .arg = p },
-		.request = request,
-		.sending = (struct vq_request *)request + NET_RX_REQUESTS
-	};
-	for (size_t i = 0; i < requests; i++)
-		p->request[i] = (struct vq_request){
-			.segment_max = i < NET_RX_REQUESTS ? NET_RX_SEGMENTS
-							   : VIRTQUEUE_SEGMENTS_MAX,
-			.segment = (struct iovec *)segment + i * NET_RX_SEGMENTS,
-			.range = (struct vq_range *)range + i * NET_RX_SEGMENTS,
+	*out = request;
+	for (size_t i = 0; i < n; i++)
+		(*out)[i] = (struct vq_request){
+			.segment_max = (uint16_t)segments,
+			.segment = (struct iovec *)segment + i * segments,
+			.range = (struct vq_range *)range + i * segments,
 		};
 	return 0;
+}
+
+static int claim_pair(struct net *net, unsigned index, struct err *e)
+{
+	struct net_pair *p = &net->pair[index];
+	int r;
+
+	p->net = net;
+	p->index = index;
+	r = claim_requests(net, NET_RX_REQUESTS, NET_RX_SEGMENTS, &p->request, e);
+	return r ? r
+		 : claim_requests(net, net->backend->sending, VIRTQUEUE_SEGMENTS_MAX, &p->sending,
+				  e);
 }
 
 static int net_attach(struct device *dev, struct err *e)
@@ -352,19 +271,19 @@ static int net_attach(struct device *dev, struct err *e)
 	struct net *net = net_of(dev);
 	int r = net_check_options(net, e);
 
-	if (!r)
-		r = net_open(net, e);
+	net->backend = backends[net->backend_kind];
 	for (unsigned i = 0; !r && i < net->npairs; i++)
-		r = net_claim_pair(net, i, e);
+		r = claim_pair(net, i, e);
+	if (!r)
+		r = net->backend->open(net, e);
 	if (r)
 		return r;
-	net->unplugged = (struct work){ .run = net_unplugged, .arg = net };
 	net->config.mtu = htole16(net->mtu);
 	net->config.max_virtqueue_pairs = htole16((uint16_t)net->npairs);
 	net->v.features = net_features(net);
 	net->v.config = (uint8_t *)&net->config;
 	net->v.config_bytes = offsetof(struct virtio_net_config, speed);
-	net->v.nqueues = net->npairs > 1 ? net->num_queues + 1u : 2;
+	net->v.nqueues = net->num_queues + 1u;
 	net->v.queue_size = net->queue_size;
 	return virtio_attach(&net->v, &net_virtio_class, &net->s.virtio[0], e);
 }
@@ -374,7 +293,18 @@ static void net_reset(struct device *dev)
 	struct net *net = net_of(dev);
 
 	virtio_reset(dev);
-	net_set_link(net, true);
+	net_set_link(net, net->plugged);
+}
+
+/* What was loaded may be another host's. */
+static void net_start(struct device *dev)
+{
+	struct net *net = net_of(dev);
+
+	if (net->backend->set_pairs)
+		net->backend->set_pairs(net, net->s.pairs);
+	virtio_start(dev);
+	net_plug(net, net->plugged);
 }
 
 static int net_loaded(struct device *dev, struct err *e)
@@ -397,7 +327,7 @@ const struct device_class virtio_net_class = {
 	.state_offset = offsetof(struct net, s),
 	.attach = net_attach,
 	.reset = net_reset,
-	.start = virtio_start,
+	.start = net_start,
 	.stop = virtio_stop,
 	.loaded = net_loaded,
 	.fetch = virtio_fetch,

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The network card's own: net.c is the device, net_rx.c what comes to the guest.  Each pair of
- * queues has an fd of the tap.  Packets go between the guest's buffers and the tap without a copy,
- * one system call each, and the guest is told once per batch.  Buffers for packets to the guest are
- * taken from its queue before a packet is there, because a packet's length is known only when it
- * has been read; what a batch did not need goes back, so that nothing is in flight between two.
+ * The network card's own: net.c is the device, net_control.c its control queue, and net_tap.c and
+ * net_passt.c are what it can be plugged into.  Packets begin with the header of virtio 1.2, 5.1.6.
+ * The guest is told once per batch.  Buffers for packets to the guest may be taken from its queue
+ * before a packet is there, but what a batch did not need goes back: nothing is in flight between
+ * two.
  */
 #ifndef NET_H
 #define NET_H
 
 #include <linux/virtio_net.h>
 
+#include "passt.h"
 #include "tap.h"
 #include "virtio.h"
 
 enum {
+	NET_HEADER_BYTES = sizeof(struct virtio_net_hdr_mrg_rxbuf),
 	/* Buffers of 1526 bytes for one packet, as drivers offer them (virtio 1.2, 5.1.6.3.1). */
 	NET_RX_REQUESTS = 64,
 	NET_RX_SEGMENTS = 20, /* of each: a packet in 4 KiB pages, and two headers */
@@ -25,6 +27,7 @@ struct net_state {
 	struct virtio_state virtio[1];
 	uint16_t pairs; /* in use */
 	uint16_t status; /* of the link */
+	uint64_t offloads; /* of those negotiated, the ones that the driver wants now */
 };
 
 /* A pair's queues are two I/O threads' while handed over, or one's. */
@@ -32,33 +35,57 @@ struct net_pair {
 	struct net *net;
 	unsigned index;
 	struct virtqueue *rx, *tx;
-	struct loop *loop; /* of rx; NULL: not handed over */
-	struct watch packets;
+	struct loop *rx_loop, *tx_loop;
+	struct watch packets; /* rx's: the back end has some */
 	struct vq_request *request; /* NET_RX_REQUESTS: a ring of buffers for packets to come */
 	unsigned first, n;
 	uint64_t bytes; /* that they hold */
-	struct vq_request *sending;
+	struct vq_request *sending; /* as many as the back end wants */
 };
+
+/* What the card is plugged into.  The verbs of a pair run on the I/O threads of its queues. */
+struct net_backend {
+	unsigned sending; /* requests that it wants of each pair */
+	int (*open)(struct net *, struct err *); /* and claims */
+	uint64_t (*features)(const struct net *); /* that the device has by it */
+	void (*send)(struct net_pair *); /* the guest has packets */
+	void (*receive)(struct net_pair *); /* the guest has buffers, and uses the pair */
+	/* Until send() or receive(): no call for that queue. */
+	void (*pause_sending)(struct net_pair *);
+	void (*pause_receiving)(struct net_pair *);
+	/* The driver uses the first n pairs; any thread.  NULL: there is one. */
+	void (*set_pairs)(struct net *, unsigned n);
+	/* Which of GUEST_CSUM, GUEST_TSO4, ... packets for the guest may use; NULL: none. */
+	void (*set_offloads)(struct net *, uint64_t features);
+};
+
+extern const struct net_backend net_tap, net_passt;
 
 struct net {
 	struct virtio_device v;
 	struct net_state s;
-	const char *id, *tap_name, *bridge, *ip, *mask, *mac, *host_mac;
+	const char *id, *tap_name, *fd, *bridge, *ip, *mask, *mac, *host_mac, *forward;
+	unsigned backend_kind;
 	uint16_t mtu, num_queues, queue_size;
 	bool offload_tso, offload_ufo, offload_csum;
 	unsigned npairs;
+	const struct net_backend *backend;
 	struct tap *tap;
+	struct passt *passt;
+	struct net_passt_wire *wire;
 	struct net_pair pair[TAP_PAIRS_MAX];
-	struct work unplugged; /* runs on main */
+	bool plugged; /* the other side is up */
+	struct watch link; /* tap's */
+	struct work unplugged; /* passt's; runs on main */
 	struct virtio_net_config config;
 };
 
-/* errno after a packet that could not pass.  True: none will, the host removed the interface. */
-bool net_lost_tap(struct net *);
+/* The link follows the other side; main. */
+void net_plug(struct net *, bool plugged);
+/* Of these GUEST_* features, those negotiated. */
+uint64_t net_offloads(const struct net *, uint64_t features);
 
-void net_rx_ready(void *pair, uint32_t events); /* packets may be there */
-/* The guest offers buffers, or uses more or fewer pairs than before. */
-void net_rx_kick(struct net_pair *);
-void net_rx_pause(struct net_pair *); /* until the next kick */
+/* The control queue, on its I/O thread. */
+void net_control_kick(struct net *, struct virtqueue *);
 
 #endif
