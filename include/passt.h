@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * passt, a program that connects a guest to the network with the rights of an ordinary user: it
- * answers as router, DHCP server and resolver, and turns the guest's connections into sockets of its
- * own (passt(1)).  Started here as a child with one end of a stream socket, over which Ethernet
- * frames go, each after its length in 32 bits, big endian.  It ends when the other end is closed.
- * Connections are its own and cannot follow the VM to another host.
+ * answers as router, DHCP server and resolver, and turns the guest's connections into sockets of
+ * its own (passt(1)), which cannot follow the VM to another host.  Started here as a child with one
+ * end of a stream socket, over which Ethernet frames go, each after its length in 32 bits, big
+ * endian.  It ends when the other end is closed.
  */
 #ifndef PASST_H
 #define PASST_H

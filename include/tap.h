@@ -26,8 +26,8 @@ struct tap_config {
 	const char *ip, *mask, *host_mac; /* of the host's side, or NULL */
 	uint16_t mtu; /* 0: as it is */
 	unsigned npairs;
-	const int *
-		fd; /* npairs that somebody else opened and set up, or NULL; then without the rest */
+	/* npairs that somebody else opened and set up, then without all of the above; or NULL */
+	const int *fd;
 };
 
 /* -EPERM: the sentence says what to do without rights.  Fds that were given are the tap's from

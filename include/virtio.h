@@ -35,7 +35,7 @@ struct virtio_class {
 	/* On the queue's I/O thread: when handed over and at a kick, not while it is called back.
 	 * Pop, work, complete, flush; at most as many requests as the queue has entries. */
 	void (*kick)(struct virtio_device *, struct virtqueue *);
-	/* Before the queue's first kick, on its I/O thread; may be NULL. */
+	/* Before the queue's first kick, on its I/O thread; may be NULL.  It may set delegated. */
 	int (*queue_start)(struct virtio_device *, struct virtqueue *, struct loop *, struct err *);
 	/* After its last request, on its I/O thread; may be NULL. */
 	void (*queue_stop)(struct virtio_device *, struct virtqueue *);
@@ -90,6 +90,10 @@ int virtio_loaded(struct device *, struct err *);
 
 /* Have the class's kick run once more, after other work of that queue's I/O thread.  Any thread. */
 void virtio_kick(struct virtio_device *, unsigned queue);
+/* Eventfds for a queue that the kernel serves: what the guest's kicks signal, and what interrupts
+ * the guest, by the vector that the queue has now; -1: none. */
+int virtio_kick_fd(const struct virtio_device *, unsigned queue);
+int virtio_signal_fd(const struct virtio_device *, unsigned queue);
 /* Feature bit negotiated: any thread while queues are handed over. */
 bool virtio_has(const struct virtio_device *, unsigned bit);
 /* The device configuration changed: bumps the generation and interrupts; main or vCPU. */

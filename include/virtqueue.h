@@ -42,6 +42,7 @@ struct virtqueue {
 	void *owner;
 	unsigned index;
 	bool is_broken, stopped;
+	bool delegated; /* the kernel serves it: no kicks, no pops; until vq_take_back() */
 	uint16_t signalled_used; /* used index at the last look at used_event */
 	bool signalled_used_valid;
 	unsigned in_flight; /* popped and not completed */
@@ -78,6 +79,9 @@ void vq_unpop(struct virtqueue *, unsigned n);
 /* Ask for kicks again; true if requests came in meanwhile and vq_pop() must be tried. */
 bool vq_enable_kicks(struct virtqueue *);
 void vq_disable_kicks(struct virtqueue *);
+
+/* The kernel has served a delegated queue up to there. */
+void vq_take_back(struct virtqueue *, uint16_t next_avail);
 
 /* Copy from the readable part, to the writable part; returns bytes moved, less at the end. */
 size_t req_read(struct vq_request *, void *, size_t len);

@@ -14,7 +14,7 @@ initrd_image() {
 	kernel=$(kernel_fetch "$1")
 	image_once "initrd-$1" initrd_make "$kernel" -- \
 		"$(readlink "$kernel/modules")" "$(package_versions busybox-static)" \
-		"$top"/scripts/lib/{images.sh,guest-init,rootfs/etc/acpi/*/*} \
+		"$top"/scripts/lib/{images.sh,guest-init,rootfs/etc/{acpi/*/*,udhcpc/*}} \
 		"$top"/tests/lab/guest/*
 }
 
@@ -25,7 +25,7 @@ initrd_make() {
 	ln -s busybox "$stage/bin/sh"
 	install "$top/scripts/lib/guest-init" "$stage/init"
 	install "$top"/tests/lab/guest/* "$stage/tests/"
-	cp -r "$top/scripts/lib/rootfs/etc/acpi" "$stage/etc/"
+	cp -r "$top"/scripts/lib/rootfs/etc/{acpi,udhcpc} "$stage/etc/"
 	stage_modules "$stage" "$1" "$guest_modules"
 	make_cpio "$stage" "$2"
 }
@@ -34,7 +34,7 @@ initrd_make() {
 root_image() {
 	need_packages busybox-static e2fsprogs
 	image_once root root_make -- "$(package_versions busybox-static)" \
-		"$top/scripts/lib/images.sh" "$top"/scripts/lib/rootfs/etc/{*,*/*/*}
+		"$top/scripts/lib/images.sh" "$top"/scripts/lib/rootfs/etc/{*,*/*,*/*/*}
 }
 
 root_make() {
@@ -91,25 +91,27 @@ lab_files() {
 	done <<<"$list"
 }
 
-# host_image SET: prints the emulated host's root disk: the SET in /lab, busybox, bash, modules, and
-# for tests QEMU and socat.
+# host_image SET: prints the emulated host's root disk: the SET in /lab, busybox, bash, modules, what
+# makes a network, and for tests QEMU and socat.
 host_image() {
 	local list
-	need_packages busybox-static e2fsprogs qemu-system-x86 socat
+	need_packages busybox-static dnsmasq-base e2fsprogs passt qemu-system-x86 socat util-linux
 	list=$(lab_list "$1")
 	image_once "host-$1" host_make "$1" "$list" -- "$list" \
-		"$(package_versions bash busybox-static libc6 qemu-system-x86 socat)" \
-		"$top"/scripts/lib/{images.sh,host-init,rootfs/etc/passwd}
+		"$(package_versions bash busybox-static dnsmasq-base libc6 passt qemu-system-x86 socat)" \
+		"$top"/scripts/lib/{images.sh,host-init,rootfs/etc/{passwd,group}}
 }
 
 host_make() {
-	local stage=${3%/*}/stage kernel
+	local stage=${3%/*}/stage kernel program
 	kernel=$(kernel_fetch 6.12)
 	stage_root "$stage"
 	install "$top/scripts/lib/host-init" "$stage/bin/init"
 	cp "$top"/scripts/lib/rootfs/etc/{passwd,group} "$stage/etc/"
 	stage_modules "$stage" "$kernel" "$host_modules"
-	stage_program "$(command -v bash)" "$stage/usr/bin/bash" "$stage"
+	for program in bash dnsmasq passt setpriv; do
+		stage_program "$(command -v $program)" "$stage/usr/bin/$program" "$stage"
+	done
 	[[ $1 == guest ]] || stage_qemu "$stage"
 	lab_files "$stage/lab" "$2" cp --sparse=always
 	make_ext4 "$stage" "$3" 4G

@@ -20,6 +20,10 @@ static const struct net_backend *const backends[] = {
 	[BACKEND_TAP] = &net_tap, [BACKEND_PASST] = &net_passt
 };
 
+static const char *const vhost_names[] = {
+	[NET_VHOST_AUTO] = "Auto", [NET_VHOST_ON] = "On", [NET_VHOST_OFF] = "Off", NULL
+};
+
 static const struct option net_options[] = {
 	{ .key = "backend",
 	  .help = "what the card is plugged into; Passt needs no rights",
@@ -49,6 +53,9 @@ static const struct option net_options[] = {
 	OPTION(struct net, offload_ufo, .help = "large UDP packets, too", .fallback = "on"),
 	OPTION(struct net, offload_csum, .help = "checksums are left to who needs them",
 	       .fallback = "on"),
+	OPTION_NAMED(struct net, vhost, vhost_names,
+		     .help = "the kernel moves a tap's packets; Auto: where it can",
+		     .fallback = "Auto"),
 	OPTION(struct net, id, .help = "name of the device"),
 	OPTION_REFUSE("iommu", .fallback = "off"),
 	OPTION_REFUSE("vhost_user", .fallback = "off"),
@@ -151,19 +158,18 @@ static int net_queue_start(struct virtio_device *v, struct virtqueue *vq, struct
 	struct net *net = container_of(v, struct net, v);
 	struct net_pair *p = pair_of(net, vq);
 
-	(void)e;
 	if (is_control(net, vq->index) || !p)
 		return 0;
 	if (vq->index % 2) {
 		p->tx = vq;
 		p->tx_loop = loop;
-		return 0;
+	} else {
+		p->rx = vq;
+		p->rx_loop = loop;
+		if (net->backend->set_offloads)
+			net->backend->set_offloads(net, net_offloads(net, net->s.offloads));
 	}
-	p->rx = vq;
-	p->rx_loop = loop;
-	if (net->backend->set_offloads)
-		net->backend->set_offloads(net, net_offloads(net, net->s.offloads));
-	return 0;
+	return p->vhost < 0 ? 0 : net_vhost_start(p, vq, e);
 }
 
 static void net_queue_stop(struct virtio_device *v, struct virtqueue *vq)
@@ -173,7 +179,9 @@ static void net_queue_stop(struct virtio_device *v, struct virtqueue *vq)
 
 	if (is_control(net, vq->index) || !p)
 		return;
-	if (vq->index % 2)
+	if (vq->delegated)
+		net_vhost_stop(p, vq);
+	else if (vq->index % 2)
 		net->backend->pause_sending(p);
 	else
 		net->backend->pause_receiving(p);
@@ -260,6 +268,7 @@ static int claim_pair(struct net *net, unsigned index, struct err *e)
 
 	p->net = net;
 	p->index = index;
+	p->vhost = -1;
 	r = claim_requests(net, NET_RX_REQUESTS, NET_RX_SEGMENTS, &p->request, e);
 	return r ? r
 		 : claim_requests(net, net->backend->sending, VIRTQUEUE_SEGMENTS_MAX, &p->sending,

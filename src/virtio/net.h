@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The network card's own: net.c is the device, net_control.c its control queue, and net_tap.c and
- * net_passt.c are what it can be plugged into.  Packets begin with the header of virtio 1.2, 5.1.6.
+ * The network card's own: net.c is the device, net_control.c its control queue, net_tap.c and
+ * net_passt.c are what it can be plugged into, and net_vhost.c has the kernel move a tap's packets.
+  Packets begin with the header of virtio 1.2, 5.1.6.
  * The guest is told once per batch.  Buffers for packets to the guest may be taken from its queue
  * before a packet is there, but what a batch did not need goes back: nothing is in flight between
  * two.
@@ -41,6 +42,7 @@ struct net_pair {
 	unsigned first, n;
 	uint64_t bytes; /* that they hold */
 	struct vq_request *sending; /* as many as the back end wants */
+	int vhost; /* its fd, for both queues; -1: they are served here */
 };
 
 /* What the card is plugged into.  The verbs of a pair run on the I/O threads of its queues. */
@@ -65,7 +67,7 @@ struct net {
 	struct virtio_device v;
 	struct net_state s;
 	const char *id, *tap_name, *fd, *bridge, *ip, *mask, *mac, *host_mac, *forward;
-	unsigned backend_kind;
+	unsigned backend_kind, vhost;
 	uint16_t mtu, num_queues, queue_size;
 	bool offload_tso, offload_ufo, offload_csum;
 	unsigned npairs;
@@ -76,6 +78,7 @@ struct net {
 	struct net_pair pair[TAP_PAIRS_MAX];
 	bool plugged; /* the other side is up */
 	struct watch link; /* tap's */
+	enum tap_link tap_was;
 	struct work unplugged; /* passt's; runs on main */
 	struct virtio_net_config config;
 };
@@ -84,6 +87,14 @@ struct net {
 void net_plug(struct net *, bool plugged);
 /* Of these GUEST_* features, those negotiated. */
 uint64_t net_offloads(const struct net *, uint64_t features);
+
+enum net_vhost { NET_VHOST_AUTO, NET_VHOST_ON, NET_VHOST_OFF };
+
+/* Once memory is there.  Without vhost-net, and unless it must be, the fds stay -1. */
+int net_vhost_open(struct net *, struct err *);
+/* Hand a queue to the kernel, and take it back: on its I/O thread. */
+int net_vhost_start(struct net_pair *, struct virtqueue *, struct err *);
+void net_vhost_stop(struct net_pair *, struct virtqueue *);
 
 /* The control queue, on its I/O thread. */
 void net_control_kick(struct net *, struct virtqueue *);

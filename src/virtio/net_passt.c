@@ -363,6 +363,8 @@ static int check_options(const struct net *net, struct err *e)
 			"%s: with passt there is no tap; leave out tap, fd, bridge, ip, mask "
 			"and host_mac",
 			net->v.dev.id);
+	if (net->vhost == NET_VHOST_ON)
+		return err_set(e, -EINVAL, "%s: vhost is for taps; leave it out", net->v.dev.id);
 	if (net->npairs > 1)
 		return err_set(e, -EINVAL, "%s: passt has one pair of queues; leave out num_queues",
 			       net->v.dev.id);

@@ -229,13 +229,18 @@ static void tap_offload(struct net *net, uint64_t features)
 
 static void tap_link_changed(void *arg, uint32_t events)
 {
+	static const char *const news[] = {
+		[TAP_REMOVED] = "was removed", [TAP_DOWN] = "is down", [TAP_UP] = "is up"
+	};
 	struct net *net = arg;
 	enum tap_link link = tap_link(net->tap);
 
 	(void)events;
-	if (net->plugged && link != TAP_UP)
-		log_warn("%s: tap %s %s; the guest sees its link go down", net->v.dev.id,
-			 tap_name(net->tap), link == TAP_DOWN ? "is down" : "was removed");
+	if (link == net->tap_was)
+		return;
+	net->tap_was = link;
+	log_info("%s: tap %s %s; the guest's link is %s", net->v.dev.id, tap_name(net->tap),
+		 news[link], link == TAP_UP ? "up" : "down");
 	net_plug(net, link == TAP_UP);
 }
 
@@ -305,8 +310,10 @@ static int tap_plug_in(struct net *net, struct err *e)
 	net->link = (struct watch){ .fd = tap_link_fd(net->tap),
 				    .ready = tap_link_changed,
 				    .arg = net };
-	net->plugged = tap_link(net->tap) == TAP_UP;
-	return net->fd ? 0 : device_claim_watch(&net->v.dev, &net->link, EPOLLIN, e);
+	net->tap_was = tap_link(net->tap);
+	net->plugged = net->tap_was == TAP_UP;
+	r = net->fd ? 0 : device_claim_watch(&net->v.dev, &net->link, EPOLLIN, e);
+	return r || net->vhost == NET_VHOST_OFF ? r : net_vhost_open(net, e);
 }
 
 static uint64_t tap_features(const struct net *net)

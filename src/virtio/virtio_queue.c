@@ -58,16 +58,18 @@ static int take_up(struct virtio_queue *q)
 
 	if (r)
 		return r;
-	/* Edge triggered, the counter need not be read: it will never be full. */
-	r = loop_watch(q->loop, &q->kick, EPOLLIN | EPOLLET);
-	if (r)
-		return err_set(&q->why, r, "queue %u: cannot watch its kicks: %s", q->vq.index,
-			       strerror(-r));
 	if (v->class->queue_start)
 		r = v->class->queue_start(v, &q->vq, q->loop, &q->why);
-	if (r)
-		loop_unwatch(q->loop, &q->kick);
-	return r;
+	if (r || q->vq.delegated)
+		return r;
+	/* Edge triggered, the counter need not be read: it will never be full. */
+	r = loop_watch(q->loop, &q->kick, EPOLLIN | EPOLLET);
+	if (!r)
+		return 0;
+	if (v->class->queue_stop)
+		v->class->queue_stop(v, &q->vq);
+	return err_set(&q->why, r, "queue %u: cannot watch its kicks: %s", q->vq.index,
+		       strerror(-r));
 }
 
 static void run_give(void *arg)
@@ -80,7 +82,10 @@ static void run_give(void *arg)
 	}
 	q->phase = VIRTIO_QUEUE_LIVE;
 	/* Kicks from before are lost if this queue was saved in another process. */
-	q->v->class->kick(q->v, &q->vq);
+	if (q->vq.delegated)
+		virtio_kick(q->v, q->vq.index);
+	else
+		q->v->class->kick(q->v, &q->vq);
 }
 
 static void run_recall(void *arg)
@@ -91,7 +96,8 @@ static void run_recall(void *arg)
 		post_to_main(q, &q->returned);
 		return;
 	}
-	loop_unwatch(q->loop, &q->kick);
+	if (q->kick.active)
+		loop_unwatch(q->loop, &q->kick);
 	q->phase = VIRTIO_QUEUE_DRAINING;
 	q->vq.stopped = true;
 	vq_flush(&q->vq);
@@ -146,6 +152,18 @@ void virtio_kick(struct virtio_device *v, unsigned queue)
 
 	if (write(v->queue[queue].kick.fd, &one, sizeof(one)) < 0)
 		return;
+}
+
+int virtio_kick_fd(const struct virtio_device *v, unsigned queue)
+{
+	return v->queue[queue].kick.fd;
+}
+
+int virtio_signal_fd(const struct virtio_device *v, unsigned queue)
+{
+	uint16_t vector = __atomic_load_n(&v->s->queue[queue].vector, __ATOMIC_RELAXED);
+
+	return vector == MSIX_NO_VECTOR ? -1 : v->msix.vector[vector].fd;
 }
 
 int virtio_queue_attach(struct virtio_queue *q, struct virtio_device *v, unsigned index,

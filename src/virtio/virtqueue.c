@@ -261,6 +261,13 @@ void vq_unpop(struct virtqueue *vq, unsigned n)
 	vq->in_flight -= n;
 }
 
+void vq_take_back(struct virtqueue *vq, uint16_t next_avail)
+{
+	vq->delegated = false;
+	vq->s->next_avail = next_avail;
+	vq->s->next_used = vq->signalled_used = load_le16(&vq->used->idx, __ATOMIC_ACQUIRE);
+}
+
 bool vq_enable_kicks(struct virtqueue *vq)
 {
 	if (vq->is_broken || vq->stopped)

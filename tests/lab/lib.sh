@@ -100,7 +100,7 @@ monitor() {
 	local name=$1
 	shift
 	case $name in
-	godwit) exec "$GODWIT" run "$@" ;;
+	godwit) exec ${as_user[@]+"${as_user[@]}"} "$GODWIT" run "$@" ;;
 	qemu-microvm) qemu_options -M microvm,pcie=on,acpi=on,rtc=on "$@" ;;
 	qemu-q35) qemu_options -M q35 "$@" ;;
 	*) fail "there is no monitor $name" ;;

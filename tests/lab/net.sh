@@ -1,31 +1,47 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# 32 MiB from the host to the guest and back over a tap; then the tap is removed under the guest.
+# net.sh [TIMES]: over a tap, 16 MiB from the host to the guest, then TIMES (1) times as much each way;
+# then the tap goes down, up, and away under the guest.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
+times=${1:-1}
+
+# repeat FILE: it, $times times
+repeat() { for ((n = 0; n < times; n++)); do cat "$1"; done; }
 
 # net SERIES CPUS OPTIONS QUEUES MTU
 net() {
-	local sum sender receiver
-	dd if=/dev/urandom of=data bs=1M count=32 2>/dev/null
+	local sum many senders=()
+	dd if=/dev/urandom of=data bs=1M count=16 2>/dev/null
 	sum=$(sha256sum <data)
-	vm_start godwit "$1" "$2" --append "console=ttyS0 quiet godwit.run=network" \
+	many=$(repeat data | sha256sum)
+	vm_start godwit "$1" "$2" --append "console=ttyS0 quiet godwit.run=network godwit.args=$times" \
 		--net "tap=lab0,ip=10.0.0.1,mask=255.255.255.0,mac=52:54:00:12:34:56$3"
 	timeout $patience socat -u OPEN:data,rdonly TCP-LISTEN:8000,reuseaddr &
-	sender=$!
-	timeout $patience socat -u TCP-LISTEN:8001,reuseaddr CREATE:back &
-	receiver=$!
+	senders+=($!)
+	repeat data | timeout $patience socat -u - TCP-LISTEN:8002,reuseaddr &
+	senders+=($!)
 	vm_says "guest: $4 queues, mtu $5, 52:54:00:12:34:56"
+	[[ $(timeout $patience socat -u TCP-LISTEN:8001,reuseaddr - | sha256sum) == "$many" ]]
 	vm_says "guest: got $sum"
 	vm_says "guest: sent"
-	wait $sender $receiver
-	cmp data back
+	vm_says "guest: got again $many"
+	wait "${senders[@]}"
+	ip link set lab0 down
+	vm_says "guest: carrier 0"
+	ip link set lab0 up
+	vm_says "guest: carrier 1"
 	ip link delete lab0
-	vm_says "guest: the link is down"
-	grep -q "net0: tap lab0 was removed" stderr
 	vm_ends 0
+	[[ $(grep -c "guest: carrier 0" console) == 2 ]]
+	grep -q "net0: tap lab0 was removed" stderr
 }
 
-check "net: Linux 6.12, 1 CPU" net 6.12 1 "" 1 1500
-check "net: Linux 6.12, 4 CPUs, 4 pairs of queues, mtu=9000" net 6.12 4 ,num_queues=8,mtu=9000 4 9000
-check "net: Linux 6.1, 1 CPU, no offloads" net 6.1 1 ,offload_csum=off 1 1500
+modprobe vhost_net
+check "net: Linux 6.12, 1 CPU, packets moved by the monitor" net 6.12 1 ,vhost=off 1 1500
+check "net: Linux 6.12, 1 CPU, by the kernel" net 6.12 1 ,vhost=on 1 1500
+check "net: Linux 6.12, 4 CPUs, 4 pairs of queues, mtu=9000, by the monitor" \
+	net 6.12 4 ,num_queues=8,mtu=9000,vhost=off 4 9000
+check "net: Linux 6.12, 4 CPUs, 4 pairs of queues, mtu=9000, by the kernel" \
+	net 6.12 4 ,num_queues=8,mtu=9000,vhost=on 4 9000
+check "net: Linux 6.1, 1 CPU, no offloads" net 6.1 1 ,offload_csum=off,vhost=off 1 1500
