@@ -11,6 +11,12 @@
 /* Open /dev/kvm; every capability that the machine cannot do without is there. */
 int kvm_open(int *fd, struct err *);
 
+/* The two halves of kvm_open(), for who wants to know what else there is. */
+int kvm_open_unchecked(int *fd, struct err *);
+int kvm_check(int kvm_fd, struct err *);
+
+int kvm_new_vm(int kvm_fd, int *fd, struct err *);
+
 /* Returns what the ioctl does, or -errno; name: of the request, for the sentence.  Starts over
  * when interrupted: not for KVM_RUN. */
 int kvm_ioctl(int fd, unsigned long req, const char *name, void *arg, struct err *);

@@ -13,36 +13,7 @@
 #include "bits.h"
 #include "cleanup.h"
 #include "kvm.h"
-
-#define CAP(c)                                                                                     \
-	{                                                                                          \
-		c, #c                                                                              \
-	}
-
-static const struct {
-	int cap;
-	const char *name;
-} needed[] = {
-	CAP(KVM_CAP_IRQCHIP),
-	CAP(KVM_CAP_USER_MEMORY),
-	CAP(KVM_CAP_SET_TSS_ADDR),
-	CAP(KVM_CAP_SET_IDENTITY_MAP_ADDR),
-	CAP(KVM_CAP_EXT_CPUID),
-	CAP(KVM_CAP_MP_STATE),
-	CAP(KVM_CAP_IRQ_ROUTING),
-	CAP(KVM_CAP_SIGNAL_MSI),
-	CAP(KVM_CAP_IRQFD),
-	CAP(KVM_CAP_IOEVENTFD),
-	CAP(KVM_CAP_IOEVENTFD_ANY_LENGTH),
-	CAP(KVM_CAP_PIT2),
-	CAP(KVM_CAP_PIT_STATE2),
-	CAP(KVM_CAP_ADJUST_CLOCK),
-	CAP(KVM_CAP_VCPU_EVENTS),
-	CAP(KVM_CAP_DEBUGREGS),
-	CAP(KVM_CAP_XSAVE),
-	CAP(KVM_CAP_XCRS),
-	CAP(KVM_CAP_IMMEDIATE_EXIT),
-};
+#include "kvm_caps.h"
 
 enum cpu { CPU_UNKNOWN, CPU_WITHOUT, CPU_INTEL, CPU_AMD };
 
@@ -113,7 +84,7 @@ static int refuse_open(int rc, struct err *e)
 	}
 }
 
-static int check_abilities(int fd, struct err *e)
+int kvm_check(int fd, struct err *e)
 {
 	int version = ioctl(fd, KVM_GET_API_VERSION, 0);
 
@@ -122,26 +93,49 @@ static int check_abilities(int fd, struct err *e)
 	if (version != KVM_API_VERSION)
 		return err_set(e, -ENODEV, "/dev/kvm speaks API version %d, not %d", version,
 			       KVM_API_VERSION);
-	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
-		if (ioctl(fd, KVM_CHECK_EXTENSION, needed[i].cap) <= 0)
+	for (size_t i = 0; i < nkvm_caps; i++)
+		if (kvm_caps[i].needed && ioctl(fd, KVM_CHECK_EXTENSION, kvm_caps[i].cap) <= 0)
 			return err_set(e, -ENOTSUP,
 				       "this host's KVM lacks %s: run a newer host kernel (5.10 or "
 				       "later)",
-				       needed[i].name);
+				       kvm_caps[i].name);
+	return 0;
+}
+
+int kvm_open_unchecked(int *fd, struct err *e)
+{
+	int opened = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (opened < 0)
+		return refuse_open(-errno, e);
+	*fd = opened;
 	return 0;
 }
 
 int kvm_open(int *fd, struct err *e)
 {
-	CLEANUP(fd) int opened = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	int rc;
+	CLEANUP(fd) int opened = -1;
+	int rc = kvm_open_unchecked(&opened, e);
 
-	if (opened < 0)
-		return refuse_open(-errno, e);
-	rc = check_abilities(opened, e);
+	if (!rc)
+		rc = kvm_check(opened, e);
 	if (!rc)
 		*fd = TAKE_FD(opened);
 	return rc;
+}
+
+int kvm_new_vm(int kvm_fd, int *fd, struct err *e)
+{
+	int made = kvm_ioctl(kvm_fd, KVM_CREATE_VM, "KVM_CREATE_VM", NULL, e);
+
+	if (made == -EBUSY)
+		return err_set(e, made,
+			       "KVM cannot create a VM: another hypervisor, such as VirtualBox, "
+			       "holds the processor's VT-x or AMD-V; stop it");
+	if (made < 0)
+		return err_set(e, made, "KVM cannot create a VM: %s", strerror(-made));
+	*fd = made;
+	return 0;
 }
 
 int kvm_ioctl(int fd, unsigned long req, const char *name, void *arg, struct err *e)

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <linux/kvm.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "bits.h"
+#include "kvm.h"
 #include "vm.h"
 
 static void run_events(void *arg)
@@ -19,27 +18,16 @@ static void run_events(void *arg)
 		vm->on_event(vm->on_event_arg, events);
 }
 
-static int vm_fd_new(struct vm *vm, struct err *e)
-{
-	if (vm->kvm_fd < 0)
-		return 0;
-	do
-		vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
-	while (vm->fd < 0 && errno == EINTR);
-	if (vm->fd < 0)
-		return err_set(e, -errno, "KVM cannot create a VM: %s", strerror(errno));
-	return 0;
-}
-
 int vm_init(struct vm *vm, int kvm_fd, struct loop *loop, unsigned nio_threads, struct err *e)
 {
-	int r;
+	int r = 0;
 
 	*vm = (struct vm){ .name = "vm", .kvm_fd = kvm_fd, .fd = -1, .loop = loop };
 	list_init(&vm->devices);
 	pthread_mutex_init(&vm->lock, NULL);
 	vm->event_work = (struct work){ .run = run_events, .arg = vm };
-	r = vm_fd_new(vm, e);
+	if (kvm_fd >= 0)
+		r = kvm_new_vm(kvm_fd, &vm->fd, e);
 	bus_init(&vm->pio, "port", vm->fd);
 	bus_init(&vm->mmio, "address", vm->fd);
 	if (!r)
