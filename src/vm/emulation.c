@@ -55,8 +55,6 @@ void emulation_explain(const struct kvm_run *run, uint64_t rip, char *text, size
 		bytes[3 * n - 1] = '\0';
 		name = insn_name(insn, n);
 	}
-	snprintf(text, len,
-		 "this host's KVM cannot emulate %s (%s at %#llx); a KVM that emulates a guest's "
-		 "kernel mode runs small test guests only: use a host with VT-x or AMD-V",
+	snprintf(text, len, "this host's KVM cannot emulate %s (%s at %#llx)",
 		 name ? name : "a guest instruction", bytes, (unsigned long long)rip);
 }
