@@ -11,13 +11,13 @@ cache=${GODWIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/godwit}
 note() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { note "$*"; exit 1; }
 
-# lab_kind: prints direct where this machine's own /dev/kvm runs stock kernels, otherwise emulated. A
-# guest of a few instructions finds out. The one place that decides.
+# lab_kind: prints direct where this machine's own /dev/kvm runs stock kernels, otherwise emulated.
+# The one place that decides.
 lab_kind() {
-	local godwit kind=emulated probe=$top/build/tests/guest/ring0.elf
+	local godwit kind=emulated
 	[[ ! ${GODWIT_LAB:-} ]] || { echo "$GODWIT_LAB"; return; }
 	godwit=$(godwit_program)
-	[[ $("$godwit" run --memory 16M --kernel "$probe" 2>/dev/null </dev/null) != K ]] || kind=direct
+	"$godwit" probe --json 2>/dev/null | grep -qF '"guests": "stock"' && kind=direct
 	echo "$kind"
 }
 

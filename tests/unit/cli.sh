@@ -65,6 +65,61 @@ sentence 2 'unknown command "xyzzy"; see "godwit --help"' xyzzy
 sentence 2 'unknown command "hepl"; did you mean "help"?' help hepl
 sentence 2 'version takes no arguments' version 3
 
+# probe: what it says depends on the host, but its status and its sentence on the verdict alone
+shows 0 'Usage: godwit probe [OPTION]...' probe --help
+shows 0 'Usage: godwit probe [OPTION]...' help probe
+sentence 2 'unknown option "--jsn"; did you mean "--json"?' probe --jsn
+sentence 2 '"now" is not an option; see "godwit probe --help"' probe --json now
+"$godwit" probe --json >"$work/probe.json" 2>"$work/err"
+status=$?
+[ -s "$work/err" ] && fail "probe --json: stderr: $(cat "$work/err")"
+python3 - "$work/probe.json" "$status" >"$work/want" <<'EOF' || fail "probe --json: not as it should be"
+import json, sys
+facts = json.load(open(sys.argv[1]))
+for key in "kvm cpu memory numa limits kernel network cgroup pressure verdict".split():
+    assert isinstance(facts[key], dict), key
+verdict = facts["verdict"]
+assert verdict["guests"] in ("stock", "small", "none"), verdict
+assert int(sys.argv[2]) == (verdict["guests"] == "none"), sys.argv[2]
+print(verdict["sentence"].split(";")[0])
+EOF
+"$godwit" probe >"$work/out" 2>"$work/err"
+[ $? -eq "$status" ] || fail "probe: not the status of probe --json, $status"
+tail -n 1 "$work/out" | grep -qF -e "$(cat "$work/want")" || fail "probe: ends with: $(tail -n 1 "$work/out")"
+"$godwit" probe --json >/dev/full 2>"$work/err"
+[ $? -eq 1 ] || fail "probe --json >/dev/full: not status 1"
+
+# libvirt is asked by a program beside godwit, which may do anything, and never linked
+mkdir "$work/bin"
+cp "$godwit" "$work/bin/godwit"
+helper=$work/bin/godwit-probe-libvirt
+
+# libvirt JSON TEXT-OF-A-SCRIPT: what the probe makes of such a program
+libvirt() {
+	printf '#!/bin/sh\n%s\n' "$2" >"$helper"
+	chmod +x "$helper"
+	"$work/bin/godwit" probe --json >"$work/out" 2>"$work/err"
+	got=$(python3 -c 'import json, sys; print(json.dumps(json.load(sys.stdin)["libvirt"]))' <"$work/out")
+	[ "$got" = "$1" ] || fail "a helper \"$2\": $got"
+	[ -s "$work/err" ] && fail "a helper \"$2\": stderr: $(cat "$work/err")"
+}
+libvirt '{"usable": true, "arch": "x"}' 'echo "{\"usable\": true, \"arch\": \"x\"}"; echo noise >&2'
+libvirt '{"usable": "godwit-probe-libvirt did not answer with a JSON object"}' 'exit 3'
+libvirt '{"usable": "godwit-probe-libvirt did not answer with a JSON object"}' 'echo "[1]"'
+libvirt '{"usable": "godwit-probe-libvirt did not answer with a JSON object"}' 'echo "{} {}"'
+libvirt '{"usable": "godwit-probe-libvirt answered at too great a length"}' 'exec yes'
+libvirt '{"usable": "godwit-probe-libvirt gave no answer within 5 s"}' 'exec sleep 60'
+ldd "$godwit" | grep -q libvirt && fail "godwit links libvirt"
+if [ -x "$godwit-probe-libvirt" ]; then
+	"$godwit-probe-libvirt" test:///default >"$work/out" || fail "godwit-probe-libvirt"
+	for line in '"usable": true,' '"arch": "i686",' '"cores_per_socket": 2,'; do
+		grep -qF -e "$line" "$work/out" || fail "godwit-probe-libvirt: no $line"
+	done
+	"$godwit-probe-libvirt" none:///a none:///b >"$work/out" || fail "godwit-probe-libvirt none"
+	grep -q '^  "usable": "none:///a: .*; none:///b: ' "$work/out" ||
+		fail "godwit-probe-libvirt none: $(cat "$work/out")"
+fi
+
 # Options of run
 sentence 2 'unknown option "--krenel"; did you mean "--kernel"?' run --krenel x
 sentence 2 'unknown option "--mem"; did you mean "--memory"?' run --mem=1G
