@@ -14,7 +14,7 @@ initrd_image() {
 	kernel=$(kernel_fetch "$1")
 	image_once "initrd-$1" initrd_make "$kernel" -- \
 		"$(readlink "$kernel/modules")" "$(package_versions busybox-static)" \
-		"$top"/scripts/lib/{images.sh,guest-init,rootfs/etc/{acpi/*/*,udhcpc/*}} \
+		"$top"/scripts/lib/{images.sh,guest-init,rootfs/etc/{acpi/*/*,network,udhcpc/*}} \
 		"$top"/tests/lab/guest/*
 }
 
@@ -25,7 +25,7 @@ initrd_make() {
 	ln -s busybox "$stage/bin/sh"
 	install "$top/scripts/lib/guest-init" "$stage/init"
 	install "$top"/tests/lab/guest/* "$stage/tests/"
-	cp -r "$top"/scripts/lib/rootfs/etc/{acpi,udhcpc} "$stage/etc/"
+	cp -r "$top"/scripts/lib/rootfs/etc/{acpi,network,udhcpc} "$stage/etc/"
 	stage_modules "$stage" "$1" "$guest_modules"
 	make_cpio "$stage" "$2"
 }
