@@ -188,8 +188,7 @@ static bool tx_packet(struct net_pair *p)
 		return false;
 	/* What the tap does not take is lost, as on any wire: it is full, down, or the packet is
 	 * nonsense. */
-	if (writev(tap_fd(p->net->tap, p->index), r->segment, r->nreadable) < 0)
-		errno = 0;
+	(void)!writev(tap_fd(p->net->tap, p->index), r->segment, r->nreadable);
 	vq_complete(p->tx, r, 0);
 	return true;
 }
