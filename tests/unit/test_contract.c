@@ -4,11 +4,10 @@
  * test runs once for each class in the table; a class whose state the kernel holds is left
  * out where /dev/kvm does not open.
  */
-#include <sched.h>
-
 #include "check_main.h"
 #include "contract_storm.h"
 #include "log.h"
+#include "own_network.h"
 
 enum { STORM_STEPS = 4000, TWIN_LIVES = 16, TWIN_STEPS = 200, TWIN_TRIES = 3, CLAIMS_MAX = 10000 };
 
@@ -19,25 +18,13 @@ static bool kvm_opens(void)
 	return fd >= 0;
 }
 
-/* A network without a word from the kernel of its own, in which interfaces are nobody's. */
-static bool is_alone(void)
-{
-	CLEANUP(fd) int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-	CLEANUP(fd) int ipv6 = -1;
-
-	if (tun < 0 || unshare(CLONE_NEWNET))
-		return false;
-	ipv6 = open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY | O_CLOEXEC);
-	return ipv6 < 0 || write(ipv6, "1", 1) == 1;
-}
-
 /* The class of this round, or NULL if it cannot run here. */
 static const struct device_class *class_at(int i)
 {
 	const struct device_class *class = device_classes[i];
 	struct row row = row_of(class);
 
-	return (row.kvm && !kvm_opens()) || (row.tun && !is_alone()) ? NULL : class;
+	return (row.kvm && !kvm_opens()) || (row.tun && !own_network()) ? NULL : class;
 }
 
 START_TEST(test_tables)
