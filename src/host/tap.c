@@ -41,7 +41,7 @@ int tap_parse_mac(const char *text, uint8_t mac[6])
 
 	if (sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2],
 		   &mac[3], &mac[4], &mac[5], &end) != 6 ||
-	    text[end] || strlen(text) != 17)
+	    text[end] || strspn(text, "0123456789abcdefABCDEF:") != 17)
 		return -EINVAL;
 	return mac[0] & 1 ? -EINVAL : 0; /* a group is no card */
 }

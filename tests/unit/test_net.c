@@ -26,6 +26,8 @@ START_TEST(test_options_are_checked)
 		{ "\"mac\": \"52:54:00:12:34:567\"", "not the address of a network card" },
 		{ "\"mac\": \"53:54:00:12:34:56\"", "not the address of a network card" },
 		{ "\"mac\": \"52:54:00:12:34:g6\"", "not the address of a network card" },
+		{ "\"mac\": \"52:54:00:12:34:-6\"", "not the address of a network card" },
+		{ "\"mac\": \"52:54:00:12:34: 6\"", "not the address of a network card" },
 		{ "\"mac\": \"\"", "not the address of a network card" },
 		{ "\"mtu\": 67", "mtu" },
 		{ "\"iommu\": true", "iommu" },
