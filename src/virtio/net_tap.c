@@ -218,10 +218,12 @@ static void tap_set_pairs(struct net *net, unsigned n)
 		tap_attach_pair(net->tap, i, i < n);
 }
 
-/* Kernels differ in what they know; the guest was offered no more than that. */
+/* Kernels differ in what they know; the guest was offered no more than that.  Of a set that is
+ * refused, such as ECN without TSO, nothing may stay that the driver does not want: all is off. */
 static void tap_offload(struct net *net, uint64_t features)
 {
-	tap_set_offloads(net->tap, features & tap_offloads(net->tap));
+	if (tap_set_offloads(net->tap, features & tap_offloads(net->tap)))
+		tap_set_offloads(net->tap, 0);
 }
 
 /* Life: under the machine lock */

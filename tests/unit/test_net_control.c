@@ -211,6 +211,19 @@ START_TEST(test_offloads)
 }
 END_TEST
 
+/* A set that the kernel refuses, as it makes no sense, does not leave what was before. */
+START_TEST(test_offloads_without_sense)
+{
+	struct guest g;
+
+	tap_power_on(&g, "", 0);
+	wait_until(&g, tso_is, true);
+	ck_assert_uint_eq(set_offloads(&g, BIT(VIRTIO_NET_F_GUEST_ECN)), VIRTIO_NET_OK);
+	ck_assert(tso_is(&g, false));
+	tap_power_off(&g);
+}
+END_TEST
+
 /* The link */
 
 static void tap_set_up(bool up)
@@ -414,6 +427,7 @@ static Suite *suite(void)
 		tcase_add_test(tc, test_control_refuses);
 		tcase_add_test(tc, test_pairs);
 		tcase_add_test(tc, test_offloads);
+		tcase_add_test(tc, test_offloads_without_sense);
 		tcase_add_test(tc, test_link_follows_the_tap);
 		tcase_add_test(tc, test_link_changes_while_stopped);
 		tcase_add_test(tc, test_tap_is_removed);
