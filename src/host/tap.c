@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
@@ -94,6 +95,22 @@ static int open_pair(struct tap *t, const struct tap_config *c, unsigned pair, s
 	return pair ? tap_attach_pair(t, pair, false) : 0;
 }
 
+/* TUNGETIFF says IFF_NO_PI also of a tap without a filter, where the bit is IFF_NOFILTER: it can
+ * be believed while there is one. */
+static bool has_no_pi(int fd)
+{
+	struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+	struct sock_fprog had = { 0 }, filter = { .len = 1, .filter = &all };
+	struct ifreq ifr = { .ifr_flags = IFF_NO_PI };
+
+	if (ioctl(fd, TUNGETFILTER, &had) < 0 || (!had.len && ioctl(fd, TUNATTACHFILTER, &filter)))
+		return true; /* nobody knows */
+	ioctl(fd, TUNGETIFF, &ifr);
+	if (!had.len)
+		ioctl(fd, TUNDETACHFILTER, NULL);
+	return ifr.ifr_flags & IFF_NO_PI;
+}
+
 /* One that somebody else opened: he has the rights, and has set the interface up. */
 static int adopt_pair(struct tap *t, const struct tap_config *c, unsigned pair, struct err *e)
 {
@@ -102,7 +119,7 @@ static int adopt_pair(struct tap *t, const struct tap_config *c, unsigned pair, 
 
 	if (ioctl(fd, TUNGETIFF, &ifr) < 0 || !(ifr.ifr_flags & IFF_TAP))
 		return err_set(e, -EINVAL, "fd %d is no open tap", fd);
-	if (!(ifr.ifr_flags & IFF_VNET_HDR) || !(ifr.ifr_flags & IFF_NO_PI))
+	if (!(ifr.ifr_flags & IFF_VNET_HDR) || !has_no_pi(fd))
 		return err_set(e, -EINVAL,
 			       "fd %d: tap %s must be opened with IFF_VNET_HDR and IFF_NO_PI", fd,
 			       ifr.ifr_name);

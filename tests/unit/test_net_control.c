@@ -400,6 +400,7 @@ START_TEST(test_fd_is_checked)
 		const char *sentence;
 	} refused[] = {
 		{ IFF_TAP | IFF_NO_PI, "must be opened with IFF_VNET_HDR and IFF_NO_PI" },
+		{ IFF_TAP | IFF_VNET_HDR, "must be opened with IFF_VNET_HDR and IFF_NO_PI" },
 		{ IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, "is no open tap" },
 	};
 
