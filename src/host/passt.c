@@ -187,7 +187,7 @@ static int wait_until_ready(struct passt *p, const struct passt_config *c, struc
 	if (send(p->fd, greeting, sizeof(greeting), MSG_NOSIGNAL) < 0)
 		unread = 0; /* poll() says why */
 	for (int waited = 0; unread && waited < WAIT_MS; waited += LOOK_MS) {
-		if (poll(&socket, 1, LOOK_MS))
+		if (poll(&socket, 1, LOOK_MS) > 0)
 			break;
 		ioctl(p->fd, SIOCOUTQ, &unread);
 	}

@@ -127,6 +127,8 @@ int main(int argc, char **argv)
 		exit(EXIT_FAILURE);
 	if (!strcmp(what, "arguments"))
 		write_arguments(argv, file);
+	if (!strcmp(what, "late"))
+		usleep(200000);
 	read_unit();
 	if (!strcmp(what, "stall"))
 		stall(file);

@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 
 #include "check_main.h"
 #include "log.h"
@@ -104,6 +106,26 @@ START_TEST(test_start_fails)
 	refuse("{" PASST "}", -EIO, "passt did not start");
 	setenv("PATH", folder, 1);
 	refuse("{" PASST "}", -ENOENT, "passt is not installed; as root run: apt-get install");
+}
+END_TEST
+
+static void interrupted(int signal)
+{
+	(void)signal;
+}
+
+/* Signals while it waits are no answer. */
+START_TEST(test_start_is_interrupted)
+{
+	const struct itimerval often = { .it_interval = { 0, 5000 }, .it_value = { 0, 5000 } };
+	const struct sigaction action = { .sa_handler = interrupted };
+	struct guest g;
+
+	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+	passt_power_on(&g, "late", 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL), 0);
+	power_off(&g);
 }
 END_TEST
 
@@ -461,6 +483,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_options_are_checked);
 	tcase_add_test(tc, test_too_many_ports);
 	tcase_add_test(tc, test_start_fails);
+	tcase_add_test(tc, test_start_is_interrupted);
 	tcase_add_test(tc, test_arguments);
 	tcase_add_loop_test(tc, test_echo, 0, 4);
 	tcase_add_loop_test(tc, test_echo_of_extremes, 0, 2);
