@@ -225,7 +225,7 @@ void passt_stop(struct passt *p)
 	if (!p)
 		return;
 	if (p->pid > 0) {
-		kill(p->pid, SIGTERM);
+		kill(p->pid, SIGKILL); /* it has nothing to tidy, and nobody waits for it */
 		waitpid(p->pid, NULL, 0);
 	}
 	cleanup_fd(&p->fd);

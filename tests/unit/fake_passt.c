@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +130,8 @@ int main(int argc, char **argv)
 		write_arguments(argv, file);
 	if (!strcmp(what, "late"))
 		usleep(200000);
+	if (!strcmp(what, "deaf"))
+		signal(SIGTERM, SIG_IGN);
 	read_unit();
 	if (!strcmp(what, "stall"))
 		stall(file);
@@ -140,5 +143,8 @@ int main(int argc, char **argv)
 		nonsense(70000);
 	else if (!strcmp(what, "die") && read_unit())
 		die("tired of this network");
+	else if (!strcmp(what, "deaf") && read_unit())
+		while (1)
+			pause();
 	echo(strcmp(what, "chop") ? SIZE_MAX : 1);
 }

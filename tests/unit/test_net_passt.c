@@ -472,6 +472,17 @@ START_TEST(test_end_without_buffers)
 }
 END_TEST
 
+/* One that does not end when it is told to is ended. */
+START_TEST(test_deaf)
+{
+	struct guest g;
+
+	passt_power_on(&g, "deaf", 0);
+	send_frame(&g, TX, 0, 60);
+	power_off(&g);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("net_passt");
@@ -496,6 +507,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_power_off_while_the_socket_is_full);
 	tcase_add_loop_test(tc, test_end, 0, 3);
 	tcase_add_test(tc, test_end_without_buffers);
+	tcase_add_test(tc, test_deaf);
 	suite_add_tcase(s, tc);
 	return s;
 }
