@@ -7,7 +7,8 @@
  *
  * Registers run under the machine lock.  At DRIVER_OK, or at start, each enabled queue is
  * handed over to an I/O thread and comes back drained on stop or reset; no request is in
- * flight in a stream.
+ * flight in a stream.  The queues of a class that is on_main go to the main loop in the same way:
+ * where comments say the queue's I/O thread, that is main for them, under the machine lock.
  */
 #ifndef VIRTIO_H
 #define VIRTIO_H
@@ -32,6 +33,7 @@ struct virtio_class {
 	uint32_t class_code; /* of the PCI function */
 	const struct virtio_dependency *dependency; /* what FEATURES_OK checks; may be NULL */
 	unsigned ndependencies;
+	bool on_main; /* slow, and its back end is on the main loop: so are its queues */
 	/* On the queue's I/O thread: when handed over and at a kick, not while it is called back.
 	 * Pop, work, complete, flush; at most as many requests as the queue has entries. */
 	void (*kick)(struct virtio_device *, struct virtqueue *);

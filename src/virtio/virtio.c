@@ -177,7 +177,7 @@ int virtio_attach(struct virtio_device *v, const struct virtio_class *class, str
 
 	assert(v->nqueues && v->nqueues <= VIRTIO_QUEUES_MAX);
 	assert(is_power_of_two(v->queue_size) && v->queue_size <= VIRTQUEUE_SIZE_MAX);
-	if (!v->dev.vm->nio_threads)
+	if (!class->on_main && !v->dev.vm->nio_threads)
 		return err_set(e, -EINVAL, "%s: this VM has no I/O threads; give it one",
 			       v->dev.id);
 	v->class = class;

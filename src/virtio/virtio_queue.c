@@ -166,10 +166,19 @@ int virtio_signal_fd(const struct virtio_device *v, unsigned queue)
 	return vector == MSIX_NO_VECTOR ? -1 : v->msix.vector[vector].fd;
 }
 
+static struct loop *queue_loop(struct virtio_device *v, unsigned index)
+{
+	struct vm *vm = v->dev.vm;
+
+	if (v->class->on_main)
+		return vm->loop;
+	/* The slot spreads devices that have one queue. */
+	return io_thread_loop(vm->io_thread[(v->pci.slot + index) % vm->nio_threads]);
+}
+
 int virtio_queue_attach(struct virtio_queue *q, struct virtio_device *v, unsigned index,
 			struct err *e)
 {
-	struct vm *vm = v->dev.vm;
 	int r;
 
 	q->v = v;
@@ -179,8 +188,7 @@ int virtio_queue_attach(struct virtio_queue *q, struct virtio_device *v, unsigne
 				    .broken = virtio_queue_broken,
 				    .signal = virtio_queue_signal,
 				    .drained = virtio_queue_drained };
-	/* The slot spreads devices that have one queue. */
-	q->loop = io_thread_loop(vm->io_thread[(v->pci.slot + index) % vm->nio_threads]);
+	q->loop = queue_loop(v, index);
 	q->kick = (struct watch){ .ready = kicked, .arg = q };
 	q->give = (struct work){ .run = run_give, .arg = q };
 	q->recall = (struct work){ .run = run_recall, .arg = q };
