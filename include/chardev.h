@@ -37,6 +37,9 @@ struct chardev_events {
 	size_t (*received)(void *arg, const uint8_t *, size_t len);
 	void (*writable)(void *arg); /* after chardev_write() took less than all */
 	void (*leave)(void *arg); /* Ctrl-] q on a terminal */
+	/* chardev_size() may say something else now; NULL: of no interest.  A terminal tells when
+	 * it changes; a pty does not, so its size is looked at when input comes from it. */
+	void (*resized)(void *arg);
 	void *arg;
 };
 
@@ -49,6 +52,8 @@ void chardev_free(struct chardev *); /* restores the terminal; NULL is fine */
 /* Takes as much as the host does now; returns how much. */
 size_t chardev_write(struct chardev *, const uint8_t *, size_t len);
 void chardev_more(struct chardev *); /* the front end has room again */
+/* Of the terminal or pty, in characters; 0 and 0: not known. */
+void chardev_size(const struct chardev *, uint16_t *cols, uint16_t *rows);
 const char *chardev_path(const struct chardev *); /* pty or socket path, or NULL */
 
 /* Put the terminal back, if one is in raw mode.  Any thread, and in a signal handler. */

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -33,6 +34,7 @@ struct chardev {
 	struct chardev_events events;
 	struct end in, out; /* out is watched while output was refused */
 	struct end listen; /* Socket: watched while there is no client */
+	struct end size; /* of a terminal: readable when it changed */
 	bool in_over; /* nothing more can come */
 	bool in_paused; /* the guest has no room */
 	bool in_file; /* what cannot be watched is read when the guest has room */
@@ -116,6 +118,35 @@ static ssize_t end_write(const struct end *end, const void *data, size_t len)
 	return n;
 }
 
+/* Size */
+
+static void size_look(struct chardev *c)
+{
+	if (c->events.resized)
+		c->events.resized(c->events.arg);
+}
+
+static void size_changed(void *arg, uint32_t events)
+{
+	struct chardev *c = arg;
+	struct signalfd_siginfo info;
+
+	(void)events;
+	end_read(&c->size, &info, sizeof(info));
+	size_look(c);
+}
+
+static void size_watch(struct chardev *c)
+{
+	end_open(&c->size, tty_watch_size(), true);
+	end_watch(c, &c->size, EPOLLIN);
+}
+
+void chardev_size(const struct chardev *c, uint16_t *cols, uint16_t *rows)
+{
+	tty_size(c->in.watch.fd, cols, rows);
+}
+
 /* Input */
 
 static void input_keep(struct chardev *c, const uint8_t *data, size_t len)
@@ -189,6 +220,7 @@ static bool input_read(struct chardev *c)
 	ssize_t n = room ? end_read(&c->in, data, room) : 0;
 
 	if (n > 0) {
+		size_look(c);
 		input_take(c, data, (size_t)n);
 		return true;
 	}
@@ -324,6 +356,8 @@ static int open_tty(struct chardev *c)
 	signal(SIGTTIN, SIG_IGN);
 	signal(SIGTTOU, SIG_IGN);
 	c->terminal = isatty(STDIN_FILENO);
+	if (c->terminal && c->events.resized)
+		size_watch(c);
 	if (c->terminal && !terminal_take(c))
 		return 0;
 	r = input_watch(c);
@@ -481,6 +515,7 @@ int chardev_new(struct chardev **out, const struct chardev_config *config, struc
 	c->in.watch = (struct watch){ .fd = -1, .ready = input_ready, .arg = c };
 	c->out.watch = (struct watch){ .fd = -1, .ready = output_ready, .arg = c };
 	c->listen.watch = (struct watch){ .fd = -1, .ready = client_arrives, .arg = c };
+	c->size.watch = (struct watch){ .fd = -1, .ready = size_changed, .arg = c };
 	c->look = (struct timer){ .expired = terminal_look, .arg = c };
 	/* A reader that went away is an error of the write, not the end of the VM. */
 	signal(SIGPIPE, SIG_IGN);
@@ -503,6 +538,7 @@ void chardev_free(struct chardev *c)
 	end_close(c, &c->in);
 	end_close(c, &c->out);
 	end_close(c, &c->listen);
+	end_close(c, &c->size);
 	/* Another process may have taken the path since. */
 	if (c->made.st_ino && lstat(c->path, &st) == 0 && st.st_ino == c->made.st_ino &&
 	    st.st_dev == c->made.st_dev)

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
@@ -114,6 +116,28 @@ int tty_raw(int fd)
 		return -errno;
 	}
 	return 0;
+}
+
+int tty_watch_size(void)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGWINCH);
+	pthread_sigmask(SIG_BLOCK, &set, NULL); /* other threads never take signals */
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}
+
+void tty_size(int fd, uint16_t *cols, uint16_t *rows)
+{
+	struct winsize w;
+
+	if (ioctl(fd, TIOCGWINSZ, &w) < 0)
+		w = (struct winsize){ 0 };
+	*cols = w.ws_col;
+	*rows = w.ws_row;
 }
 
 size_t tty_filter(struct tty_keys *k, const uint8_t *in, size_t len, uint8_t *out, bool *leave)

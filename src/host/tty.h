@@ -21,6 +21,12 @@ int tty_raw(int fd);
 /* Leave raw mode, if it is on.  Any thread, and in a signal handler. */
 void tty_restore(void);
 
+/* A descriptor that can be read after the terminal's size changed; blocks SIGWINCH, which only
+ * comes this way then.  -errno. */
+int tty_watch_size(void);
+/* Of the terminal or pty at fd, in characters; 0 and 0: not known. */
+void tty_size(int fd, uint16_t *cols, uint16_t *rows);
+
 /* Ctrl-] begins a command: q leaves, a second Ctrl-] is sent, any other key is sent with it. */
 struct tty_keys {
 	bool commanded; /* the last key was Ctrl-] */

@@ -21,7 +21,8 @@ struct front {
 	struct timer limit;
 	char got[BUFFER];
 	size_t n, room;
-	unsigned writable;
+	unsigned writable, resized;
+	uint16_t cols, rows; /* when it was last resized */
 	bool left;
 	bool echo; /* send back what comes */
 };
@@ -47,6 +48,14 @@ static inline void front_writable(void *arg)
 	((struct front *)arg)->writable++;
 }
 
+static inline void front_resized(void *arg)
+{
+	struct front *f = arg;
+
+	f->resized++;
+	chardev_size(f->host, &f->cols, &f->rows);
+}
+
 static inline void front_enough(void *arg)
 {
 	loop_quit(((struct front *)arg)->loop);
@@ -60,7 +69,11 @@ static inline void front_leave(void *arg)
 
 static inline int front_try(struct front *f, struct chardev_config config, struct err *e)
 {
-	struct chardev_events events = { front_received, front_writable, front_leave, f };
+	struct chardev_events events = { .received = front_received,
+					 .writable = front_writable,
+					 .leave = front_leave,
+					 .resized = front_resized,
+					 .arg = f };
 
 	*f = (struct front){ .room = SIZE_MAX, .limit = { .expired = front_enough, .arg = f } };
 	ck_assert_int_eq(loop_new(&f->loop, e), 0);

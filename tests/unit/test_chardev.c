@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -56,9 +57,13 @@ static void use_as(int fd, int target)
 
 START_TEST(null_takes_all)
 {
+	uint16_t cols = 1, rows = 1;
+
 	front_open(&front, (struct chardev_config){ .mode = CHARDEV_NULL });
 	ck_assert_uint_eq(front_write(&front, "abc"), 3);
 	chardev_more(front.host);
+	chardev_size(front.host, &cols, &rows);
+	ck_assert_uint_eq(cols | rows, 0);
 	ck_assert_ptr_null(chardev_path(front.host));
 	assert_idle(&front);
 	front_close(&front);
@@ -228,6 +233,30 @@ START_TEST(pty)
 		assert_idle(&front);
 		ck_assert_uint_eq(front_write(&front, "nobody hears"), 12);
 	}
+	front_close(&front);
+}
+END_TEST
+
+START_TEST(pty_has_the_size_that_its_user_gives_it)
+{
+	struct winsize w = { .ws_col = 132, .ws_row = 43 };
+	uint16_t cols = 1, rows = 1;
+	int fd;
+
+	front_open(&front, (struct chardev_config){ .mode = CHARDEV_PTY });
+	chardev_size(front.host, &cols, &rows);
+	ck_assert_uint_eq(cols | rows, 0);
+	fd = pty_other_end();
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(ioctl(fd, TIOCSWINSZ, &w), 0);
+		send_text(fd, "x");
+		front_run_ms(&front, 2);
+		ck_assert_uint_eq(front.cols, w.ws_col);
+		ck_assert_uint_eq(front.rows, w.ws_row);
+		w.ws_col = 80;
+		w.ws_row = 24;
+	}
+	close(fd);
 	front_close(&front);
 }
 END_TEST
@@ -494,6 +523,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, odd_standard_input, 0, ARRAY_SIZE(odd_inputs));
 	tcase_add_test(t, standard_output_is_a_file);
 	tcase_add_test(t, pty);
+	tcase_add_test(t, pty_has_the_size_that_its_user_gives_it);
 	tcase_add_test(t, pty_in_both_directions_waits);
 	tcase_add_test(t, file_is_appended_to);
 	tcase_add_test(t, full_file_loses_output);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <pty.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -35,7 +36,22 @@ struct terminal {
 	pid_t child;
 };
 
-enum child_kind { CHILD_ECHO, CHILD_DEAF, CHILD_EXITS, CHILD_SURVIVES };
+enum child_kind { CHILD_ECHO, CHILD_DEAF, CHILD_EXITS, CHILD_SURVIVES, CHILD_MEASURES };
+
+/* Says how large the terminal is whenever that changes. */
+static void child_measures(void)
+{
+	char text[32];
+
+	for (;;) {
+		unsigned before = front.resized;
+
+		while (front.resized == before)
+			front_run_ms(&front, 1);
+		snprintf(text, sizeof(text), "%ux%u ", front.cols, front.rows);
+		front_write(&front, text);
+	}
+}
 
 /* Says R when it is ready, and what comes; leaves with status 7. */
 static void child_main(enum child_kind kind)
@@ -52,6 +68,8 @@ static void child_main(enum child_kind kind)
 	front_write(&front, "R");
 	if (kind == CHILD_EXITS)
 		exit(3);
+	if (kind == CHILD_MEASURES)
+		child_measures();
 	front_run_ms(&front, kind == CHILD_SURVIVES ? 500 : 30000);
 	chardev_free(front.host);
 	_exit(front.left ? 7 : 8);
@@ -128,6 +146,24 @@ START_TEST(terminal_is_raw_until_left)
 	assert_reads(t.master, "q");
 	send_text(t.master, "q");
 	terminal_close(&t, 7 << 8);
+}
+END_TEST
+
+START_TEST(terminal_is_resized)
+{
+	struct winsize w = { .ws_col = 100, .ws_row = 30 };
+	struct terminal t;
+
+	terminal_open(&t, CHILD_MEASURES);
+	ck_assert_int_eq(ioctl(t.master, TIOCSWINSZ, &w), 0);
+	assert_reads(t.master, "100x30 ");
+	w.ws_col = 90;
+	ck_assert_int_eq(ioctl(t.master, TIOCSWINSZ, &w), 0);
+	assert_reads(t.master, "90x30 ");
+	kill(t.child, SIGTERM);
+	ck_assert_int_eq(terminal_status(&t), SIGTERM);
+	close(t.master);
+	close(t.slave);
 }
 END_TEST
 
@@ -283,6 +319,7 @@ static Suite *suite(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_test(t, filter);
 	tcase_add_test(t, terminal_is_raw_until_left);
+	tcase_add_test(t, terminal_is_resized);
 	tcase_add_test(t, deaf_guest_can_be_left);
 	tcase_add_test(t, exit_restores_terminal);
 	tcase_add_loop_test(t, fatal_signal_restores_terminal, 0, ARRAY_SIZE(fatal));
