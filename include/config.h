@@ -57,7 +57,7 @@ struct config_section {
 	const struct option_table *table; /* NULL: the class's */
 	const struct device_class *class; /* the device made from each object; NULL: not one */
 	bool many; /* an array */
-	bool always; /* the device is there also if the section is not given */
+	bool always; /* written out also if not given; a device, unless its mode is Off */
 };
 
 extern const struct config_section config_sections[];

@@ -85,7 +85,7 @@ struct uart {
 	struct device dev;
 	struct uart_state s;
 	struct chardev_config config;
-	struct chardev *host; /* NULL: mode Off, and there is no port */
+	struct chardev *host;
 	struct irq_line line;
 	struct timer idle; /* set while the four characters run */
 	bool idle_runs;
@@ -149,8 +149,7 @@ static void uart_update(struct uart *u)
 {
 	bool gate = (u->s.mcr & MCR_OUT2) && !(u->s.mcr & MCR_LOOP);
 
-	if (u->host)
-		irq_line_set(&u->line, gate && uart_pending(u) != IIR_NONE);
+	irq_line_set(&u->line, gate && uart_pending(u) != IIR_NONE);
 }
 
 /* Start bit, data, parity and stop bits of four characters. */
@@ -170,7 +169,7 @@ static void uart_restart_idle(struct uart *u)
 	if (u->idle_runs)
 		loop_timer_set(u->dev.vm->loop, &u->idle,
 			       loop_now_ns() + uart_four_characters_ns(u));
-	else if (u->host)
+	else
 		loop_timer_cancel(u->dev.vm->loop, &u->idle);
 }
 
@@ -489,8 +488,6 @@ static int uart_attach(struct device *dev, struct err *e)
 	struct uart *u = (struct uart *)dev;
 	int r;
 
-	if (u->config.mode == CHARDEV_OFF)
-		return 0;
 	u->idle = (struct timer){ .expired = uart_idled, .arg = u };
 	r = device_claim_pio(dev, PLATFORM_COM1, UART_PORTS, &uart_ports, e);
 	if (!r)
@@ -516,8 +513,6 @@ static void uart_start(struct device *dev)
 {
 	struct uart *u = (struct uart *)dev;
 
-	if (!u->host)
-		return;
 	u->running = true;
 	uart_restart_idle(u);
 	uart_transmit(u);

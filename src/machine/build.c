@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -118,6 +117,14 @@ static void device_id(const struct config_section *s, const json_t *options, siz
 		snprintf(id, len, "%s", s->key);
 }
 
+/* A serial port or a console may be written out and not be there. */
+static bool is_off(const json_t *options)
+{
+	const char *mode = json_string_value(json_object_get(options, "mode"));
+
+	return mode && !strcmp(mode, "Off");
+}
+
 static int build_section(struct build *b, const struct config_section *s, struct err *e)
 {
 	const json_t *given = json_object_get(b->config->json, s->key), *options;
@@ -126,7 +133,7 @@ static int build_section(struct build *b, const struct config_section *s, struct
 	int r = 0;
 
 	if (!s->many) {
-		if (!given && !s->always)
+		if (!given || is_off(given))
 			return 0;
 		device_id(s, given, 0, id, sizeof(id));
 		return build_device(b, s->class, id, given, e);
@@ -242,20 +249,13 @@ void build_free(struct build *b)
 		close(b->kvm_fd);
 }
 
-static bool has_serial(const json_t *config)
-{
-	const json_t *serial = json_object_get(config, "serial");
-
-	return strcasecmp(json_string_value(json_object_get(serial, "mode")), "Off");
-}
-
 static int build_tables(struct build *b, struct err *e)
 {
 	const struct config_cpus *cpus = &b->config->cpus;
 	uint32_t apic_id[CONFIG_VCPUS_MAX];
 	struct acpi_machine acpi = { .ncpus = cpus->boot_vcpus,
 				     .apic_id = apic_id,
-				     .serial = has_serial(b->config->json),
+				     .serial = vm_device(b->vm, "serial"),
 				     .pvpanic = vm_device(b->vm, "pvpanic") };
 	CLEANUP(free) uint8_t *tables = NULL;
 	size_t len;

@@ -498,20 +498,6 @@ START_TEST(file_takes_all)
 }
 END_TEST
 
-START_TEST(off_is_no_port)
-{
-	struct fixture f;
-
-	fixture_open(&f, &uart_class, "{\"mode\":\"Off\"}");
-	ck_assert_uint_eq(in8(&f, LSR), 0xff);
-	ck_assert_uint_eq(f.vm.pio.nregions, 0);
-	fixture_stop(&f);
-	device_reset(f.dev);
-	device_start(f.dev);
-	fixture_close(&f);
-}
-END_TEST
-
 START_TEST(errors_say_which_device)
 {
 	struct fixture f;
@@ -555,7 +541,6 @@ static Suite *suite(void)
 	tcase_add_test(t, moves);
 	tcase_add_test(t, refuses_bad_state);
 	tcase_add_test(t, file_takes_all);
-	tcase_add_test(t, off_is_no_port);
 	tcase_add_test(t, errors_say_which_device);
 	suite_add_tcase(s, t);
 	return s;
