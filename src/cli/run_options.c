@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "bits.h"
 #include "cleanup.h"
@@ -116,15 +117,27 @@ static int take_value(struct parser *p, const struct flag *f, const char *text, 
 	return rc ? rc : put(object, f->key, value, e);
 }
 
-/* "--serial file=PATH" and "socket=PATH" say the mode by themselves. */
-static void imply_mode(json_t *serial)
+static bool is_port(const char *section)
 {
-	if (json_object_get(serial, "mode"))
+	return !strcmp(section, "serial") || !strcmp(section, "console");
+}
+
+/* "--serial file=PATH" and "socket=PATH" say the mode by themselves. */
+static void imply_mode(json_t *port)
+{
+	if (json_object_get(port, "mode"))
 		return;
-	if (json_object_get(serial, "socket"))
-		json_object_set_new(serial, "mode", json_string("Socket"));
-	else if (json_object_get(serial, "file"))
-		json_object_set_new(serial, "mode", json_string("File"));
+	if (json_object_get(port, "socket"))
+		json_object_set_new(port, "mode", json_string("Socket"));
+	else if (json_object_get(port, "file"))
+		json_object_set_new(port, "mode", json_string("File"));
+}
+
+static bool is_on_terminal(const json_t *port)
+{
+	const char *mode = json_string_value(json_object_get(port, "mode"));
+
+	return mode && !strcasecmp(mode, "Tty");
 }
 
 static int take_section(struct parser *p, const struct config_section *s, const char *text,
@@ -139,7 +152,7 @@ static int take_section(struct parser *p, const struct config_section *s, const 
 	rc = option_parse(config_section_table(s), s->flag, text, &object, e);
 	if (rc)
 		return rc;
-	if (!strcmp(s->key, "serial"))
+	if (is_port(s->key))
 		imply_mode(object);
 	if (!s->many)
 		return put(p->out->json, s->key, object, e);
@@ -239,6 +252,7 @@ static int read_config(const char *path, json_t **json, struct err *e)
 static int add_defaults(json_t *json, struct err *e)
 {
 	json_t *serial = json_object_get(json, "serial");
+	json_t *console = json_object_get(json, "console");
 
 	if (!json_object_get(json, "pvpanic") && json_object_set_new(json, "pvpanic", json_true()))
 		return err_set(e, -ENOMEM, "out of memory");
@@ -248,8 +262,10 @@ static int add_defaults(json_t *json, struct err *e)
 			return err_set(e, -ENOMEM, "out of memory");
 	}
 	imply_mode(serial);
+	imply_mode(console);
 	if (json_is_object(serial) && !json_object_get(serial, "mode"))
-		json_object_set_new(serial, "mode", json_string("Tty"));
+		json_object_set_new(serial, "mode",
+				    json_string(is_on_terminal(console) ? "Null" : "Tty"));
 	return 0;
 }
 

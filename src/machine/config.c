@@ -8,6 +8,7 @@
 #include <sys/sysinfo.h>
 
 #include "bits.h"
+#include "chardev.h"
 #include "classes.h"
 #include "cleanup.h"
 #include "config.h"
@@ -21,6 +22,7 @@ const struct config_section config_sections[] = {
 	{ "net", "--net", NULL, &virtio_net_class, .many = true },
 	{ "rng", "--rng", NULL, &virtio_rng_class, .always = true },
 	{ "serial", "--serial", NULL, &uart_class, .always = true },
+	{ "console", "--console", NULL, &virtio_console_class, .always = true },
 	{ "platform", "--platform", &config_platform_options, .class = NULL },
 };
 
@@ -246,6 +248,23 @@ static int check_payload(const struct config *c, struct err *e)
 	return 0;
 }
 
+static bool has_terminal(const struct config *c, const char *section)
+{
+	const char *mode =
+		json_string_value(json_object_get(json_object_get(c->json, section), "mode"));
+
+	return !strcmp(mode, chardev_mode_names[CHARDEV_TTY]);
+}
+
+static int check_terminal(const struct config *c, struct err *e)
+{
+	if (!has_terminal(c, "serial") || !has_terminal(c, "console"))
+		return 0;
+	return err_set(e, -EINVAL,
+		       "serial and console cannot both have this terminal; give one of them "
+		       "another mode, such as --serial null");
+}
+
 /* Canonical form: 8-4-4-4-12 lower-case digits (RFC 9562, 4). */
 static int take_uuid(char uuid[37], const char *given, struct err *e)
 {
@@ -385,6 +404,8 @@ static int load_all(struct config *c, json_t *in, struct err *e)
 		rc = check_cpus(c, e);
 	if (!rc)
 		rc = check_memory(&c->memory, e);
+	if (!rc)
+		rc = check_terminal(c, e);
 	if (!rc)
 		rc = identify(c, platform.uuid, e);
 	if (!rc)

@@ -105,7 +105,6 @@ static const struct option top[] = {
 	OPTION_REFUSE("fs"),
 	OPTION_REFUSE("generic_vhost_user"),
 	OPTION_REFUSE("pmem"),
-	OPTION_REFUSE("console", .help = "leave it out or set its mode to Off, and use serial"),
 	OPTION_REFUSE("debug_console", .help = "leave it out or set its mode to Off"),
 	OPTION_REFUSE("devices"),
 	OPTION_REFUSE("user_devices"),

@@ -57,7 +57,7 @@ shows 0 'Usage: godwit COMMAND [OPTION]...' help
 shows 0 'Usage: godwit run --kernel FILE [OPTION]...' run --help
 shows 0 'Usage: godwit run --kernel FILE [OPTION]...' help run
 for flag in name kernel initrd append on-reboot on-panic stop-timeout config dry-run cpus memory \
-	disk rng serial; do
+	disk rng serial console; do
 	"$godwit" run --help | grep -q -e "^  --$flag " || fail "run --help: no --$flag"
 done
 sentence 2 'unknown command "rnu"; did you mean "run"?' rnu
@@ -154,6 +154,8 @@ sentence 2 '--disk: path is given twice' run --disk a,path=b
 sentence 2 'disks[0]: path is missing and must be given' run --kernel k --disk readonly=on
 sentence 2 '--serial: mode must be Off, Null, Tty, Pty, File or Socket, not "ttyy"' \
 	run --serial ttyy
+sentence 2 'serial and console cannot both have this terminal; give one of them another mode, such as --serial null' \
+	run --kernel k --serial tty --console tty
 sentence 2 '--cpus: nested is supported only as on by this version; leave it out' \
 	run --cpus nested=off
 sentence 2 'memory: size must be a multiple of its pages of 2048 KiB, not 17825792 bytes' \
@@ -181,6 +183,12 @@ dry='run --dry-run --kernel k'
 	shows 0 '    "mode": "File",' $dry --serial file=/tmp/x
 	shows 0 '    "file": "/tmp/x"' $dry --serial file=/tmp/x
 	shows 0 '    "mode": "Socket",' $dry --serial socket=/tmp/x
+	shows 0 '    "mode": "Off"' $dry
+	shows 0 '    "mode": "Tty"' $dry --console tty
+	shows 0 '    "mode": "Null"' $dry --console tty
+	shows 0 '    "socket": "/tmp/x"' $dry --console socket=/tmp/x
+	shows 0 '    "mode": "Socket",' $dry --console socket=/tmp/x
+	shows 0 '    "mode": "Tty"' $dry --console socket=/tmp/x
 	shows 0 '  "pvpanic": true,' $dry
 	shows 0 '  "pvpanic": false,' $dry --pvpanic off
 	shows 0 '  "name": "web",' $dry --name web
@@ -215,8 +223,8 @@ config shows 0 '    "kernel": "old"' '{"kernel":{"path":"old"}}'
 # Files that do not do
 config sentence 2 'configuration: vdpa is not supported by this version; leave it out' \
 	'{"payload":{"kernel":"k"},"vdpa":[{"path":"t"}]}'
-config sentence 2 'configuration: console is not supported by this version; leave it out or set its mode to Off, and use serial' \
-	'{"payload":{"kernel":"k"},"console":{"mode":"Pty"}}'
+config sentence 2 'console: iommu is supported only as off by this version; leave it out' \
+	'{"payload":{"kernel":"k"},"console":{"mode":"Pty","iommu":true}}'
 config sentence 2 "--config: $work/vm.json must hold a JSON object, { ... }" '[]'
 config sentence 2 'disks: must be an array of objects, [ { ... } ]' \
 	'{"payload":{"kernel":"k"},"disks":{}}'

@@ -38,6 +38,7 @@ struct row {
 static const struct row rows[] = {
 	{ .kind = "uart", .options = "{\"mode\": \"Null\"}" },
 	{ .kind = "virtio-rng", .pci = true },
+	{ .kind = "virtio-console", .options = "{\"mode\": \"Null\"}", .pci = true },
 	{ .kind = "virtio-blk", .pci = true, .options = "{\"path\": \"%s\", \"num_queues\": 2}" },
 	{ .kind = "virtio-net", .tun = true, .pci = true, .options = "{\"num_queues\": 4}" },
 	{ .kind = "irqchip", .kvm = true },

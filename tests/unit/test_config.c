@@ -234,7 +234,7 @@ START_TEST(what_this_version_cannot_honour_is_refused)
 		"'watchdog':true",
 		"'iommu':true",
 		"'tpm':{'socket':'s'}",
-		"'console':{'mode':'Pty'}",
+		"'console':{'id':'a'}",
 		"'landlock_enable':true",
 		"'numa':[{}]",
 		"'platform':{'tdx':true}",
@@ -262,9 +262,31 @@ START_TEST(what_this_version_cannot_honour_is_refused)
 		snprintf(json, sizeof(json), "{" KERNEL ",%s}", nothing[i]);
 		assert_fine(json);
 	}
-	assert_refused("{" KERNEL ",'console':{'mode':'Tty'}}",
-		       "configuration: console is not supported by this version; leave it out or "
-		       "set its mode to Off, and use serial");
+}
+END_TEST
+
+START_TEST(serial_and_console)
+{
+	static const char sentence[] =
+		"serial and console cannot both have this terminal; give one of them another "
+		"mode, such as --serial null";
+	struct config c;
+	json_t *console;
+
+	assert_loads(&c, "{" KERNEL "}");
+	console = json_object_get(c.json, "console");
+	ck_assert_str_eq(json_string_value(json_object_get(console, "mode")), "Off");
+	config_free(&c);
+	assert_loads(&c, "{" KERNEL ",'console':{'mode':'socket','socket':'s'}}");
+	console = json_object_get(c.json, "console");
+	ck_assert_str_eq(json_string_value(json_object_get(console, "mode")), "Socket");
+	config_free(&c);
+	assert_fine("{" KERNEL ",'serial':{'mode':'Tty'},'console':{'mode':'Off'}}");
+	assert_fine("{" KERNEL ",'serial':{'mode':'Pty'},'console':{'mode':'Pty'}}");
+	assert_fine("{" KERNEL ",'console':{'mode':'Tty','iommu':false,'pci_segment':0}}");
+	assert_refused("{" KERNEL ",'serial':{'mode':'tty'},'console':{'mode':'Tty'}}", sentence);
+	assert_refused("{" KERNEL ",'console':{'mode':'Sclp'}}",
+		       "console: mode must be Off, Null, Tty, Pty, File or Socket, not \"Sclp\"");
 }
 END_TEST
 
@@ -344,6 +366,7 @@ static Suite *config_suite(void)
 	tcase_add_test(t, memory);
 	tcase_add_test(t, more_memory_than_the_host);
 	tcase_add_test(t, what_this_version_cannot_honour_is_refused);
+	tcase_add_test(t, serial_and_console);
 	tcase_add_test(t, sections_of_the_wrong_shape);
 	tcase_add_test(t, identity);
 	tcase_add_test(t, names);
