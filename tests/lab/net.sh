@@ -9,7 +9,7 @@ times=${1:-1}
 # repeat FILE: it, $times times
 repeat() { for ((n = 0; n < times; n++)); do cat "$1"; done; }
 
-# net SERIES CPUS OPTIONS QUEUES MTU
+# net SERIES CPUS OPTIONS QUEUES MTU UDP-SEGMENTS
 net() {
 	local sum many senders=()
 	dd if=/dev/urandom of=data bs=1M count=16 2>/dev/null
@@ -21,6 +21,7 @@ net() {
 	senders+=($!)
 	repeat data | timeout $patience socat -u - TCP-LISTEN:8002,reuseaddr &
 	senders+=($!)
+	vm_says "guest: UDP segments $6"
 	vm_says "guest: $4 queues, mtu $5, 52:54:00:12:34:56"
 	[[ $(timeout $patience socat -u TCP-LISTEN:8001,reuseaddr - | sha256sum) == "$many" ]]
 	vm_says "guest: got $sum"
@@ -38,10 +39,10 @@ net() {
 }
 
 modprobe vhost_net
-check "net: Linux 6.12, 1 CPU, packets moved by the monitor" net 6.12 1 ,vhost=off 1 1500
-check "net: Linux 6.12, 1 CPU, by the kernel" net 6.12 1 ,vhost=on 1 1500
+check "net: Linux 6.12, 1 CPU, packets moved by the monitor" net 6.12 1 ,vhost=off 1 1500 111
+check "net: Linux 6.12, 1 CPU, by the kernel" net 6.12 1 ,vhost=on 1 1500 111
 check "net: Linux 6.12, 4 CPUs, 4 pairs of queues, mtu=9000, by the monitor" \
-	net 6.12 4 ,num_queues=8,mtu=9000,vhost=off 4 9000
+	net 6.12 4 ,num_queues=8,mtu=9000,vhost=off 4 9000 111
 check "net: Linux 6.12, 4 CPUs, 4 pairs of queues, mtu=9000, by the kernel" \
-	net 6.12 4 ,num_queues=8,mtu=9000,vhost=on 4 9000
-check "net: Linux 6.1, 1 CPU, no offloads" net 6.1 1 ,offload_csum=off,vhost=off 1 1500
+	net 6.12 4 ,num_queues=8,mtu=9000,vhost=on 4 9000 111
+check "net: Linux 6.1, 1 CPU, no offloads" net 6.1 1 ,offload_csum=off,vhost=off 1 1500 000
