@@ -26,7 +26,7 @@ enum {
 	TX,
 	QUEUES,
 	QUEUE_SIZE = 64,
-	TURN_BYTES = 64 * KIB, /* of output, before others on the loop have theirs */
+	TURN_BYTES = 16 * KIB, /* of output, before others on the loop have theirs */
 	CLASS_CODE = 0x078000, /* a communication controller that fits no class */
 };
 
