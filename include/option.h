@@ -5,7 +5,8 @@
  * is turned into it, and structs are filled from it.
  *
  * Keys are the field names of the JSON (docs/config.md).  On the command line a key of a
- * nested object is written "outer.inner=value", sizes take K, M, G, T, and booleans on|off.
+ * nested object is written "outer.inner=value", or has a short word in the table; sizes take
+ * K, M, G, T, and booleans on|off.
  */
 #ifndef OPTION_H
 #define OPTION_H
@@ -28,6 +29,7 @@ enum option_kind {
 	OPTION_ENUM, /* unsigned: index into names */
 	OPTION_OBJECT, /* a struct inside this one, described by nested */
 	OPTION_REFUSED, /* known elsewhere, not here: taken only at its fallback value */
+	OPTION_ALIAS, /* on the command line, another word for the key named by alias */
 };
 
 struct option_table;
@@ -43,6 +45,7 @@ struct option {
 	const char *const *names; /* of OPTION_ENUM, NULL-terminated, as in the JSON; matched
 				   * without regard to case */
 	const struct option_table *nested;
+	const char *alias; /* of OPTION_ALIAS: "outer.inner", from the same table on */
 };
 
 struct option_table {
@@ -80,6 +83,11 @@ struct option_table {
 	{                                                                                          \
 		.key = #m, .offset = offsetof(T, m), .kind = OPTION_OBJECT, .nested = (table),     \
 		__VA_ARGS__                                                                        \
+	}
+/* A short word for people where the JSON has nested objects. */
+#define OPTION_SHORT(name, path, ...)                                                              \
+	{                                                                                          \
+		.key = (name), .kind = OPTION_ALIAS, .alias = (path), __VA_ARGS__                  \
 	}
 /* A key that others know and this version does not honour, unless it asks for nothing. */
 #define OPTION_REFUSE(name, ...)                                                                   \

@@ -37,6 +37,21 @@ const struct option *option_find(const struct option_table *t, const char *key, 
 	return NULL;
 }
 
+const struct option *option_meant(const struct option_table *t, const struct option *o)
+{
+	const char *path = o->alias;
+
+	while (path) {
+		size_t len = strcspn(path, ".");
+
+		o = option_find(t, path, len);
+		assert(o);
+		path = path[len] ? path + len + 1 : NULL;
+		t = o->nested;
+	}
+	return o;
+}
+
 static int enum_index(const struct option *o, const char *name)
 {
 	for (unsigned i = 0; name && o->names[i]; i++)
@@ -242,6 +257,9 @@ static int load_one(const struct option *o, const char *what, const json_t *v, v
 
 	if (!v || json_is_null(v))
 		return load_absent(o, what, base, e);
+	if (o->kind == OPTION_ALIAS)
+		return err_set(e, -EINVAL, "%s: %s is for the command line; in JSON it is %s", what,
+			       o->key, o->alias);
 	if (o->kind == OPTION_OBJECT && json_is_object(v)) {
 		snprintf(inner, sizeof(inner), "%s.%s", what, o->key);
 		return option_load(o->nested, inner, v, (char *)base + o->offset, e);

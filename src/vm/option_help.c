@@ -84,12 +84,14 @@ static size_t print_form(const struct option *o, char *buf, size_t len)
 	}
 }
 
-static void help_line(const struct option *o, const char *outer, bool first, int indent)
+/* meant: o, or what it is a short word for. */
+static void help_line(const struct option *o, const struct option *meant, const char *outer,
+		      bool first, int indent)
 {
 	char left[128], form[96];
 	int width;
 
-	print_form(o, form, sizeof(form));
+	print_form(meant, form, sizeof(form));
 	snprintf(left, sizeof(left), "%s%s%s=%s%s", first ? "[" : "", outer, o->key,
 		 first ? "]" : "", form);
 	width = printf("%*s%-*s", indent, "", HELP_COLUMN - indent, left);
@@ -114,7 +116,8 @@ static void help_table(const struct option_table *t, const char *outer, int inde
 			snprintf(inner, sizeof(inner), "%s%s.", outer, o->key);
 			help_table(o->nested, inner, indent);
 		} else if (o->help && o->kind != OPTION_REFUSED) {
-			help_line(o, outer, t->first && !strcmp(t->first, o->key), indent);
+			help_line(o, option_meant(t, o), outer,
+				  t->first && !strcmp(t->first, o->key), indent);
 		}
 	}
 }

@@ -27,6 +27,9 @@ const char *option_nearest_key(const struct option_table *, const char *key);
 
 const struct option *option_find(const struct option_table *, const char *key, size_t len);
 
+/* The option itself, or the one in its table t that it is another word for. */
+const struct option *option_meant(const struct option_table *t, const struct option *);
+
 /* Largest value that may be stored: JSON integers are signed. */
 uint64_t option_max(const struct option *);
 

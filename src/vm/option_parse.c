@@ -189,17 +189,20 @@ int option_unknown_key(const struct option_table *t, const char *what, const cha
 	return err_set(e, -EINVAL, "%s: unknown key \"%.64s\"; it takes %s", what, key, keys);
 }
 
-/* Set key, which may be "outer.inner", in object. */
+/* Set key, which may be "outer.inner", in object.  typed: the key as the user wrote it. */
 static int set_key(const struct option_table *t, const char *what, const char *key,
-		   const char *text, json_t *object, struct err *e)
+		   const char *typed, const char *text, json_t *object, struct err *e)
 {
 	const char *dot = strchr(key, '.');
 	const struct option *o = option_find(t, key, dot ? (size_t)(dot - key) : strlen(key));
+	struct option named;
 	json_t *v;
 	int rc;
 
 	if (!o || (dot && o->kind != OPTION_OBJECT))
 		return option_unknown_key(t, what, key, e);
+	if (o->kind == OPTION_ALIAS)
+		return set_key(t, what, o->alias, typed, text, object, e);
 	v = json_object_get(object, o->key);
 	if (dot) {
 		if (!v) {
@@ -207,11 +210,13 @@ static int set_key(const struct option_table *t, const char *what, const char *k
 			if (json_object_set_new(object, o->key, v))
 				return err_set(e, -ENOMEM, "%s: out of memory", what);
 		}
-		return set_key(o->nested, what, dot + 1, text, v, e);
+		return set_key(o->nested, what, dot + 1, typed, text, v, e);
 	}
 	if (v)
-		return err_set(e, -EINVAL, "%s: %s is given twice", what, key);
-	rc = option_from_text(o, what, text, &v, e);
+		return err_set(e, -EINVAL, "%s: %s is given twice", what, typed);
+	named = *o;
+	named.key = typed;
+	rc = option_from_text(&named, what, text, &v, e);
 	if (rc || !v)
 		return rc;
 	if (json_object_set_new(object, o->key, v))
@@ -267,7 +272,7 @@ static int parse_pair(const struct option_table *t, const char *what, char **at,
 	value = cut_value(at);
 	if (!value)
 		return err_set(e, -EINVAL, "%s: close the quoted value of %s with \"", what, key);
-	return set_key(t, what, key, value, object, e);
+	return set_key(t, what, key, key, value, object, e);
 }
 
 int option_parse(const struct option_table *t, const char *what, const char *text, json_t **object,

@@ -20,6 +20,9 @@ struct thing {
 	const char *path, *label;
 	unsigned colour;
 	struct inner inner;
+	struct outer {
+		struct inner inner;
+	} outer;
 };
 
 static const struct option inner_option[] = {
@@ -27,6 +30,11 @@ static const struct option inner_option[] = {
 	OPTION(struct inner, threads, .fallback = "2", .min = 1, .max = 4),
 };
 static const struct option_table inner_table = OPTION_TABLE(inner_option);
+
+static const struct option outer_option[] = {
+	OPTION_NESTED(struct outer, inner, &inner_table),
+};
+static const struct option_table outer_table = OPTION_TABLE(outer_option);
 
 static const struct option thing_option[] = {
 	OPTION(struct thing, path, .required = true, .help = "where"),
@@ -37,6 +45,8 @@ static const struct option thing_option[] = {
 	OPTION(struct thing, label, .fallback = "none"),
 	OPTION_NAMED(struct thing, colour, colours, .fallback = "Green"),
 	OPTION_NESTED(struct thing, inner, &inner_table),
+	OPTION_NESTED(struct thing, outer, &outer_table),
+	OPTION_SHORT("deep", "outer.inner.threads"),
 	{ .key = "gone", .kind = OPTION_REFUSED },
 	{ .key = "default_on", .kind = OPTION_REFUSED, .fallback = "on" },
 	{ .key = "segments", .kind = OPTION_REFUSED, .fallback = "1", .help = "use one" },
@@ -91,6 +101,22 @@ START_TEST(command_line_becomes_json)
 }
 END_TEST
 
+START_TEST(short_words_reach_inner_objects)
+{
+	assert_parses("deep=3", "{\"outer\":{\"inner\":{\"threads\":3}}}");
+	assert_parses("outer.inner.cores=2,deep=3",
+		      "{\"outer\":{\"inner\":{\"cores\":2,\"threads\":3}}}");
+	assert_refused("deep=5", "--thing: deep must be a number from 1 to 4, not \"5\"");
+	assert_refused("deep=1,deep=2", "--thing: deep is given twice");
+	assert_refused("outer.inner.threads=1,deep=2", "--thing: deep is given twice");
+	assert_refused("deep=1,outer.inner.threads=2",
+		       "--thing: outer.inner.threads is given twice");
+	assert_refused("deep.x=1", "--thing: unknown key \"deep.x\"; did you mean \"deep\"?");
+	assert_refused("deeep=1", "--thing: unknown key \"deeep\"; did you mean \"deep\"?");
+	assert_refused("deep", "--thing: deep has no value; write deep=VALUE");
+}
+END_TEST
+
 START_TEST(quotes_hold_commas)
 {
 	assert_parses("path=\"a,b=c\",small=1", "{\"path\":\"a,b=c\",\"small\":1}");
@@ -109,7 +135,7 @@ START_TEST(bad_text_is_refused_with_what_is_allowed)
 {
 	assert_refused("pth=x", "--thing: unknown key \"pth\"; did you mean \"path\"?");
 	assert_refused("zzzzz=x", "--thing: unknown key \"zzzzz\"; it takes path, on, small, big, "
-				  "size, label, colour, inner");
+				  "size, label, colour, inner, outer, deep");
 	assert_refused("on=yes", "--thing: on must be on or off, not \"yes\"");
 	assert_refused("small=10", "--thing: small must be a number from 0 to 9, not \"10\"");
 	assert_refused("small=-1", "--thing: small must be a number from 0 to 9, not \"-1\"");
@@ -130,8 +156,8 @@ START_TEST(bad_text_is_refused_with_what_is_allowed)
 	assert_refused("on", "--thing: on has no value; write on=VALUE");
 	assert_refused("inner=3", "--thing: inner has keys of its own, such as inner.cores=VALUE");
 	assert_refused("inner.cors=3", "--thing: unknown key \"cors\"; did you mean \"cores\"?");
-	assert_refused("inner.cores=0", "--thing: cores must be a number from 1 to 65535, not "
-					"\"0\"");
+	assert_refused("inner.cores=0", "--thing: inner.cores must be a number from 1 to 65535, "
+					"not \"0\"");
 	assert_refused("path.x=3", "--thing: unknown key \"path.x\"; did you mean \"path\"?");
 }
 END_TEST
@@ -243,6 +269,9 @@ START_TEST(bad_json_is_refused)
 			  "things[0]: big must be a number from 0 to 9223372036854775807, not -1");
 	assert_not_loaded("{\"path\":\"p\",\"colour\":1}",
 			  "things[0]: colour must be Red, Green or Blue, not 1");
+	assert_not_loaded("{\"path\":\"p\",\"deep\":3}",
+			  "things[0]: deep is for the command line; in JSON it is "
+			  "outer.inner.threads");
 	assert_not_loaded("{\"path\":\"p\",\"inner\":[]}",
 			  "things[0]: inner must be an object with keys such as cores, not []");
 	assert_not_loaded("{\"path\":\"p\",\"inner\":{\"threads\":5}}",
@@ -351,6 +380,7 @@ static Suite *option_suite(void)
 	TCase *t = tcase_create("option");
 
 	tcase_add_test(t, command_line_becomes_json);
+	tcase_add_test(t, short_words_reach_inner_objects);
 	tcase_add_test(t, quotes_hold_commas);
 	tcase_add_test(t, bad_text_is_refused_with_what_is_allowed);
 	tcase_add_test(t, sizes);
