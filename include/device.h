@@ -24,6 +24,7 @@
 #include "state.h"
 
 struct device;
+struct rate_limit;
 struct vm;
 
 struct device_class {
@@ -54,6 +55,7 @@ struct device {
 	void (*stopped)(struct device *, void *arg); /* the core's, while STOPPING */
 	void *stopped_arg;
 	uint64_t notes_second, notes; /* of device_note() */
+	struct rate_limit *limit; /* NULL: nothing of it can be limited */
 };
 
 /* Make, fill from options (an object, or NULL), attach and reset; appends to vm->devices. */

@@ -13,11 +13,13 @@
 #include "cleanup.h"
 #include "config.h"
 #include "config_tables.h"
+#include "rate_limit.h"
 
 const struct config_section config_sections[] = {
 	{ "payload", NULL, &config_payload_options, .class = NULL },
 	{ "cpus", "--cpus", &config_cpus_options, .class = NULL },
 	{ "memory", "--memory", &config_memory_options, .class = NULL },
+	{ "rate_limit_groups", "--rate-limit-group", NULL, &limit_group_class, .many = true },
 	{ "disks", "--disk", NULL, &virtio_blk_class, .many = true },
 	{ "net", "--net", NULL, &virtio_net_class, .many = true },
 	{ "rng", "--rng", NULL, &virtio_rng_class, .always = true },
@@ -386,6 +388,39 @@ static int put_in_order(struct config *c, struct err *e)
 	return 0;
 }
 
+static bool has_group(const struct config *c, const char *id)
+{
+	json_t *groups = json_object_get(c->json, "rate_limit_groups"), *group;
+	size_t i;
+
+	json_array_foreach(groups, i, group)
+	{
+		if (!strcmp(json_string_value(json_object_get(group, "id")), id))
+			return true;
+	}
+	return false;
+}
+
+static int check_limits(const struct config *c, const char *section, struct err *e)
+{
+	json_t *devices = json_object_get(c->json, section), *device;
+	char what[48];
+	size_t i;
+	int rc = 0;
+
+	json_array_foreach(devices, i, device)
+	{
+		const char *group = json_string_value(json_object_get(device, "rate_limit_group"));
+
+		snprintf(what, sizeof(what), "%s[%zu]", section, i);
+		rc = rate_limit_check(what, json_object_get(device, "rate_limiter_config"), group,
+				      group && has_group(c, group), e);
+		if (rc)
+			break;
+	}
+	return rc;
+}
+
 static int load_all(struct config *c, json_t *in, struct err *e)
 {
 	struct config_platform platform = { 0 };
@@ -406,6 +441,8 @@ static int load_all(struct config *c, json_t *in, struct err *e)
 		rc = check_memory(&c->memory, e);
 	if (!rc)
 		rc = check_terminal(c, e);
+	if (!rc)
+		rc = check_limits(c, "disks", e);
 	if (!rc)
 		rc = identify(c, platform.uuid, e);
 	if (!rc)

@@ -100,7 +100,6 @@ static const struct option top[] = {
 		     .fallback = "exit"),
 	OPTION(struct config, stop_timeout_s, .help = "seconds from the power button to a hard end",
 	       .fallback = "10", .max = 86400),
-	OPTION_REFUSE("rate_limit_groups"),
 	OPTION_REFUSE("balloon"),
 	OPTION_REFUSE("fs"),
 	OPTION_REFUSE("generic_vhost_user"),

@@ -12,7 +12,7 @@
 
 #include "disk.h"
 #include "log.h"
-#include "virtio.h"
+#include "throttle.h"
 
 enum {
 	SECTOR_BYTES = 512,
@@ -47,6 +47,7 @@ struct blk_queue {
 	struct blk *blk;
 	struct virtqueue *vq;
 	struct disk_queue *disk;
+	struct throttle throttle;
 	struct blk_request *free;
 	bool write_through; /* the driver will not flush */
 	uint64_t reported_s; /* when a failure was last told */
@@ -59,6 +60,7 @@ struct blk {
 	bool readonly, direct, sparse;
 	uint16_t num_queues, queue_size;
 	unsigned image_type;
+	struct rate_limit limit;
 	struct disk *disk;
 	struct blk_queue *queue; /* num_queues of them */
 	struct virtio_blk_config config;
@@ -81,11 +83,11 @@ static const struct option blk_options[] = {
 	       .fallback = "on"),
 	OPTION_NAMED(struct blk, image_type, image_types,
 		     .help = "Raw: also if it looks like another format", .fallback = "Unknown"),
+	RATE_LIMIT_OPTIONS(struct blk, limit),
+	RATE_LIMIT_GROUP_OPTION(struct blk, limit),
 	OPTION_REFUSE("iommu", .fallback = "off"),
 	OPTION_REFUSE("vhost_user", .fallback = "off"),
 	OPTION_REFUSE("vhost_socket"),
-	OPTION_REFUSE("rate_limiter_config"),
-	OPTION_REFUSE("rate_limit_group"),
 	OPTION_REFUSE("pci_segment", .fallback = "0"),
 	OPTION_REFUSE("pci_device_id"),
 	OPTION_REFUSE("queue_affinity"),
@@ -237,6 +239,14 @@ static int blk_get_id(struct blk_request *r)
 	return VIRTIO_BLK_S_OK;
 }
 
+/* Before any of it is taken: what is left beside the status byte. */
+static uint64_t blk_data_bytes(const struct blk_request *r, uint32_t type)
+{
+	bool has_data = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_OUT;
+
+	return has_data ? (uint64_t)r->vq.readable_bytes + r->vq.writable_bytes - 1 : 0;
+}
+
 /* Returns the status, or PENDING: blk_done() follows. */
 static int blk_begin(struct blk_request *r)
 {
@@ -244,6 +254,7 @@ static int blk_begin(struct blk_request *r)
 
 	if (!r->vq.writable_bytes || req_read(&r->vq, &header, sizeof(header)) < sizeof(header))
 		return VIRTIO_BLK_S_IOERR;
+	throttle_charge(&r->q->throttle, blk_data_bytes(r, le32toh(header.type)));
 	switch (le32toh(header.type)) {
 	case VIRTIO_BLK_T_IN:
 		return blk_transfer(r, DISK_READ, le64toh(header.sector));
@@ -267,7 +278,7 @@ static bool blk_next(struct blk_queue *q)
 	struct blk_request *r = q->free;
 	int status;
 
-	if (!vq_pop(q->vq, &r->vq))
+	if (q->throttle.closed || !vq_pop(q->vq, &r->vq))
 		return false;
 	q->free = r->next_free;
 	status = blk_begin(r);
@@ -281,11 +292,13 @@ static void blk_kick(struct virtio_device *v, struct virtqueue *vq)
 	struct blk_queue *q = &container_of(v, struct blk, v)->queue[vq->index];
 	unsigned taken = 0;
 
+	if (!throttle_begin(&q->throttle))
+		return;
 	vq_disable_kicks(vq);
 	do {
 		while (taken < vq->s->size && blk_next(q))
 			taken++;
-	} while (vq_enable_kicks(vq) && taken < vq->s->size);
+	} while (!q->throttle.closed && vq_enable_kicks(vq) && taken < vq->s->size);
 	if (taken == vq->s->size)
 		virtio_kick(v, vq->index);
 	disk_commit(q->disk);
@@ -304,17 +317,22 @@ static int blk_queue_start(struct virtio_device *v, struct virtqueue *vq, struct
 {
 	struct blk *blk = container_of(v, struct blk, v);
 	struct blk_queue *q = &blk->queue[vq->index];
+	int r;
 
 	q->vq = vq;
 	/* 5.2.6.2: who cannot flush must not need to. */
 	q->write_through = !virtio_has(v, VIRTIO_BLK_F_FLUSH);
-	return disk_queue_new(&q->disk, blk->disk, loop, blk->queue_size, blk_batch_done, q, e);
+	r = disk_queue_new(&q->disk, blk->disk, loop, blk->queue_size, blk_batch_done, q, e);
+	if (!r)
+		throttle_start(&q->throttle, rate_limit_limiter(&blk->limit, 0), vq, loop);
+	return r;
 }
 
 static void blk_queue_stop(struct virtio_device *v, struct virtqueue *vq)
 {
 	struct blk_queue *q = &container_of(v, struct blk, v)->queue[vq->index];
 
+	throttle_stop(&q->throttle);
 	disk_queue_free(q->disk);
 	q->disk = NULL;
 }
@@ -435,6 +453,8 @@ static int blk_attach(struct device *dev, struct err *e)
 	struct blk *blk = blk_of(dev);
 	int r = blk_check_options(blk, e);
 
+	if (!r)
+		r = rate_limit_attach(&blk->limit, dev, 1, throttle_changed, e);
 	if (!r)
 		r = blk_open(blk, e);
 	if (!r)

@@ -56,8 +56,10 @@ shows 0 'Usage: godwit COMMAND [OPTION]...' --help
 shows 0 'Usage: godwit COMMAND [OPTION]...' help
 shows 0 'Usage: godwit run --kernel FILE [OPTION]...' run --help
 shows 0 'Usage: godwit run --kernel FILE [OPTION]...' help run
+shows 0 '      bw=SIZE                      bytes per second, at most' help run
+shows 0 '      ops=N                        operations per second, at most' help run
 for flag in name kernel initrd append on-reboot on-panic stop-timeout config dry-run cpus memory \
-	disk rng serial console; do
+	disk rate-limit-group rng serial console; do
 	"$godwit" run --help | grep -q -e "^  --$flag " || fail "run --help: no --$flag"
 done
 sentence 2 'unknown command "rnu"; did you mean "run"?' rnu
@@ -160,6 +162,13 @@ sentence 2 '--cpus: nested is supported only as on by this version; leave it out
 	run --cpus nested=off
 sentence 2 'memory: size must be a multiple of its pages of 2048 KiB, not 17825792 bytes' \
 	run --kernel k --memory 17M,hugepages=on
+sentence 2 '--disk: bw must be a size such as 512M or 2G, not "fast"' run --disk a,bw=fast
+sentence 2 '--rate-limit-group: ops must be a number from 0 to 9223372036854775807, not "1K"' \
+	run --rate-limit-group gold,ops=1K
+sentence 2 'disks[0]: there is no rate limit group "gold"; make it with --rate-limit-group id=gold,bw=SIZE' \
+	run --kernel k --disk a,rate_limit_group=gold
+sentence 2 'disks[0]: it has limits of its own and those of group "gold"; leave one of them out' \
+	run --kernel k --disk a,ops=1,rate_limit_group=gold --rate-limit-group gold,bw=1
 printf 'x' >"$work/k"
 
 # Larger than the host, but not if that is wanted
@@ -196,6 +205,10 @@ dry='run --dry-run --kernel k'
 	shows 0 '  "on_panic": "pause",' $dry --on-panic pause
 	shows 0 '  "stop_timeout_s": 3' $dry --stop-timeout 3
 	shows 0 '      "path": "a,b",' $dry --disk 'path="a,b"'
+	shows 0 '          "size": 104857600,' $dry --disk a,bw=100M
+	shows 0 '          "refill_time": 1000' $dry --rate-limit-group gold,ops=5
+	shows 0 '      "rate_limit_group": "gold"' $dry --rate-limit-group gold,ops=5 \
+		--disk a,rate_limit_group=gold
 	shows 0 '    "boot_vcpus": 4,' $dry --cpus 4,topology.cores_per_die=4
 }
 

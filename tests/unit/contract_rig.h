@@ -36,6 +36,7 @@ struct row {
 };
 
 static const struct row rows[] = {
+	{ .kind = "rate-limit-group", .options = "{\"id\": \"gold\"}" },
 	{ .kind = "uart", .options = "{\"mode\": \"Null\"}" },
 	{ .kind = "virtio-rng", .pci = true },
 	{ .kind = "virtio-console", .options = "{\"mode\": \"Null\"}", .pci = true },

@@ -20,7 +20,11 @@ START_TEST(test_options_are_checked)
 		{ ", \"num_queues\": 33", "num_queues" },
 		{ ", \"iommu\": true", "iommu" },
 		{ ", \"image_type\": \"Qcow2\"", "image_type" },
-		{ ", \"rate_limiter_config\": {\"ops\": {\"size\": 1}}", "rate_limiter_config" },
+		{ ", \"rate_limiter_config\": {\"ops\": {}}", "size is missing" },
+		{ ", \"rate_limit_group\": \"gold\"", "no rate limit group \"gold\"" },
+		{ ", \"rate_limit_group\": \"gold\", "
+		  "\"rate_limiter_config\": {\"ops\": {\"size\": 1}}",
+		  "leave one of them out" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "throttle.h"
+
+static void open_again(void *arg)
+{
+	struct throttle *t = arg;
+
+	t->closed = false;
+	virtio_kick(t->vq->owner, t->vq->index);
+}
+
+void throttle_start(struct throttle *t, struct limiter *limiter, struct virtqueue *vq,
+		    struct loop *loop)
+{
+	t->limiter = limiter;
+	t->vq = vq;
+	t->loop = loop;
+	t->opens = (struct timer){ .expired = open_again, .arg = t };
+	if (t->closed)
+		loop_timer_set(loop, &t->opens, t->opens_at_ns);
+}
+
+void throttle_stop(struct throttle *t)
+{
+	loop_timer_cancel(t->loop, &t->opens);
+}
+
+bool throttle_begin(struct throttle *t)
+{
+	unsigned changes = atomic_load(&t->limiter->changes);
+
+	if (changes != t->changes) {
+		t->changes = changes;
+		t->closed = false;
+		loop_timer_cancel(t->loop, &t->opens);
+	}
+	if (!t->closed && limiter_is_on(t->limiter))
+		t->now_ns = loop_now_ns();
+	return !t->closed;
+}
+
+void throttle_charge_now(struct throttle *t, uint64_t bytes)
+{
+	uint64_t wait_ns = limiter_charge(t->limiter, &t->taker, bytes, t->now_ns);
+
+	if (!wait_ns)
+		return;
+	t->closed = true;
+	t->opens_at_ns = t->now_ns + wait_ns;
+	loop_timer_set(t->loop, &t->opens, t->opens_at_ns);
+}
+
+void throttle_changed(struct device *dev)
+{
+	struct virtio_device *v = container_of(dev, struct virtio_device, dev);
+
+	for (unsigned i = 0; i < v->nqueues; i++)
+		virtio_kick(v, i);
+}
