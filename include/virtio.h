@@ -92,6 +92,8 @@ int virtio_loaded(struct device *, struct err *);
 
 /* Have the class's kick run once more, after other work of that queue's I/O thread.  Any thread. */
 void virtio_kick(struct virtio_device *, unsigned queue);
+/* Take all queues back and hand them over anew, by the class's queue_stop and queue_start; main. */
+void virtio_restart_queues(struct virtio_device *);
 /* Eventfds for a queue that the kernel serves: what the guest's kicks signal, and what interrupts
  * the guest, by the vector that the queue has now; -1: none. */
 int virtio_kick_fd(const struct virtio_device *, unsigned queue);

@@ -444,6 +444,8 @@ static int load_all(struct config *c, json_t *in, struct err *e)
 	if (!rc)
 		rc = check_limits(c, "disks", e);
 	if (!rc)
+		rc = check_limits(c, "net", e);
+	if (!rc)
 		rc = identify(c, platform.uuid, e);
 	if (!rc)
 		rc = give_macs(c, e);

@@ -57,12 +57,13 @@ static const struct option net_options[] = {
 		     .help = "the kernel moves a tap's packets; Auto: where it can",
 		     .fallback = "Auto"),
 	OPTION(struct net, id, .help = "name of the device"),
+	RATE_LIMIT_OPTIONS(struct net, limit),
+	RATE_LIMIT_GROUP_OPTION(struct net, limit),
 	OPTION_REFUSE("iommu", .fallback = "off"),
 	OPTION_REFUSE("vhost_user", .fallback = "off"),
 	OPTION_REFUSE("vhost_socket"),
 	OPTION_REFUSE("vhost_mode", .fallback = "Client"),
 	OPTION_REFUSE("fds"),
-	OPTION_REFUSE("rate_limiter_config"),
 	OPTION_REFUSE("pci_segment", .fallback = "0"),
 	OPTION_REFUSE("pci_device_id"),
 };
@@ -163,13 +164,18 @@ static int net_queue_start(struct virtio_device *v, struct virtqueue *vq, struct
 	if (vq->index % 2) {
 		p->tx = vq;
 		p->tx_loop = loop;
+		throttle_start(&p->tx_throttle, rate_limit_limiter(&net->limit, 1), vq, loop);
 	} else {
 		p->rx = vq;
 		p->rx_loop = loop;
+		throttle_start(&p->rx_throttle, rate_limit_limiter(&net->limit, 0), vq, loop);
 		if (net->backend->set_offloads)
 			net->backend->set_offloads(net, net_offloads(net, net->s.offloads));
 	}
-	return p->vhost < 0 ? 0 : net_vhost_start(p, vq, e);
+	/* The kernel knows no limits. */
+	if (p->vhost < 0 || limiter_is_on(rate_limit_limiter(&net->limit, 0)))
+		return 0;
+	return net_vhost_start(p, vq, e);
 }
 
 static void net_queue_stop(struct virtio_device *v, struct virtqueue *vq)
@@ -179,6 +185,7 @@ static void net_queue_stop(struct virtio_device *v, struct virtqueue *vq)
 
 	if (is_control(net, vq->index) || !p)
 		return;
+	throttle_stop(vq->index % 2 ? &p->tx_throttle : &p->rx_throttle);
 	if (vq->delegated)
 		net_vhost_stop(p, vq);
 	else if (vq->index % 2)
@@ -210,6 +217,16 @@ static const struct virtio_class net_virtio_class = {
 };
 
 /* Life: under the machine lock */
+
+static void net_limits_changed(struct device *dev)
+{
+	struct net *net = net_of(dev);
+
+	if (net->pair[0].vhost >= 0)
+		virtio_restart_queues(&net->v);
+	else
+		throttle_changed(dev);
+}
 
 static uint64_t net_features(const struct net *net)
 {
@@ -281,6 +298,8 @@ static int net_attach(struct device *dev, struct err *e)
 	int r = net_check_options(net, e);
 
 	net->backend = backends[net->backend_kind];
+	if (!r)
+		r = rate_limit_attach(&net->limit, dev, 2, net_limits_changed, e);
 	for (unsigned i = 0; !r && i < net->npairs; i++)
 		r = claim_pair(net, i, e);
 	if (!r)

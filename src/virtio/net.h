@@ -14,7 +14,7 @@
 
 #include "passt.h"
 #include "tap.h"
-#include "virtio.h"
+#include "throttle.h"
 
 enum {
 	NET_HEADER_BYTES = sizeof(struct virtio_net_hdr_mrg_rxbuf),
@@ -37,6 +37,7 @@ struct net_pair {
 	unsigned index;
 	struct virtqueue *rx, *tx;
 	struct loop *rx_loop, *tx_loop;
+	struct throttle rx_throttle, tx_throttle;
 	struct watch packets; /* rx's: the back end has some */
 	struct vq_request *request; /* NET_RX_REQUESTS: a ring of buffers for packets to come */
 	unsigned first, n;
@@ -52,7 +53,7 @@ struct net_backend {
 	uint64_t (*features)(const struct net *); /* that the device has by it */
 	void (*send)(struct net_pair *); /* the guest has packets */
 	void (*receive)(struct net_pair *); /* the guest has buffers, and uses the pair */
-	/* Until send() or receive(): no call for that queue. */
+	/* Until send() or receive(), nothing of that queue's happens. */
 	void (*pause_sending)(struct net_pair *);
 	void (*pause_receiving)(struct net_pair *);
 	/* The driver uses the first n pairs; any thread.  NULL: there is one. */
@@ -70,6 +71,7 @@ struct net {
 	unsigned backend_kind, vhost;
 	uint16_t mtu, num_queues, queue_size;
 	bool offload_tso, offload_ufo, offload_csum;
+	struct rate_limit limit; /* of each direction */
 	unsigned npairs;
 	const struct net_backend *backend;
 	struct tap *tap;

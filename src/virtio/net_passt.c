@@ -108,7 +108,7 @@ static size_t next_length(const struct net_passt_wire *w)
 	return be32toh(length);
 }
 
-/* False: wait for the guest's kick, or for ever. */
+/* False: wait for a kick, by the guest or because it is time, or for ever. */
 static bool give_frames(struct net_pair *p)
 {
 	struct net_passt_wire *w = p->net->wire;
@@ -116,6 +116,8 @@ static bool give_frames(struct net_pair *p)
 	while (w->rx_len >= PASST_LENGTH_BYTES) {
 		size_t length = next_length(w);
 
+		if (p->rx_throttle.closed)
+			return false;
 		if (length < PASST_FRAME_MIN || length > PASST_FRAME_MAX) {
 			hang_up(p);
 			return false;
@@ -124,6 +126,7 @@ static bool give_frames(struct net_pair *p)
 			break;
 		if (!give_frame(p, w->rx + w->rx_at + PASST_LENGTH_BYTES, length))
 			return false;
+		throttle_charge(&p->rx_throttle, length);
 		w->rx_at += PASST_LENGTH_BYTES + length;
 		w->rx_len -= PASST_LENGTH_BYTES + length;
 	}
@@ -153,9 +156,11 @@ static bool read_frames(struct net_pair *p)
 static void passt_ready(void *arg, uint32_t events)
 {
 	struct net_pair *p = arg;
-	bool more = true, room = give_frames(p);
+	bool more = true, room;
 
 	(void)events;
+	throttle_begin(&p->rx_throttle);
+	room = give_frames(p);
 	for (unsigned i = 0; room && more && i < RX_CALLS; i++) {
 		more = read_frames(p);
 		room = give_frames(p);
@@ -252,6 +257,7 @@ static unsigned settle(struct net_pair *p, unsigned n, size_t sent)
 		if (begin + unit > sent)
 			keep_rest(w, w->iov, sent, begin + unit - sent);
 		begin += unit;
+		throttle_charge(&p->tx_throttle, be32toh(w->length[done]));
 		vq_complete(p->tx, &p->sending[done], 0);
 	}
 	return n - done;
@@ -304,20 +310,21 @@ static bool send_batch(struct net_pair *p, unsigned n, unsigned niov)
 static void passt_send(struct net_pair *p)
 {
 	unsigned n, niov, total = 0;
-	bool room = send_rest(p);
+	bool room = send_rest(p), open = throttle_begin(&p->tx_throttle);
 
 	vq_disable_kicks(p->tx);
-	while (room && total < NET_BATCH) {
+	while (room && open && total < NET_BATCH) {
 		n = gather(p, &niov);
 		if (n)
 			room = send_batch(p, n, niov);
 		else if (!vq_enable_kicks(p->tx))
 			break;
 		total += MAX(n, 1);
+		open = !p->tx_throttle.closed;
 	}
 	if (!room)
 		wait_for_room(p);
-	else if (total >= NET_BATCH)
+	else if (open && total >= NET_BATCH)
 		virtio_kick(&p->net->v, p->tx->index);
 	vq_flush(p->tx);
 }

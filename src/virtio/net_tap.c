@@ -131,14 +131,14 @@ static void tap_pause_receiving(struct net_pair *p)
 		loop_unwatch(p->rx_loop, &p->packets);
 }
 
-/* False: no packet is there, or no buffer. */
+/* False: no packet is there, or no buffer, or it is not its time. */
 static bool rx_packet(struct net_pair *p)
 {
 	struct iovec iov[IOV_MAX];
 	ssize_t len;
 	int n;
 
-	if (!rx_take_buffers(p)) {
+	if (p->rx_throttle.closed || !rx_take_buffers(p)) {
 		tap_pause_receiving(p);
 		return false;
 	}
@@ -150,6 +150,7 @@ static bool rx_packet(struct net_pair *p)
 	len = readv(p->packets.fd, iov, n);
 	if (len > 0) {
 		rx_complete(p, iov, n, (size_t)len);
+		throttle_charge(&p->rx_throttle, (uint64_t)len);
 		return true;
 	}
 	if (errno == EAGAIN || errno == EINTR)
@@ -165,6 +166,7 @@ static void tap_ready(void *arg, uint32_t events)
 	struct net_pair *p = arg;
 
 	(void)events;
+	throttle_begin(&p->rx_throttle);
 	for (unsigned i = 0; i < NET_BATCH && rx_packet(p); i++)
 		;
 	rx_give_buffers_back(p);
@@ -184,8 +186,9 @@ static bool tx_packet(struct net_pair *p)
 {
 	struct vq_request *r = p->sending;
 
-	if (!vq_pop(p->tx, r))
+	if (p->tx_throttle.closed || !vq_pop(p->tx, r))
 		return false;
+	throttle_charge(&p->tx_throttle, r->readable_bytes);
 	/* What the tap does not take is lost, as on any wire: it is full, down, or the packet is
 	 * nonsense. */
 	(void)!writev(tap_fd(p->net->tap, p->index), r->segment, r->nreadable);
@@ -197,11 +200,13 @@ static void tap_send(struct net_pair *p)
 {
 	unsigned sent = 0;
 
+	if (!throttle_begin(&p->tx_throttle))
+		return;
 	vq_disable_kicks(p->tx);
 	do {
 		while (sent < NET_BATCH && tx_packet(p))
 			sent++;
-	} while (sent < NET_BATCH && vq_enable_kicks(p->tx));
+	} while (!p->tx_throttle.closed && sent < NET_BATCH && vq_enable_kicks(p->tx));
 	if (sent == NET_BATCH)
 		virtio_kick(&p->net->v, p->tx->index);
 	vq_flush(p->tx);
@@ -314,7 +319,9 @@ static int tap_plug_in(struct net *net, struct err *e)
 	net->tap_was = tap_link(net->tap);
 	net->plugged = net->tap_was == TAP_UP;
 	r = net->fd ? 0 : device_claim_watch(&net->v.dev, &net->link, EPOLLIN, e);
-	return r || net->vhost == NET_VHOST_OFF ? r : net_vhost_open(net, e);
+	if (r || net->vhost == NET_VHOST_OFF)
+		return r;
+	return net_vhost_open(net, e);
 }
 
 static uint64_t tap_features(const struct net *net)

@@ -67,6 +67,10 @@ static const char *set_up(int fd, const struct guest_mem *mem)
 
 int net_vhost_open(struct net *net, struct err *e)
 {
+	if (net->vhost == NET_VHOST_ON && limiter_is_on(rate_limit_limiter(&net->limit, 0)))
+		return err_set(e, -EINVAL,
+			       "%s: vhost=on moves packets past any limit; leave one of them out",
+			       net->v.dev.id);
 	for (unsigned i = 0; i < net->npairs; i++) {
 		int fd = open(path, O_RDWR | O_CLOEXEC), r;
 		const char *failed;

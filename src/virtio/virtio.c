@@ -208,6 +208,14 @@ void virtio_reset(struct device *dev)
 	v->s->config_generation = 0;
 }
 
+/* They come back by way of virtio_settle(), which finds them missing. */
+void virtio_restart_queues(struct virtio_device *v)
+{
+	for (unsigned i = 0; i < v->nqueues; i++)
+		if (v->queue[i].handed_over && !v->queue[i].recalled)
+			virtio_queue_recall(&v->queue[i]);
+}
+
 void virtio_start(struct device *dev)
 {
 	virtio_settle(virtio_of(dev));

@@ -206,6 +206,7 @@ dry='run --dry-run --kernel k'
 	shows 0 '  "stop_timeout_s": 3' $dry --stop-timeout 3
 	shows 0 '      "path": "a,b",' $dry --disk 'path="a,b"'
 	shows 0 '          "size": 104857600,' $dry --disk a,bw=100M
+	shows 0 '          "one_time_burst": 7,' $dry --net ops=5,ops_burst=7
 	shows 0 '          "refill_time": 1000' $dry --rate-limit-group gold,ops=5
 	shows 0 '      "rate_limit_group": "gold"' $dry --rate-limit-group gold,ops=5 \
 		--disk a,rate_limit_group=gold

@@ -307,6 +307,27 @@ START_TEST(sections_of_the_wrong_shape)
 }
 END_TEST
 
+START_TEST(limits)
+{
+	assert_fine("{" KERNEL ",'disks':[{'path':'a','rate_limit_group':'g'},{'path':'b',"
+		    "'rate_limiter_config':{'ops':{'size':5}}}],'net':[{'rate_limit_group':'g'}],"
+		    "'rate_limit_groups':[{'id':'h'},{'id':'g','rate_limiter_config':{"
+		    "'bandwidth':{'size':5,'one_time_burst':7,'refill_time':100},'ops':null}}]}");
+	assert_refused("{" KERNEL ",'disks':[{'path':'a'},{'path':'b','rate_limit_group':'g'}],"
+		       "'rate_limit_groups':[{'id':'h'}]}",
+		       "disks[1]: there is no rate limit group \"g\"; make it with "
+		       "--rate-limit-group id=g,bw=SIZE");
+	assert_refused("{" KERNEL ",'net':[{'rate_limit_group':'g','rate_limiter_config':{"
+		       "'ops':{'size':5}}}],'rate_limit_groups':[{'id':'g'}]}",
+		       "net[0]: it has limits of its own and those of group \"g\"; leave one of "
+		       "them out");
+	assert_refused("{" KERNEL ",'rate_limit_groups':[{'rate_limiter_config':null}]}",
+		       "rate_limit_groups[0]: id is missing and must be given");
+	assert_refused("{" KERNEL ",'net':[{'rate_limiter_config':{'ops':{'refill_time':1}}}]}",
+		       "net[0].rate_limiter_config.ops: size is missing and must be given");
+}
+END_TEST
+
 START_TEST(identity)
 {
 	static const char sentence[] = "platform: uuid must look like " UUID ", not ";
@@ -368,6 +389,7 @@ static Suite *config_suite(void)
 	tcase_add_test(t, what_this_version_cannot_honour_is_refused);
 	tcase_add_test(t, serial_and_console);
 	tcase_add_test(t, sections_of_the_wrong_shape);
+	tcase_add_test(t, limits);
 	tcase_add_test(t, identity);
 	tcase_add_test(t, names);
 	suite_add_tcase(s, t);
