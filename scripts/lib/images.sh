@@ -5,7 +5,7 @@
 
 guest_modules="virtio_pci virtio_blk virtio_console virtio_net virtio-rng button evdev pvpanic-pci
 	pvpanic-mmio"
-host_modules="kvm-amd tun virtio_net vhost_net vhost_vsock bridge veth loop evdev"
+host_modules="kvm-amd tun virtio_net vhost_net vhost_vsock bridge veth loop evdev brd"
 
 # initrd_image SERIES: prints the guest initrd for that kernel: busybox, modules, guest-init and the
 # programs of tests/lab/guest as /tests/NAME. Not compressed: an emulated guest unpacks slowly.
@@ -45,17 +45,21 @@ root_make() {
 	make_ext4 "$stage" "$1" 64M
 }
 
-# tools_image: prints a disk with fio, whose libraries are too big for an initrd.
+# tools_image: prints a disk with fio and iperf3, whose libraries are too big for an initrd, and
+# ping-pong.
 tools_image() {
-	need_packages fio e2fsprogs
-	image_once tools tools_make -- "$(package_versions fio libc6)" \
-		"$top/scripts/lib/images.sh" "$top/tests/lab/verify.fio"
+	need_packages fio iperf3 gcc libc6-dev e2fsprogs
+	image_once tools tools_make -- "$(package_versions fio iperf3 libc6)" \
+		"$top/scripts/lib/images.sh" "$top"/tests/lab/{verify.fio,ping-pong.c}
 }
 
 tools_make() {
-	local stage=${1%/*}/stage
+	local stage=${1%/*}/stage program
 	stage_root "$stage"
-	stage_program "$(command -v fio)" "$stage/usr/bin/fio" "$stage"
+	for program in fio iperf3; do
+		stage_program "$(command -v $program)" "$stage/usr/bin/$program" "$stage"
+	done
+	gcc -O2 -static -o "$stage/usr/bin/ping-pong" "$top/tests/lab/ping-pong.c"
 	cp "$top/tests/lab/verify.fio" "$stage/"
 	make_ext4 "$stage" "$1" 256M
 }

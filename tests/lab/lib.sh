@@ -118,7 +118,7 @@ qemu_options() {
 		option=$1 value=$2
 		shift 2
 		case $option=$value in
-		--name=*) qemu+=(-name "$value" -qmp "unix:$value.qmp,server,nowait") ;;
+		--name=*) qemu+=(-name "$value,debug-threads=on" -qmp "unix:$value.qmp,server,nowait") ;;
 		--cpus=*) qemu+=(-smp "$value") ;;
 		--memory=*) qemu+=(-m "$value") ;;
 		# Unless asked otherwise the ELF: it spares the emulated processor seconds of unpacking.
@@ -126,6 +126,7 @@ qemu_options() {
 		--initrd=*) qemu_initrd "$value" ;;
 		--append=*) qemu+=(-append "$value") ;;
 		--disk=path=*) qemu_disk $((disks++)) "$value" ;;
+		--net=tap=*) qemu_net "$value" ;;
 		--serial=tty) qemu+=(-serial stdio) ;;
 		--serial=socket=*) qemu+=(-serial "unix:${value#*=},server,nowait") ;;
 		--serial=file=*) qemu+=(-serial "file:${value#*=}") ;;
@@ -148,7 +149,8 @@ qemu_initrd() {
 	qemu+=(-initrd "$copy")
 }
 
-# qemu_disk NUMBER path=FILE[,direct=on][,readonly=on][,serial=S]
+# qemu_disk NUMBER path=FILE[,direct=on][,readonly=on][,serial=S]; with $qemu_tuned as fast as it can:
+# by io_uring, from a thread of its own.
 qemu_disk() {
 	local drive="if=none,format=raw,id=disk$1" device="virtio-blk-pci,drive=disk$1" item IFS=,
 	for item in $2; do
@@ -160,5 +162,17 @@ qemu_disk() {
 		*) fail "the lab cannot say $item of a disk to QEMU" ;;
 		esac
 	done
+	[[ ! ${qemu_tuned:-} ]] || {
+		qemu+=(-object "iothread,id=io$1")
+		drive+=,aio=io_uring
+		device+=",iothread=io$1"
+	}
 	qemu+=(-drive "$drive" -device "$device")
+}
+
+# qemu_net tap=TAP,mac=ADDRESS of a tap that is there
+qemu_net() {
+	local tap=${1#tap=}
+	qemu+=(-netdev "tap,id=net,ifname=${tap%%,*},script=no,downscript=no,vhost=off"
+		-device "virtio-net-pci,netdev=net,romfile=,mac=${tap#*,mac=}")
 }
