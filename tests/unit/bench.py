@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What scripts/bench makes of measurements: ratios, verdicts, its page, the lab's words."""
+import os
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, f"{os.path.dirname(os.path.abspath(__file__))}/../../scripts/lib")
+sys.dont_write_bytecode = True
+
+# pylint: disable=wrong-import-position
+import bench_lab
+import bench_report
+from bench_report import HIGHER, LOWER, Failed, Row
+
+RATE, COST = Row("rate", "I/Os/s", HIGHER), Row("cost", "ms", LOWER)
+
+
+class Report(unittest.TestCase):
+    def test_ratio_is_above_one_where_godwit_is_better(self):
+        self.assertEqual(bench_report.pair_ratios(RATE, [20, 30], [10, 10]), [2, 3])
+        self.assertEqual(bench_report.pair_ratios(COST, [20, 30], [10, 15]), [0.5, 0.5])
+
+    def test_verdict_needs_the_middle_half(self):
+        for ratios, verdict in (([0.9, 1.1, 1.2, 1.3, 1.4], "better"),
+                                ([0.8, 0.9, 1.2, 1.3, 1.4], "equal"),
+                                ([0.6, 0.7, 0.8, 0.9, 1.1], "worse"), ([1.0], "equal")):
+            self.assertEqual(bench_report.verdict(ratios), verdict, ratios)
+
+    def test_summary_counts_opponents_only(self):
+        measured = {RATE: {"no guest": [99], "godwit": [4], "QEMU a": [2], "QEMU b": [8]}}
+        text = bench_report.summary(bench_report.against_opponents(measured))
+        self.assertIn("of 2 comparisons with QEMU 1 better, 0 equal, 1 worse", text)
+        self.assertIn("1.25 ×", text)
+
+    def test_table_has_a_line_for_each_row(self):
+        lines = bench_report.table({RATE: {"godwit": [4], "QEMU a": [2]},
+                                    COST: {"godwit": [4], "QEMU a": [2]}}).split("\n")
+        self.assertEqual(lines[0], "| | | godwit | QEMU a | godwit is |")
+        self.assertEqual(lines[2], "| rate | I/Os/s | 4.00 | 2.00 | 2.00 × better |")
+        self.assertEqual(lines[3], "| cost | ms | 4.00 | 2.00 | 0.50 × worse |")
+
+    def test_page_is_written_between_its_marks(self):
+        with tempfile.NamedTemporaryFile("w+", suffix=".md") as page:
+            page.write("a\n<!-- bench x -->\nold\n<!-- end of x -->\nz\n")
+            page.flush()
+            bench_report.write(page.name, "x", "new\n")
+            with open(page.name, encoding="utf-8") as f:
+                self.assertEqual(f.read(), "a\n<!-- bench x -->\nnew\n<!-- end of x -->\nz\n")
+            self.assertRaises(Failed, bench_report.write, page.name, "y", "new\n")
+
+
+class Lab(unittest.TestCase):
+    def read(self, part, command, said):
+        """The values of the two rows of the job with that in its command."""
+        jobs = bench_lab.JOBS[part]
+        i = next(i for i, j in enumerate(jobs) if command in j.command)
+        measured = {jobs[i].measured: {}, jobs[i].cost: {}}
+        bench_lab.add_round(measured, jobs, f"ran godwit {i} 0 50000000\n{said}\ntold\n")
+        return [values["godwit"][0] for values in measured.values()]
+
+    def test_fio(self):
+        rate, cost = self.read("disk", "randwrite --bs=4k --iodepth=32",
+                               "0;0;0;0;20000;10000;2500;2000")
+        self.assertEqual((rate, cost), (2500, 100))
+        rate, cost = self.read("disk", "rw=read --bs=1M --iodepth=1 ",
+                               "524288;262144;256;2000;0;0;0;0")
+        self.assertEqual((rate, cost), (256, 100))
+
+    def test_iperf(self):
+        said = "[SUM]   0.00-2.00   sec   1 GBytes  4294967.296 Kbits/sec            receiver"
+        rate, cost = self.read("net", "--parallel 4 --reverse", said)
+        self.assertAlmostEqual(rate, 4.294967296)
+        self.assertAlmostEqual(cost, 50)
+
+    def test_ping_pong(self):
+        trip, cost = self.read("net", "ping-pong", "round trips: 500 in 1.000000 s")
+        self.assertAlmostEqual(trip, 2000)
+        self.assertAlmostEqual(cost, 1000)
+
+    def test_what_a_command_said_instead_is_in_the_error(self):
+        with self.assertRaisesRegex(Failed, "no answer after 3"):
+            self.read("net", "ping-pong", "ping-pong: no answer after 3 round trips")
+
+
+if __name__ == "__main__":
+    unittest.main()
