@@ -8,8 +8,8 @@ from bench_report import HIGHER, LOWER, Failed, Row
 
 ATTEMPTS = 3                    # an emulated host may die of a fault of the emulator, or stand still
 HOST_DIED = (124, 125)
-BOOTS_LIMIT = 600               # seconds; far beyond what a run takes, even on a busy machine
-ROUND_LIMIT = 240
+BOOTS_LIMIT = 600               # seconds
+ROUND_LIMIT = 150               # twice what it takes on a quiet machine
 SHOWN = {"host": "no guest", "godwit": "godwit", "qemu-microvm": "QEMU microvm",
          "qemu-q35": "QEMU q35"}
 ROW_SECONDS = 1                 # how long fio, iperf3 or ping-pong runs

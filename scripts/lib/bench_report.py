@@ -54,11 +54,11 @@ def against_opponents(measured):
 def summary(ratios):
     """One sentence on many lists of ratios."""
     if not ratios:
-        return f"nothing was compared with {OPPONENT}"
+        return f"Nothing was compared with {OPPONENT}."
     verdicts = [verdict(r) for r in ratios]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("better", "equal", "worse"))
     median = statistics.median(statistics.median(r) for r in ratios)
-    return f"of {len(ratios)} comparisons with {OPPONENT} {counts}; the median is {median:.2f} ×"
+    return f"Against {OPPONENT}: {counts}; the median is {median:.2f} ×."
 
 
 def number(value):
@@ -91,8 +91,8 @@ def table(measured):
 
 
 def section(title, rounds, measured, machine):
-    return (f"### {title}\n\n{table(measured)}\n\n{rounds} rounds: "
-            f"{summary(against_opponents(measured))}. Measured on {machine}.\n")
+    return (f"### {title}\n\n{table(measured)}\n\nRounds: {rounds}. "
+            f"{summary(against_opponents(measured))} Measured on {machine}.\n")
 
 
 def machine(qemu):

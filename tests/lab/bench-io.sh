@@ -31,7 +31,7 @@ guest_says() {
 		line=${line%$'\r'}
 		[[ $line != "guest: $1"* ]] || { rest=${line#"guest: $1"}; return; }
 	done
-	echo "the guest of $monitor did not say \"$1\": $(tail -n 5 stderr)"
+	echo "the guest of $monitor did not say \"$1\": $(tail -n 5 stderr)" >&2
 	exit 124
 }
 
@@ -79,6 +79,7 @@ bench_guest() {
 	vm=$COPROC_PID
 	exec 3<&"${COPROC[0]}" 4>&"${COPROC[1]}"
 	guest_says ready
+	run_in_guest warm "${2%% *} --version" >/dev/null # what it is made of is in memory then
 	while [[ $# -gt 0 ]]; do
 		run_in_guest "$1" "$2"
 		shift 2

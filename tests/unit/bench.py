@@ -31,7 +31,7 @@ class Report(unittest.TestCase):
     def test_summary_counts_opponents_only(self):
         measured = {RATE: {"no guest": [99], "godwit": [4], "QEMU a": [2], "QEMU b": [8]}}
         text = bench_report.summary(bench_report.against_opponents(measured))
-        self.assertIn("of 2 comparisons with QEMU 1 better, 0 equal, 1 worse", text)
+        self.assertIn("Against QEMU: 1 better, 0 equal, 1 worse", text)
         self.assertIn("1.25 ×", text)
 
     def test_table_has_a_line_for_each_row(self):
