@@ -92,6 +92,7 @@ JOBS = {
     "net": [*(iperf_job(back, streams) for back in (False, True) for streams in (1, 4)),
             ping_pong_job()],
 }
+JOBS["net-vhost"] = JOBS["net"]
 
 
 def add_round(measured, jobs, text):

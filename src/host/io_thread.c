@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,10 +9,18 @@
 #include "io_thread.h"
 #include "thread.h"
 
+enum {
+	SINGLES_MAX = 4, /* in a row: patience brings no batches */
+	PROBE_SINGLES = 64, /* who is never patient sees no batches */
+};
+
+/* The rest is the thread's own. */
 struct io_thread {
 	pthread_t thread;
 	struct loop *loop;
 	char name[16];
+	bool patient;
+	unsigned singles; /* in a row */
 };
 
 static void *io_thread_main(void *arg)
@@ -20,6 +29,26 @@ static void *io_thread_main(void *arg)
 
 	loop_run(t->loop);
 	return NULL;
+}
+
+/* Whoever gave the process another policy than the usual one means that. */
+static void set_patient(struct io_thread *t, bool patient)
+{
+	const struct sched_param param = { 0 };
+
+	t->patient = patient;
+	t->singles = 0;
+	if (sched_getscheduler(0) == (patient ? SCHED_OTHER : SCHED_BATCH))
+		sched_setscheduler(0, patient ? SCHED_BATCH : SCHED_OTHER, &param);
+}
+
+void io_thread_found(struct io_thread *t, unsigned requests)
+{
+	if (!requests)
+		return;
+	t->singles = requests > 1 ? 0 : t->singles + 1;
+	if (t->patient ? t->singles == SINGLES_MAX : requests > 1 || t->singles == PROBE_SINGLES)
+		set_patient(t, !t->patient);
 }
 
 int io_thread_new(struct io_thread **out, unsigned index, struct err *e)

@@ -19,7 +19,8 @@
 struct virtio_queue {
 	struct virtqueue vq;
 	struct virtio_device *v;
-	struct loop *loop; /* of its I/O thread, or main's */
+	struct io_thread *thread; /* NULL: main */
+	struct loop *loop; /* the thread's, or main's */
 	struct watch kick;
 	struct work give, recall, drained; /* run on the I/O thread */
 	struct work broke, returned; /* run on main */

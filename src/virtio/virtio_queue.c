@@ -46,9 +46,12 @@ static void run_broke(void *arg)
 static void kicked(void *arg, uint32_t events)
 {
 	struct virtio_queue *q = arg;
+	uint16_t before = q->vq.s->next_avail;
 
 	(void)events;
 	q->v->class->kick(q->v, &q->vq);
+	if (q->thread)
+		io_thread_found(q->thread, (uint16_t)(q->vq.s->next_avail - before));
 }
 
 static int take_up(struct virtio_queue *q)
@@ -166,14 +169,12 @@ int virtio_signal_fd(const struct virtio_device *v, unsigned queue)
 	return vector == MSIX_NO_VECTOR ? -1 : v->msix.vector[vector].fd;
 }
 
-static struct loop *queue_loop(struct virtio_device *v, unsigned index)
+/* The slot spreads devices that have one queue. */
+static struct io_thread *queue_thread(const struct virtio_device *v, unsigned index)
 {
-	struct vm *vm = v->dev.vm;
+	const struct vm *vm = v->dev.vm;
 
-	if (v->class->on_main)
-		return vm->loop;
-	/* The slot spreads devices that have one queue. */
-	return io_thread_loop(vm->io_thread[(v->pci.slot + index) % vm->nio_threads]);
+	return v->class->on_main ? NULL : vm->io_thread[(v->pci.slot + index) % vm->nio_threads];
 }
 
 int virtio_queue_attach(struct virtio_queue *q, struct virtio_device *v, unsigned index,
@@ -188,7 +189,8 @@ int virtio_queue_attach(struct virtio_queue *q, struct virtio_device *v, unsigne
 				    .broken = virtio_queue_broken,
 				    .signal = virtio_queue_signal,
 				    .drained = virtio_queue_drained };
-	q->loop = queue_loop(v, index);
+	q->thread = queue_thread(v, index);
+	q->loop = q->thread ? io_thread_loop(q->thread) : v->dev.vm->loop;
 	q->kick = (struct watch){ .ready = kicked, .arg = q };
 	q->give = (struct work){ .run = run_give, .arg = q };
 	q->recall = (struct work){ .run = run_recall, .arg = q };

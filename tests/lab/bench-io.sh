@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# bench-io.sh disk|net MONITOR... -- NAME COMMAND [NAME COMMAND]...: every monitor in turn has its
-# guest run each command; the monitor "host" runs them itself, with no guest around. Prints "ran
-# MONITOR NAME STATUS CPU-NS", what the command said and "told"; the CPU time is that of all threads
-# of the monitor but its vCPUs. One CPU, 512 MiB. The disk is in the host's memory; the network is a
-# tap, at the host's end of which iperf3 and ping-pong (port 9000) answer. Status 124 says that a
-# guest stood still.
+# bench-io.sh disk|net|net-vhost MONITOR... -- NAME COMMAND [NAME COMMAND]...: every monitor in turn
+# has its guest run each command; the monitor "host" runs them itself, with no guest around. Prints
+# "ran MONITOR NAME STATUS CPU-NS", what the command said and "told"; the CPU time is that of all
+# threads of the monitor but its vCPUs, and of those that the kernel made for it. One CPU, 512 MiB.
+# The disk is in the host's memory; the network is a tap, at the host's end of which iperf3 and
+# ping-pong (port 9000) answer. Status 124 says that a guest stood still.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
 
@@ -107,7 +107,8 @@ prepare_tap() {
 	tunctl -t lab0 >/dev/null
 	ip address add 10.0.0.1/24 dev lab0
 	ip link set lab0 up
-	card=(--net "tap=lab0,mac=52:54:00:12:34:56")
+	[[ $1 == off ]] || modprobe vhost_net
+	card=(--net "tap=lab0,mac=52:54:00:12:34:56,vhost=$1")
 }
 
 # For "host" a pair of virtual cards stands in for the tap: near is here, the other is in a network
@@ -129,7 +130,10 @@ prepare_far() {
 }
 
 prepare_net() {
-	prepare_tap
+	case $kind in
+	net) prepare_tap off ;;
+	net-vhost) prepare_tap on ;;
+	esac
 	prepare_far
 	chroot "$tools" iperf3 --server >/dev/null &
 	chroot "$tools" ping-pong listen 9000 &

@@ -170,9 +170,16 @@ qemu_disk() {
 	qemu+=(-drive "$drive" -device "$device")
 }
 
-# qemu_net tap=TAP,mac=ADDRESS of a tap that is there
+# qemu_net tap=TAP,mac=ADDRESS,vhost=on|off of a tap that is there
 qemu_net() {
-	local tap=${1#tap=}
-	qemu+=(-netdev "tap,id=net,ifname=${tap%%,*},script=no,downscript=no,vhost=off"
-		-device "virtio-net-pci,netdev=net,romfile=,mac=${tap#*,mac=}")
+	local netdev=tap,id=net,script=no,downscript=no device=virtio-net-pci,netdev=net,romfile= item IFS=,
+	for item in $1; do
+		case $item in
+		tap=*) netdev+=",ifname=${item#tap=}" ;;
+		vhost=*) netdev+=",$item" ;;
+		mac=*) device+=",$item" ;;
+		*) fail "the lab cannot say $item of a network card to QEMU" ;;
+		esac
+	done
+	qemu+=(-netdev "$netdev" -device "$device")
 }
