@@ -44,7 +44,8 @@ int tap_parse_mac(const char *text, uint8_t mac[6])
 		   &mac[3], &mac[4], &mac[5], &end) != 6 ||
 	    text[end] || strspn(text, "0123456789abcdefABCDEF:") != 17)
 		return -EINVAL;
-	return mac[0] & 1 ? -EINVAL : 0; /* a group is no card */
+	/* Neither a group nor nobody is a card. */
+	return mac[0] & 1 || !(mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) ? -EINVAL : 0;
 }
 
 static int refuse(const struct tap_config *c, int error, struct err *e)
@@ -366,7 +367,8 @@ enum tap_link tap_link(const struct tap *t)
 		return TAP_UP;
 	while (recv(t->link_fd, message, sizeof(message), 0) >= 0 || errno == ENOBUFS)
 		;
-	if (!if_indextoname(t->index, ifr.ifr_name) || ioctl(t->link_fd, SIOCGIFFLAGS, &ifr) < 0)
+	ifr.ifr_ifindex = (int)t->index;
+	if (ioctl(t->link_fd, SIOCGIFNAME, &ifr) < 0 || ioctl(t->link_fd, SIOCGIFFLAGS, &ifr) < 0)
 		return TAP_REMOVED;
 	return ifr.ifr_flags & IFF_UP ? TAP_UP : TAP_DOWN;
 }

@@ -124,6 +124,19 @@ uint64_t net_offloads(const struct net *net, uint64_t features)
 	return features & net->v.s->driver_features & offloads;
 }
 
+/* Who changes them, or is the last to look, has looked again: the back end ends with the latest. */
+void net_apply_offloads(struct net *net)
+{
+	uint64_t wanted;
+
+	if (!net->backend->set_offloads)
+		return;
+	do {
+		wanted = __atomic_load_n(&net->s.offloads, __ATOMIC_SEQ_CST);
+		net->backend->set_offloads(net, net_offloads(net, wanted));
+	} while (__atomic_load_n(&net->s.offloads, __ATOMIC_SEQ_CST) != wanted);
+}
+
 /* Queues (5.1.2): rx and tx of each pair, then control, for which the pairs count that the driver
  * knows of. */
 
@@ -169,8 +182,7 @@ static int net_queue_start(struct virtio_device *v, struct virtqueue *vq, struct
 		p->rx = vq;
 		p->rx_loop = loop;
 		throttle_start(&p->rx_throttle, rate_limit_limiter(&net->limit, 0), vq, loop);
-		if (net->backend->set_offloads)
-			net->backend->set_offloads(net, net_offloads(net, net->s.offloads));
+		net_apply_offloads(net);
 	}
 	/* The kernel knows no limits. */
 	if (p->vhost < 0 || limiter_is_on(rate_limit_limiter(&net->limit, 0)))

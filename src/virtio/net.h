@@ -20,7 +20,7 @@ enum {
 	NET_HEADER_BYTES = sizeof(struct virtio_net_hdr_mrg_rxbuf),
 	/* Buffers of 1526 bytes for one packet, as drivers offer them (virtio 1.2, 5.1.6.3.1). */
 	NET_RX_REQUESTS = 64,
-	NET_RX_SEGMENTS = 20, /* of each: a packet in 4 KiB pages, and two headers */
+	NET_RX_SEGMENTS = 48, /* of each: Linux's largest packet, and two headers */
 	NET_BATCH = 64, /* packets, then other queues of the thread have their turn */
 };
 
@@ -28,7 +28,7 @@ struct net_state {
 	struct virtio_state virtio[1];
 	uint16_t pairs; /* in use */
 	uint16_t status; /* of the link */
-	uint64_t offloads; /* of those negotiated, the ones that the driver wants now */
+	uint64_t offloads; /* of those negotiated, the ones that the driver wants now; atomic */
 };
 
 /* A pair's queues are two I/O threads' while handed over, or one's. */
@@ -89,6 +89,8 @@ struct net {
 void net_plug(struct net *, bool plugged);
 /* Of these GUEST_* features, those negotiated. */
 uint64_t net_offloads(const struct net *, uint64_t features);
+/* Have the back end use those that the driver wants now; the I/O threads of any of its queues. */
+void net_apply_offloads(struct net *);
 
 enum net_vhost { NET_VHOST_AUTO, NET_VHOST_ON, NET_VHOST_OFF };
 

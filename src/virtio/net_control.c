@@ -33,8 +33,8 @@ static uint8_t set_offloads(struct net *net, struct vq_request *r)
 	wanted = le64toh(wanted);
 	if (wanted & ~net_offloads(net, UINT64_MAX))
 		return VIRTIO_NET_ERR;
-	net->s.offloads = wanted;
-	net->backend->set_offloads(net, net_offloads(net, wanted));
+	__atomic_store_n(&net->s.offloads, wanted, __ATOMIC_SEQ_CST);
+	net_apply_offloads(net);
 	return VIRTIO_NET_OK;
 }
 

@@ -261,20 +261,22 @@ static void tap_release(void *arg)
 static int parse_fds(const struct net *net, int fd[TAP_PAIRS_MAX], struct err *e)
 {
 	const char *text = net->fd;
-	unsigned n = 0;
+	unsigned n = 0, twice = 0;
 	int length;
 
 	for (; n < net->npairs && sscanf(text, "%d%n", &fd[n], &length) == 1 && fd[n] >= 0; n++) {
 		text += length;
 		if (*text == ':' && n + 1 < net->npairs)
 			text++;
+		for (unsigned i = 0; i < n; i++)
+			twice += fd[i] == fd[n];
 	}
-	if (n == net->npairs && !*text)
+	if (n == net->npairs && !*text && !twice)
 		return 0;
 	return err_set(
 		e, -EINVAL,
-		"%s: fd=%s must be one number for each pair of queues, joined by \":\"; with "
-		"num_queues=%u that is %u",
+		"%s: fd=%s must be one number for each pair of queues, all different and joined by "
+		"\":\"; with num_queues=%u that is %u",
 		net->v.dev.id, net->fd, net->num_queues, net->npairs);
 }
 
@@ -326,22 +328,29 @@ static int tap_plug_in(struct net *net, struct err *e)
 
 static uint64_t tap_features(const struct net *net)
 {
+	static const uint64_t tso = BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |
+				    BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) |
+				    BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN);
+	static const uint64_t ufo = BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_NET_F_HOST_UFO);
+	static const uint64_t uso = BIT(TAP_F_GUEST_USO4) | BIT(TAP_F_GUEST_USO6) |
+				    BIT(TAP_F_HOST_USO);
 	uint64_t known = tap_offloads(net->tap), usable = 0;
+	/* A smaller queue's usual buffers do not hold the largest packet. */
+	bool large = net->queue_size >= NET_RX_REQUESTS;
 
-	if (net->offload_csum && known)
-		usable |= BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
-			  BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
-	if (usable && net->offload_tso)
-		usable |= BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |
-			  BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) |
-			  BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN);
-	if (usable && net->offload_ufo)
-		usable |= BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_NET_F_HOST_UFO);
-	/* Kernels know all of the segments of UDP or nothing. */
-	if (usable && net->offload_ufo && known & BIT(TAP_F_GUEST_USO4))
-		usable |= BIT(TAP_F_GUEST_USO4) | BIT(TAP_F_GUEST_USO6) | BIT(TAP_F_HOST_USO);
 	if (net->npairs > 1)
 		usable |= BIT(VIRTIO_NET_F_MQ);
+	if (!net->offload_csum || !known)
+		return usable;
+	usable |= BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
+		  BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+	if (large && net->offload_tso)
+		usable |= tso;
+	if (large && net->offload_ufo)
+		usable |= ufo;
+	/* A kernel that knows one of these knows all. */
+	if (large && net->offload_ufo && known & uso)
+		usable |= uso;
 	return usable;
 }
 

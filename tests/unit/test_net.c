@@ -37,6 +37,8 @@ START_TEST(test_options_are_checked)
 		{ "\"fd\": \"3:\", \"num_queues\": 2", "one number for each pair" },
 		{ "\"fd\": \"3:4:\", \"num_queues\": 4", "one number for each pair" },
 		{ "\"fd\": \"-1\"", "one number for each pair" },
+		{ "\"fd\": \"3:3\", \"num_queues\": 4", "all different" },
+		{ "\"mac\": \"00:00:00:00:00:00\"", "not the address of a network card" },
 		{ "\"fd\": \"x\"", "one number for each pair" },
 		{ "\"fd\": \"\"", "one number for each pair" },
 		{ "\"fd\": \"0\"", "fd 0 is no open tap" },
