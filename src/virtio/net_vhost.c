@@ -35,18 +35,19 @@ static int refuse(const struct net *net, const char *what, struct err *e)
 
 static int set_memory(int fd, const struct guest_mem *mem)
 {
-	struct {
-		struct vhost_memory head;
-		struct vhost_memory_region region[GUEST_MEM_REGIONS];
-	} table = { .head.nregions = mem->nregions };
+	union {
+		struct vhost_memory table;
+		char bytes[sizeof(struct vhost_memory) +
+			   GUEST_MEM_REGIONS * sizeof(struct vhost_memory_region)];
+	} m = { .table.nregions = mem->nregions };
 
 	for (unsigned i = 0; i < mem->nregions; i++)
-		table.region[i] = (struct vhost_memory_region){
+		m.table.regions[i] = (struct vhost_memory_region){
 			.guest_phys_addr = mem->region[i].base,
 			.memory_size = mem->region[i].size_bytes,
 			.userspace_addr = (uintptr_t)mem->region[i].host,
 		};
-	return ioctl(fd, VHOST_SET_MEM_TABLE, &table);
+	return ioctl(fd, VHOST_SET_MEM_TABLE, &m.table);
 }
 
 /* NULL: it can be used. */
