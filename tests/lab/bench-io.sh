@@ -5,7 +5,8 @@
 # "ran MONITOR NAME STATUS CPU-NS", what the command said and "told"; the CPU time is that of all
 # threads of the monitor but its vCPUs, and of those that the kernel made for it. One CPU, 512 MiB.
 # The disk is in the host's memory; the network is a tap, at the host's end of which iperf3 and
-# ping-pong (port 9000) answer. Status 124 says that a guest stood still.
+# ping-pong (port 9000) answer. The guests' kernel is Linux 6.12, or SERIES. Status 124 says that a
+# guest stood still.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
 
@@ -73,7 +74,7 @@ bench_host() {
 bench_guest() {
 	monitor=$1
 	shift
-	vm_arguments "$monitor" 6.12 1 --append "console=ttyS0 quiet godwit.run=commands" \
+	vm_arguments "$monitor" "${SERIES:-6.12}" 1 --append "console=ttyS0 quiet godwit.run=commands" \
 		--disk "path=$disk,direct=on" --disk "path=$LAB/tools.img,readonly=on" "${card[@]}"
 	coproc monitor "${arguments[@]/%vmlinuz/vmlinux}" --serial tty 2>stderr
 	vm=$COPROC_PID
