@@ -5,6 +5,7 @@
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
 times=${1:-1}
+patience=$((patience * (1 + times / 8)))
 
 # repeat FILE: it, $times times
 repeat() { for ((n = 0; n < times; n++)); do cat "$1"; done; }
