@@ -51,7 +51,8 @@ packets() {
 	all=$(counted all)
 	n=$(cat /sys/class/net/lab0/statistics/tx_packets)
 	echo "$all calls, $n packets"
-	[[ $n -gt 500 ]] || fail "16 MiB went in $n packets"
+	# of 64 KiB at most, where the guest takes segments together
+	[[ $n -ge 256 ]] || fail "16 MiB went in $n packets"
 	[[ $all -lt 50 ]] || fail "$n packets took $all calls"
 }
 
