@@ -54,7 +54,7 @@ static const struct option net_options[] = {
 	OPTION(struct net, offload_csum, .help = "checksums are left to who needs them",
 	       .fallback = "on"),
 	OPTION_NAMED(struct net, vhost, vhost_names,
-		     .help = "the kernel moves a tap's packets; Auto: where it can",
+		     .help = "the kernel moves a tap's packets; Auto: where that is faster",
 		     .fallback = "Auto"),
 	OPTION(struct net, id, .help = "name of the device"),
 	RATE_LIMIT_OPTIONS(struct net, limit),
