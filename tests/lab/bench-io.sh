@@ -17,9 +17,10 @@ disk=/dev/ram0
 monitor_cpu() {
 	local task name ns total=0 _
 	for task in "/proc/$vm/task"/*; do
-		read -r name <"$task/comm"
+		# QEMU's come and go.
+		read -r name 2>/dev/null <"$task/comm" || continue
 		[[ $name != vcpu* && $name != CPU\ * ]] || continue
-		read -r ns _ <"$task/schedstat"
+		read -r ns _ 2>/dev/null <"$task/schedstat" || continue
 		total=$((total + ns))
 	done
 	echo $total
