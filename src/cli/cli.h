@@ -29,10 +29,11 @@ int lifecycle_run(const struct config *);
 /* The directory of a running VM (rundir.h): holds its name for one process and user. */
 struct vmdir {
 	char name[65];
+	char path[32]; /* to it, by way of fd: short enough for the address of a socket */
 	int parent_fd, fd;
 };
 
 int vmdir_new(struct vmdir *, const char *name, struct err *);
-void vmdir_free(struct vmdir *); /* removes it */
+void vmdir_free(struct vmdir *); /* removes it and what is in it */
 
 #endif

@@ -3,6 +3,7 @@
  * The lock is on the directory itself, so it goes with the process however that ends, and a
  * directory left behind is taken over.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -51,8 +52,9 @@ static int lock_directory(int parent, const char *name, int *fd)
 	opened = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (opened < 0)
 		return errno == ENOENT ? -ESTALE : -errno;
+	/* Whoever only looks whether it is locked shares the lock for a moment. */
 	if (flock(opened, LOCK_EX | LOCK_NB))
-		return -errno;
+		return flock(opened, LOCK_SH | LOCK_NB) ? -errno : -ESTALE;
 	if (fstat(opened, &locked) || fstatat(parent, name, &there, AT_SYMLINK_NOFOLLOW) ||
 	    locked.st_ino != there.st_ino)
 		return -ESTALE;
@@ -78,6 +80,18 @@ static int refuse_taken(const struct vmdir *d, struct err *e)
 		d->name, (int)strcspn(text, "\n"), text);
 }
 
+/* The pid, sockets; also those of an owner that was killed. */
+static void remove_files(const struct vmdir *d)
+{
+	DIR *dir = fdopendir(openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		unlinkat(d->fd, entry->d_name, 0); /* which "." and ".." survive */
+	if (dir)
+		closedir(dir);
+}
+
 static int write_pid(const struct vmdir *d)
 {
 	CLEANUP(fd)
@@ -86,6 +100,13 @@ static int write_pid(const struct vmdir *d)
 	if (fd < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
 		return -errno;
 	return 0;
+}
+
+static int fill(struct vmdir *d)
+{
+	remove_files(d);
+	snprintf(d->path, sizeof(d->path), "/proc/self/fd/%d", d->fd);
+	return write_pid(d);
 }
 
 int vmdir_new(struct vmdir *d, const char *name, struct err *e)
@@ -102,7 +123,7 @@ int vmdir_new(struct vmdir *d, const char *name, struct err *e)
 	while (rc == -ESTALE);
 	if (rc == -EWOULDBLOCK)
 		rc = refuse_taken(d, e);
-	else if (rc || (rc = write_pid(d)))
+	else if (rc || (rc = fill(d)))
 		err_set(e, rc, "the run directory of VM \"%s\" cannot be made: %s", d->name,
 			strerror(-rc));
 	if (rc)
@@ -114,7 +135,7 @@ void vmdir_free(struct vmdir *d)
 {
 	if (d->fd >= 0) {
 		/* In this order a new owner finds either a locked directory or none. */
-		unlinkat(d->fd, "pid", 0);
+		remove_files(d);
 		unlinkat(d->parent_fd, d->name, AT_REMOVEDIR);
 	}
 	cleanup_fd(&d->fd);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +91,104 @@ START_TEST(a_stale_directory_is_taken_over)
 }
 END_TEST
 
+struct seen {
+	const char *name;
+	unsigned times;
+	pid_t pid;
+};
+
+static void see(void *arg, const char *name, int dir, pid_t pid)
+{
+	struct seen *s = arg;
+
+	ck_assert_int_ge(dir, 0);
+	if (strcmp(name, s->name))
+		return;
+	s->times++;
+	s->pid = pid;
+}
+
+START_TEST(who_runs)
+{
+	char name[65], path[512], link[70];
+	struct seen s = { .name = name };
+	struct vmdir d;
+	struct err e;
+	int fd;
+
+	own_name(name);
+	own_path(name, path);
+	ck_assert_int_eq(rundir_open(geteuid(), name), -ENOENT);
+	ck_assert_int_eq(mkdir(path, 0700), 0); /* as one that was left behind */
+	ck_assert_int_eq(rundir_open(geteuid(), name), -ENOENT);
+	ck_assert_int_eq(rundir_each(geteuid(), see, &s), 0);
+	ck_assert_uint_eq(s.times, 0);
+	ck_assert_int_eq(vmdir_new(&d, name, &e), 0);
+	fd = rundir_open(geteuid(), name);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(rundir_connect(fd, "pid"), -ECONNREFUSED);
+	ck_assert_int_eq(rundir_connect(fd, "none.sock"), -ENOENT);
+	close(fd);
+	ck_assert_int_eq(rundir_each(geteuid(), see, &s), 0);
+	ck_assert_uint_eq(s.times, 1);
+	ck_assert_int_eq(s.pid, getpid());
+	/* A name is no path. */
+	snprintf(link, sizeof(link), "./%s", name);
+	ck_assert_int_eq(rundir_open(geteuid(), link), -ENOENT);
+	vmdir_free(&d);
+	ck_assert_int_eq(rundir_open(geteuid(), name), -ENOENT);
+}
+END_TEST
+
+/* What an owner that was killed left is not the next one's. */
+START_TEST(sockets_go_with_the_directory)
+{
+	char name[65], path[512], stale[600];
+	struct vmdir d;
+	struct err e;
+
+	own_name(name);
+	own_path(name, path);
+	snprintf(stale, sizeof(stale), "%s/console.sock", path);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	ck_assert_int_eq(mknod(stale, S_IFSOCK | 0600, 0), 0);
+	ck_assert_int_eq(vmdir_new(&d, name, &e), 0);
+	ck_assert_int_eq(access(stale, F_OK), -1);
+	snprintf(stale, sizeof(stale), "%s/serial.sock", d.path);
+	ck_assert_int_eq(mknod(stale, S_IFSOCK | 0600, 0), 0);
+	vmdir_free(&d);
+	ck_assert_int_eq(access(path, F_OK), -1);
+}
+END_TEST
+
+/* Who looks whether a VM runs does not keep it from starting. */
+START_TEST(lookers_are_in_nobodys_way)
+{
+	enum { ROUNDS = 5000 };
+	char name[65], path[512];
+	pid_t child;
+
+	own_name(name);
+	own_path(name, path);
+	child = fork();
+	while (!child) {
+		int fd = rundir_open(geteuid(), name);
+
+		if (fd >= 0)
+			close(fd);
+	}
+	for (int i = 0; i < ROUNDS; i++) {
+		struct vmdir d;
+		struct err e;
+
+		ck_assert_msg(!vmdir_new(&d, name, &e), "%s", e.text);
+		vmdir_free(&d);
+	}
+	ck_assert_int_eq(kill(child, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(child, &(int){ 0 }, 0), child);
+}
+END_TEST
+
 /* Many start and stop under one name at once: never two own it. */
 START_TEST(a_crowd)
 {
@@ -136,6 +235,9 @@ static Suite *vmdir_suite(void)
 	tcase_add_test(t, a_name_belongs_to_one);
 	tcase_add_test(t, nothing_is_left_and_others_cannot_look);
 	tcase_add_test(t, a_stale_directory_is_taken_over);
+	tcase_add_test(t, who_runs);
+	tcase_add_test(t, sockets_go_with_the_directory);
+	tcase_add_test(t, lookers_are_in_nobodys_way);
 	tcase_add_test(t, a_crowd);
 	suite_add_tcase(s, t);
 	return s;
