@@ -17,6 +17,7 @@ struct machine_hooks {
 	/* The VM is over: 0 the guest powered off, else 1 and why.  Called once. */
 	void (*ended)(void *arg, int status, const char *why);
 	void *arg;
+	const char *run_dir; /* of this VM, for sockets of its devices; NULL: none */
 };
 
 /* config stays the caller's and must outlive the machine.  Devices are built and reset, the

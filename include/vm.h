@@ -34,6 +34,7 @@ struct kvm_cpuid2;
 
 struct vm {
 	const char *name;
+	const char *run_dir; /* for sockets of its devices; NULL: none */
 	int kvm_fd, fd; /* /dev/kvm and the VM; -1: none */
 	pthread_mutex_t lock;
 	struct loop *loop; /* main's */
@@ -62,7 +63,7 @@ struct vm {
 	unsigned fail_claim; /* tests: this many claims from now on, the last of them fails */
 };
 
-/* kvm_fd -1: no KVM.  mem, name and on_event are set by the caller afterwards. */
+/* kvm_fd -1: no KVM.  mem, name, run_dir and on_event are set by the caller afterwards. */
 int vm_init(struct vm *, int kvm_fd, struct loop *, unsigned nio_threads, struct err *);
 void vm_free(struct vm *); /* frees the devices, newest first, and the rest but loop and mem */
 

@@ -112,7 +112,7 @@ static int prepare_signals(struct lifecycle *l, struct err *e)
 
 static int lifecycle_open(struct lifecycle *l, struct err *e)
 {
-	const struct machine_hooks hooks = { .ended = on_ended, .arg = l };
+	const struct machine_hooks hooks = { .ended = on_ended, .arg = l, .run_dir = l->dir.path };
 	int rc = prepare_signals(l, e);
 
 	if (!rc)

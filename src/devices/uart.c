@@ -15,7 +15,7 @@
 #include <errno.h>
 
 #include "bits.h"
-#include "chardev.h"
+#include "hub.h"
 #include "log.h"
 #include "platform.h"
 #include "vm.h"
@@ -85,7 +85,7 @@ struct uart {
 	struct device dev;
 	struct uart_state s;
 	struct chardev_config config;
-	struct chardev *host;
+	struct hub *host;
 	struct irq_line line;
 	struct timer idle; /* set while the four characters run */
 	bool idle_runs;
@@ -233,7 +233,7 @@ static void uart_transmit(struct uart *u)
 			uart_receive(u, u->s.tx[i]);
 		uart_received_all(u);
 	} else {
-		n = (uint32_t)chardev_write(u->host, u->s.tx, n);
+		n = (uint32_t)hub_write(u->host, u->s.tx, n);
 	}
 	fifo_drop(u->s.tx, &u->s.tx_count, n);
 	if (!u->s.tx_count)
@@ -278,7 +278,7 @@ static void uart_leave(void *arg)
 static void uart_more(struct uart *u)
 {
 	if (u->running)
-		chardev_more(u->host);
+		hub_more(u->host);
 }
 
 static uint8_t uart_read_rbr(struct uart *u)
@@ -462,7 +462,7 @@ static void uart_close_host(void *arg)
 {
 	struct uart *u = arg;
 
-	chardev_free(u->host);
+	hub_free(u->host);
 }
 
 static int uart_open_host(struct uart *u, struct err *e)
@@ -472,14 +472,17 @@ static int uart_open_host(struct uart *u, struct err *e)
 					 .leave = uart_leave,
 					 .arg = u };
 	int r = device_claim(&u->dev, uart_close_host, u, e);
+	struct vm *vm = u->dev.vm;
+	const char *path;
 
 	if (r)
 		return r;
-	r = chardev_new(&u->host, &u->config, u->dev.vm->loop, &events, e);
+	r = hub_new(&u->host, &u->config, vm->run_dir, u->dev.id, vm->loop, &events, e);
 	if (r)
 		return err_prefix(e, r, "%s", u->dev.id);
-	if (chardev_path(u->host))
-		log_info("%s: connect to %s", u->dev.id, chardev_path(u->host));
+	path = chardev_path(hub_chardev(u->host));
+	if (path)
+		log_info("%s: connect to %s", u->dev.id, path);
 	return 0;
 }
 

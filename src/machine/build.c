@@ -211,8 +211,8 @@ static int build_devices(struct build *b, struct err *e)
 	return r;
 }
 
-int build_machine(struct build *b, struct vm *vm, const struct config *config, struct loop *loop,
-		  struct err *e)
+int build_machine(struct build *b, struct vm *vm, const struct config *config, const char *run_dir,
+		  struct loop *loop, struct err *e)
 {
 	const struct config_payload *p = &config->payload;
 	int r;
@@ -228,6 +228,7 @@ int build_machine(struct build *b, struct vm *vm, const struct config *config, s
 		return r;
 	b->vm = vm;
 	vm->name = config->name;
+	vm->run_dir = run_dir;
 	r = build_kvm(b, e);
 	if (!r)
 		r = build_memory(b, e);

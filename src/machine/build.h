@@ -19,7 +19,8 @@ struct build {
 
 /* KVM, memory, devices, vCPUs, kernel: everything in place, nothing runs.  On failure
  * build_free() is still due. */
-int build_machine(struct build *, struct vm *, const struct config *, struct loop *, struct err *);
+int build_machine(struct build *, struct vm *, const struct config *, const char *run_dir,
+		  struct loop *, struct err *);
 void build_free(struct build *);
 
 /* Kernel, tables and first registers, as at each power-on; devices are reset. */

@@ -201,7 +201,7 @@ int machine_new(struct machine **out, const struct config *config, struct loop *
 	m->hooks = *hooks;
 	m->limit = (struct timer){ .expired = machine_stuck, .arg = m };
 	m->step = (struct work){ .run = machine_step, .arg = m };
-	r = build_machine(&m->build, &m->vm, config, loop, e);
+	r = build_machine(&m->build, &m->vm, config, hooks->run_dir, loop, e);
 	if (r) {
 		build_free(&m->build);
 		free(m);

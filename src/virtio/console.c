@@ -17,7 +17,7 @@
 #include <linux/virtio_ids.h>
 #include <stddef.h>
 
-#include "chardev.h"
+#include "hub.h"
 #include "log.h"
 #include "virtio.h"
 
@@ -40,7 +40,7 @@ struct console {
 	struct virtio_device v;
 	struct console_state s;
 	struct chardev_config config;
-	struct chardev *host;
+	struct hub *host;
 	struct virtio_console_config registers;
 	struct virtqueue *rx; /* NULL: main does not have it */
 	unsigned rx_popped; /* since its last kick */
@@ -107,7 +107,7 @@ static void rx_kick(struct console *c)
 {
 	c->rx_popped = 0;
 	vq_disable_kicks(c->rx);
-	chardev_more(c->host);
+	hub_more(c->host);
 }
 
 /* From the guest */
@@ -120,8 +120,8 @@ static bool tx_write(struct console *c, const struct vq_request *r)
 	for (unsigned i = 0; i < r->nreadable; i++) {
 		size_t skipped = MIN(skip, r->segment[i].iov_len);
 		size_t left = r->segment[i].iov_len - skipped;
-		size_t n = chardev_write(c->host, (const uint8_t *)r->segment[i].iov_base + skipped,
-					 MIN(left, c->turn));
+		size_t n = hub_write(c->host, (const uint8_t *)r->segment[i].iov_base + skipped,
+				     MIN(left, c->turn));
 
 		skip -= skipped;
 		c->turn -= n;
@@ -228,7 +228,7 @@ static bool take_size(struct console *c)
 {
 	uint16_t cols, rows;
 
-	chardev_size(c->host, &cols, &rows);
+	chardev_size(hub_chardev(c->host), &cols, &rows);
 	if (cols == c->s.cols && rows == c->s.rows)
 		return false;
 	c->s.cols = cols;
@@ -252,7 +252,7 @@ static void console_close_host(void *arg)
 {
 	struct console *c = arg;
 
-	chardev_free(c->host);
+	hub_free(c->host);
 }
 
 static int console_open_host(struct console *c, struct err *e)
@@ -264,14 +264,16 @@ static int console_open_host(struct console *c, struct err *e)
 					       .arg = c };
 	struct device *dev = &c->v.dev;
 	int r = device_claim(dev, console_close_host, c, e);
+	const char *path;
 
 	if (r)
 		return r;
-	r = chardev_new(&c->host, &c->config, dev->vm->loop, &events, e);
+	r = hub_new(&c->host, &c->config, dev->vm->run_dir, dev->id, dev->vm->loop, &events, e);
 	if (r)
 		return err_prefix(e, r, "%s", dev->id);
-	if (chardev_path(c->host))
-		log_info("%s: connect to %s", dev->id, chardev_path(c->host));
+	path = chardev_path(hub_chardev(c->host));
+	if (path)
+		log_info("%s: connect to %s", dev->id, path);
 	return 0;
 }
 
