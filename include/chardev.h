@@ -40,6 +40,7 @@ struct chardev_events {
 	/* chardev_size() may say something else now; NULL: of no interest.  A terminal tells when
 	 * it changes; a pty does not, so its size is looked at when input comes from it. */
 	void (*resized)(void *arg);
+	void (*input_over)(void *arg); /* nothing more can come; NULL: of no interest */
 	void *arg;
 };
 

@@ -11,6 +11,7 @@ enum { CLI_OK, CLI_FAILED, CLI_USAGE };
 
 /* argv[0] is the verb. */
 int run_main(int argc, char **argv);
+int console_main(int argc, char **argv);
 int probe_main(int argc, char **argv);
 
 /* "godwit run": the command line merged over the file of --config. */

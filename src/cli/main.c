@@ -26,6 +26,7 @@ static const struct verb {
 	int (*main)(int argc, char **argv);
 } verbs[] = {
 	{ "run", "start a virtual machine and stay with it", run_main },
+	{ "console", "attach this terminal to a port of a running VM", console_main },
 	{ "probe", "say what guests can run on this host", probe_main },
 	{ "help", "explain a command", help_main },
 	{ "version", "print the version", version_main },

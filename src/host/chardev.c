@@ -228,6 +228,8 @@ static bool input_read(struct chardev *c)
 	if (room && (n == 0 || errno != EAGAIN) && c->mode != CHARDEV_PTY) {
 		c->in_over = true;
 		input_unwatch(c);
+		if (c->events.input_over)
+			c->events.input_over(c->events.arg);
 	}
 	return false;
 }

@@ -67,6 +67,17 @@ sentence 2 'unknown command "xyzzy"; see "godwit --help"' xyzzy
 sentence 2 'unknown command "hepl"; did you mean "help"?' help hepl
 sentence 2 'version takes no arguments' version 3
 
+# console: what needs no VM
+shows 0 'Usage: godwit console [OPTION]... NAME' console --help
+shows 0 'Usage: godwit console [OPTION]... NAME' help console
+sentence 2 'name the VM; see "godwit console --help"' console --watch
+sentence 2 'one VM at a time: there is no place for db; see "godwit console --help"' console web db
+sentence 2 '--port must be serial or console; see "godwit console --help"' console web --port
+sentence 2 '--port must be serial or console; see "godwit console --help"' console --port=pty web
+sentence 2 '--watch and --take exclude each other; see "godwit console --help"' \
+	console --watch --take web
+sentence 2 'unknown option "--wach"; did you mean "--watch"?' console --wach web
+
 # probe: what it says depends on the host, but its status and its sentence on the verdict alone
 shows 0 'Usage: godwit probe [OPTION]...' probe --help
 shows 0 'Usage: godwit probe [OPTION]...' help probe

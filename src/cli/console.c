@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* "godwit console": standard input and output on a port of a running VM (include/hub.h). */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "bits.h"
+#include "chardev.h"
+#include "cleanup.h"
+#include "cli.h"
+#include "log.h"
+#include "option.h"
+#include "rundir.h"
+
+enum { ANSWER_LIMIT_S = 30, READ_BYTES = 16 * KIB };
+
+static const char *const ports[] = { "serial", "console" };
+
+struct relay {
+	const char *name; /* of the VM */
+	const char *port; /* NULL: the first that the VM has */
+	const char *role; /* type, take or watch */
+	bool help;
+	bool types; /* as the VM answered */
+	bool on_terminal; /* standard input is one */
+	struct loop *loop;
+	struct chardev *host; /* standard input and output */
+	struct watch vm;
+	uint32_t events; /* of the watch; 0: not watched */
+	bool vm_full; /* it takes no input now */
+	bool vm_over;
+	bool refused; /* input, because another console types */
+	size_t out_at, out_left; /* not yet taken by standard output */
+	uint8_t out[READ_BYTES];
+};
+
+/* The command line */
+
+static int usage(const char *sentence, const char *given)
+{
+	log_error("%s%.64s; see \"godwit console --help\"", sentence, given);
+	return -EINVAL;
+}
+
+static int take_port(struct relay *r, const char *port)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++)
+		if (port && !strcmp(port, ports[i]))
+			r->port = ports[i];
+	return r->port ? 0 : usage("--port must be serial or console", "");
+}
+
+static int take_role(struct relay *r, const char *role)
+{
+	if (strcmp(r->role, "type") && strcmp(r->role, role))
+		return usage("--watch and --take exclude each other", "");
+	r->role = role;
+	return 0;
+}
+
+static int refuse_unknown(const char *given)
+{
+	static const char *const names[] = { "--port", "--watch", "--take", "--help" };
+	const char *near = option_nearest(given, names, ARRAY_SIZE(names));
+
+	if (!near)
+		return usage("unknown option ", given);
+	log_error("unknown option \"%.64s\"; did you mean \"%s\"?", given, near);
+	return -EINVAL;
+}
+
+static int parse(struct relay *r, int argc, char **argv)
+{
+	int rc = 0;
+
+	for (int i = 1; !rc && i < argc && !r->help; i++) {
+		if (!strcmp(argv[i], "--help"))
+			r->help = true;
+		else if (!strcmp(argv[i], "--port"))
+			rc = take_port(r, argv[++i]);
+		else if (!strncmp(argv[i], "--port=", 7))
+			rc = take_port(r, argv[i] + 7);
+		else if (!strcmp(argv[i], "--watch") || !strcmp(argv[i], "--take"))
+			rc = take_role(r, argv[i] + 2);
+		else if (*argv[i] == '-')
+			rc = refuse_unknown(argv[i]);
+		else if (r->name)
+			rc = usage("one VM at a time: there is no place for ", argv[i]);
+		else
+			r->name = argv[i];
+	}
+	if (!rc && !r->name && !r->help)
+		rc = usage("name the VM", "");
+	return rc;
+}
+
+static void print_help(void)
+{
+	printf("Usage: godwit console [OPTION]... NAME\n\n"
+	       "Attaches this terminal to a port of the running VM NAME: shows the last of what\n"
+	       "the guest wrote there and all that follows.  The first to attach types, the\n"
+	       "others watch; when it leaves, the next one types.  Ctrl-] q leaves.\n\n"
+	       "Without a terminal, standard input is sent and output shown until the VM is over.\n"
+	       "\n"
+	       "  --port serial|console   which port (the serial port, if there is one)\n"
+	       "  --watch                 never type\n"
+	       "  --take                  type at once, also if another does\n"
+	       "  --help                  print this\n\n"
+	       "Exit status: 0 left, or the VM is over; 1 failure; 2 usage.\n");
+}
+
+/* Finding the VM */
+
+struct names {
+	char text[300];
+	size_t len;
+};
+
+static void add_name(void *arg, const char *name, int dir, pid_t pid)
+{
+	struct names *n = arg;
+	size_t room = sizeof(n->text) - n->len, len = strlen(name) + 2;
+
+	(void)dir;
+	(void)pid;
+	if (len < room)
+		n->len += (size_t)snprintf(n->text + n->len, room, "%s%s", n->len ? ", " : "",
+					   name);
+}
+
+static int refuse_name(const char *name, struct err *e)
+{
+	struct names running = { .len = 0 };
+
+	rundir_each(geteuid(), add_name, &running);
+	if (!running.len)
+		return err_set(e, -ENOENT,
+			       "VM \"%.64s\" is not running, and no other VM of yours is", name);
+	return err_set(e, -ENOENT, "VM \"%.64s\" is not running; these are: %s", name,
+		       running.text);
+}
+
+static int connect_port(const struct relay *r, int dir, const char *port, int *fd, struct err *e)
+{
+	char file[32];
+
+	snprintf(file, sizeof(file), "%s.sock", port);
+	*fd = rundir_connect(dir, file);
+	if (*fd >= 0)
+		return 0;
+	if (*fd == -ENOENT)
+		return err_set(e, -ENOENT, "VM \"%s\" has no port \"%s\"", r->name, port);
+	if (*fd == -ECONNREFUSED)
+		return err_set(e, *fd, "VM \"%s\" is ending", r->name);
+	return err_set(e, *fd, "port \"%s\" of VM \"%s\" cannot be reached: %s", port, r->name,
+		       strerror(-*fd));
+}
+
+static int connect_vm(struct relay *r, struct err *e)
+{
+	CLEANUP(fd) int dir = rundir_open(geteuid(), r->name);
+	int rc = -ENOENT;
+
+	if (dir == -ENOENT)
+		return refuse_name(r->name, e);
+	if (dir < 0)
+		return err_set(e, dir, "the run directory of VM \"%.64s\" cannot be opened: %s",
+			       r->name, strerror(-dir));
+	if (r->port)
+		return connect_port(r, dir, r->port, &r->vm.fd, e);
+	for (size_t i = 0; rc == -ENOENT && i < ARRAY_SIZE(ports); i++)
+		rc = connect_port(r, dir, ports[i], &r->vm.fd, e);
+	if (rc == -ENOENT)
+		err_set(e, rc, "VM \"%s\" has neither a serial port nor a console, or only starts",
+			r->name);
+	return rc;
+}
+
+/* One line, of which nothing after it is taken. */
+static int read_answer(const struct relay *r, char *line, size_t size, struct err *e)
+{
+	const struct timeval limit = { .tv_sec = ANSWER_LIMIT_S };
+	size_t n = 0;
+
+	setsockopt(r->vm.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	for (; n < size - 1; n++) {
+		ssize_t got = recv(r->vm.fd, line + n, 1, 0);
+
+		if (got < 0 && errno == EAGAIN)
+			return err_set(e, -ETIMEDOUT, "VM \"%s\" does not answer", r->name);
+		if (got <= 0)
+			return err_set(e, -EPIPE, "VM \"%s\" is over", r->name);
+		if (line[n] == '\n')
+			break;
+	}
+	line[n] = '\0';
+	return 0;
+}
+
+static int ask(struct relay *r, struct err *e)
+{
+	char line[160];
+	int n = snprintf(line, sizeof(line), "godwit-console 1 %s\n", r->role), rc;
+
+	/* A failure shows when the answer is read, which may be there. */
+	(void)!send(r->vm.fd, line, (size_t)n, MSG_NOSIGNAL);
+	rc = read_answer(r, line, sizeof(line), e);
+	if (rc)
+		return rc;
+	r->types = !strcmp(line, "ok type");
+	if (r->types || !strcmp(line, "ok watch"))
+		return 0;
+	if (!strncmp(line, "error ", 6))
+		return err_set(e, -EPROTO, "VM \"%s\": %s", r->name, line + 6);
+	return err_set(e, -EPROTO,
+		       "VM \"%s\" runs in another version of godwit, which answers otherwise",
+		       r->name);
+}
+
+/* Copying */
+
+static void relay_watch(struct relay *r)
+{
+	uint32_t events = r->out_left ? 0 : EPOLLIN | (r->vm_full ? EPOLLOUT : 0);
+
+	/* A hangup is reported to whoever watches at all: not before all output is shown. */
+	if (events && r->events)
+		loop_watch_change(r->loop, &r->vm, events);
+	else if (events && loop_watch(r->loop, &r->vm, events))
+		loop_quit(r->loop);
+	else if (r->events)
+		loop_unwatch(r->loop, &r->vm);
+	r->events = events;
+}
+
+static size_t relay_input(void *arg, const uint8_t *data, size_t len)
+{
+	struct relay *r = arg;
+	ssize_t n;
+
+	if (!strcmp(r->role, "watch"))
+		return len;
+	/* A person sees who types; what a script sends must not be lost. */
+	if (!r->types && !r->on_terminal) {
+		r->refused = true;
+		loop_quit(r->loop);
+		return len;
+	}
+	n = send(r->vm.fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n < 0 && errno != EAGAIN)
+		return len; /* the end of the VM is read after the last of its output */
+	r->vm_full = n < (ssize_t)len;
+	relay_watch(r);
+	return n < 0 ? 0 : (size_t)n;
+}
+
+static void relay_input_over(void *arg)
+{
+	struct relay *r = arg;
+
+	shutdown(r->vm.fd, SHUT_WR);
+}
+
+static void relay_show(struct relay *r)
+{
+	size_t n = chardev_write(r->host, r->out + r->out_at, r->out_left);
+
+	r->out_at += n;
+	r->out_left -= n;
+	relay_watch(r);
+}
+
+static void relay_vm_ready(void *arg, uint32_t events)
+{
+	struct relay *r = arg;
+	ssize_t n;
+
+	if (events & EPOLLOUT) {
+		r->vm_full = false;
+		chardev_more(r->host);
+	}
+	n = recv(r->vm.fd, r->out, sizeof(r->out), MSG_DONTWAIT);
+	if (n > 0) {
+		r->out_at = 0;
+		r->out_left = (size_t)n;
+	} else if (n == 0 || errno != EAGAIN) {
+		r->vm_over = true;
+		loop_quit(r->loop);
+	}
+	relay_show(r);
+}
+
+static void relay_writable(void *arg)
+{
+	relay_show(arg);
+}
+
+static void relay_leave(void *arg)
+{
+	struct relay *r = arg;
+
+	loop_quit(r->loop);
+}
+
+static void say_who_types(const struct relay *r)
+{
+	if (!r->on_terminal)
+		return;
+	if (r->types)
+		log_info("this is VM \"%s\"; Ctrl-] q leaves it", r->name);
+	else if (!strcmp(r->role, "watch"))
+		log_info("watching VM \"%s\"; Ctrl-] q leaves it", r->name);
+	else
+		log_info("watching VM \"%s\", where another console types; Ctrl-] q leaves it, "
+			 "--take types at once",
+			 r->name);
+}
+
+static void on_pipe(int sig)
+{
+	chardev_restore_terminal();
+	raise(sig); /* SA_RESETHAND: now the default action */
+}
+
+static int relay_run(struct relay *r, struct err *e)
+{
+	const struct chardev_config config = { .mode = CHARDEV_TTY };
+	const struct chardev_events events = { .received = relay_input,
+					       .writable = relay_writable,
+					       .leave = relay_leave,
+					       .input_over = relay_input_over,
+					       .arg = r };
+	const struct sigaction pipe_action = { .sa_handler = on_pipe, .sa_flags = SA_RESETHAND };
+	int rc = loop_new(&r->loop, e);
+
+	if (!rc)
+		rc = chardev_new(&r->host, &config, r->loop, &events, e);
+	if (rc)
+		return rc;
+	/* If whoever read standard output has gone, nobody needs this. */
+	sigaction(SIGPIPE, &pipe_action, NULL);
+	relay_watch(r);
+	chardev_more(r->host); /* what cannot be watched is read now */
+	loop_run(r->loop);
+	return 0;
+}
+
+static void relay_close(struct relay *r)
+{
+	if (r->events)
+		loop_unwatch(r->loop, &r->vm);
+	chardev_free(r->host);
+	loop_free(r->loop);
+	cleanup_fd(&r->vm.fd);
+}
+
+int console_main(int argc, char **argv)
+{
+	struct relay r = { .role = "type",
+			   .on_terminal = isatty(STDIN_FILENO),
+			   .vm = { .fd = -1, .ready = relay_vm_ready, .arg = &r } };
+	struct err e;
+	int rc;
+
+	if (parse(&r, argc, argv))
+		return CLI_USAGE;
+	if (r.help) {
+		print_help();
+		return CLI_OK;
+	}
+	log_set_level(LOG_INFO);
+	rc = connect_vm(&r, &e);
+	if (!rc)
+		rc = ask(&r, &e);
+	if (!rc) {
+		say_who_types(&r);
+		rc = relay_run(&r, &e);
+	}
+	relay_close(&r); /* the terminal is as it was before anything is printed */
+	if (!rc && r.refused)
+		rc = err_set(
+			&e, -EBUSY,
+			"another console types at VM \"%s\"; --take types at once, --watch never",
+			r.name);
+	if (rc)
+		log_error("%s", e.text);
+	else if (r.vm_over)
+		log_info("VM \"%s\" is over", r.name);
+	return rc ? CLI_FAILED : CLI_OK;
+}
