@@ -48,13 +48,13 @@ struct pci_ids {
 
 struct pci_bus {
 	struct pci_function *slot[PCI_SLOTS];
-	uint64_t next_bar; /* next free address of the 32-bit window */
 };
 
 /* slot -1: the lowest free one. */
 int pci_function_attach(struct pci_function *, struct device *, struct pci_state *,
 			const struct pci_ids *, int slot, struct err *);
-/* size: a power of two of at least 16; a 32-bit, non-prefetchable memory BAR. */
+/* size: a power of two of at least 16; a 32-bit, non-prefetchable memory BAR, at the lowest free
+ * place of the window. */
 int pci_add_bar(struct pci_function *, unsigned index, uint64_t size, const struct region_ops *,
 		struct err *);
 /* body: what follows the id and next bytes; writable: as many bytes of mask, or NULL for

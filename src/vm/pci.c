@@ -64,12 +64,59 @@ int pci_function_attach(struct pci_function *fn, struct device *dev, struct pci_
 	return pci_take_slot(fn, slot, e);
 }
 
+static uint64_t fresh_address(const struct pci_function *fn, unsigned index)
+{
+	return get_le(fn->fresh + PCI_BASE_ADDRESS_0 + 4 * index, 4);
+}
+
+/* A BAR has its pages for itself, so that a guest can map it apart from all others. */
+static uint64_t bar_span(uint64_t size_bytes)
+{
+	return MAX(size_bytes, UINT64_C(4096));
+}
+
+/* Of the function's BARs the first that meets [base, base + span); PCI_BARS: none does. */
+static unsigned bar_at(const struct pci_function *fn, uint64_t base, uint64_t span)
+{
+	unsigned i;
+
+	for (i = 0; i < PCI_BARS; i++) {
+		uint64_t taken = fresh_address(fn, i);
+
+		if (fn->bar[i].size_bytes && base < taken + bar_span(fn->bar[i].size_bytes) &&
+		    taken < base + span)
+			break;
+	}
+	return i;
+}
+
+/*
+ * The lowest place that no other BAR has from power-on.  Where the guest has moved one since
+ * does not matter: what is added while it runs it places itself.
+ */
+static uint64_t pci_find_gap(const struct pci_bus *bus, uint64_t span)
+{
+	uint64_t base = align_up(PLATFORM_PCI_BAR_BASE, span);
+	unsigned slot = 0;
+
+	while (slot < PCI_SLOTS) {
+		const struct pci_function *fn = bus->slot[slot];
+		unsigned i = fn ? bar_at(fn, base, span) : PCI_BARS;
+
+		slot++;
+		if (i == PCI_BARS)
+			continue;
+		base = align_up(fresh_address(fn, i) + bar_span(fn->bar[i].size_bytes), span);
+		slot = 0;
+	}
+	return base;
+}
+
 int pci_add_bar(struct pci_function *fn, unsigned index, uint64_t size,
 		const struct region_ops *ops, struct err *e)
 {
-	struct pci_bus *bus = fn->dev->vm->pci;
 	struct pci_bar *bar = &fn->bar[index];
-	uint64_t base = align_up(PLATFORM_PCI_BAR_BASE + bus->next_bar, size);
+	uint64_t base = pci_find_gap(fn->dev->vm->pci, bar_span(size));
 	int r;
 
 	if (base + size > PLATFORM_PCI_BAR_END)
@@ -78,7 +125,6 @@ int pci_add_bar(struct pci_function *fn, unsigned index, uint64_t size,
 	if (r)
 		return r;
 	bar->size_bytes = size;
-	bus->next_bar = base + size - PLATFORM_PCI_BAR_BASE;
 	put_le(fn->fresh + PCI_BASE_ADDRESS_0 + 4 * index, 4, base);
 	put_le(fn->writable + PCI_BASE_ADDRESS_0 + 4 * index, 4, ~(size - 1));
 	return 0;
