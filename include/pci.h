@@ -3,7 +3,8 @@
  * PCI functions on bus 0 and their configuration space.  A function is part of a device: the
  * device makes it in attach, resets it in reset, and calls pci_loaded() in loaded.  There is
  * no firmware: BARs get their addresses when they are made and are decoded from reset on, and
- * the guest may move them.  Interrupts are MSI-X only; the interrupt pin reads 0.
+ * the guest may move them.  A function that is added to a running guest decodes nothing until
+ * the guest has given it addresses.  Interrupts are MSI-X only; the interrupt pin reads 0.
  *
  * All calls under the machine lock.  Source: PCI Local Bus 3.0, PCI Express 5.0.
  */
@@ -48,7 +49,12 @@ struct pci_ids {
 
 struct pci_bus {
 	struct pci_function *slot[PCI_SLOTS];
+	bool live; /* a guest has run on it since power-on, and places what is added by itself */
 };
+
+/* All functions are about to be reset (not live) or loaded (live): until then none of them decodes
+ * anything, so that one which gets its place first does not meet one that is still there. */
+void pci_bus_renew(struct pci_bus *, bool live);
 
 /* slot -1: the lowest free one. */
 int pci_function_attach(struct pci_function *, struct device *, struct pci_state *,

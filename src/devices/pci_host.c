@@ -137,12 +137,21 @@ static void pci_host_reset(struct device *dev)
 	struct pci_host *h = (struct pci_host *)dev;
 
 	h->s = (struct pci_host_state){ 0 };
+	pci_bus_renew(&h->bus, false);
 	pci_reset(&h->fn);
+}
+
+static void pci_host_start(struct device *dev)
+{
+	((struct pci_host *)dev)->bus.live = true;
 }
 
 static int pci_host_loaded(struct device *dev, struct err *e)
 {
-	return pci_loaded(&((struct pci_host *)dev)->fn, e);
+	struct pci_host *h = (struct pci_host *)dev;
+
+	pci_bus_renew(&h->bus, true);
+	return pci_loaded(&h->fn, e);
 }
 
 const struct device_class pci_host_class = {
@@ -152,5 +161,6 @@ const struct device_class pci_host_class = {
 	.state_offset = offsetof(struct pci_host, s),
 	.attach = pci_host_attach,
 	.reset = pci_host_reset,
+	.start = pci_host_start,
 	.loaded = pci_host_loaded,
 };

@@ -183,9 +183,23 @@ static void pci_decode(struct pci_function *fn)
 			device_note(fn->dev, "BAR %u cannot be moved there (%s)", i, e.text);
 }
 
+void pci_bus_renew(struct pci_bus *bus, bool live)
+{
+	bus->live = live;
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++)
+		for (unsigned i = 0; bus->slot[slot] && i < PCI_BARS; i++)
+			if (bus->slot[slot]->bar[i].size_bytes)
+				region_unmap(&bus->slot[slot]->bar[i].region);
+}
+
 void pci_reset(struct pci_function *fn)
 {
 	memcpy(fn->s->config, fn->fresh, sizeof(fn->s->config));
+	/* PCI 3.0, 6.2.2: as after RST#.  Where it would be is perhaps another one's by now. */
+	if (fn->dev->vm->pci->live) {
+		put_le(fn->s->config + PCI_COMMAND, 2, 0);
+		memset(fn->s->config + PCI_BASE_ADDRESS_0, 0, 4 * PCI_BARS);
+	}
 	pci_decode(fn);
 }
 

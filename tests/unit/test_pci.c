@@ -157,6 +157,51 @@ START_TEST(slots_are_used_again)
 }
 END_TEST
 
+/* Its power-on place may be another one's by now: the guest gives it one. */
+START_TEST(a_late_function_waits_for_the_guest)
+{
+	struct card *early = card_new("early", 0x4000, 0), *late;
+	struct err e;
+
+	bus.live = true;
+	late = card_new("late", 0x4000, 0);
+	ck_assert_uint_eq(pci_config_read(&bus, late->fn.slot << 3, PCI_COMMAND, 2), 0);
+	ck_assert_uint_eq(bar(late, 0), 0);
+	ck_assert_uint_eq(vm.mmio.nregions, 1);
+	pci_config_write(&bus, early->fn.slot << 3, PCI_BASE_ADDRESS_0, 4, 0xd0000000);
+	pci_config_write(&bus, late->fn.slot << 3, PCI_BASE_ADDRESS_0, 4, PLATFORM_PCI_BAR_BASE);
+	ck_assert(!late->fn.bar[0].region.mapped);
+	pci_config_write(&bus, late->fn.slot << 3, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	ck_assert_uint_eq(late->fn.bar[0].region.base, PLATFORM_PCI_BAR_BASE);
+	ck_assert_uint_eq(vm.mmio.nregions, 2);
+	ck_assert_msg(!pci_loaded(&late->fn, &e), "%s", e.text);
+	/* At the next power-on it is a function like any other. */
+	pci_bus_renew(&bus, false);
+	device_reset(&early->dev);
+	device_reset(&late->dev);
+	ck_assert_uint_eq(early->fn.bar[0].region.base, PLATFORM_PCI_BAR_BASE);
+	ck_assert_uint_eq(late->fn.bar[0].region.base, PLATFORM_PCI_BAR_BASE + 0x4000);
+	ck_assert_uint_eq(vm.mmio.nregions, 2);
+}
+END_TEST
+
+/* Two functions that the guest let change places, loaded one after the other. */
+START_TEST(loads_in_any_order)
+{
+	struct card *a = card_new("a", 0x4000, 0), *b = card_new("b", 0x4000, 0);
+	uint64_t at[] = { bar(a, 0), bar(b, 0) };
+	struct err e;
+
+	pci_bus_renew(&bus, true);
+	put_le(a->s.config + PCI_BASE_ADDRESS_0, 4, at[1]);
+	put_le(b->s.config + PCI_BASE_ADDRESS_0, 4, at[0]);
+	ck_assert_int_eq(pci_loaded(&a->fn, &e) | pci_loaded(&b->fn, &e), 0);
+	ck_assert_uint_eq(vm.mmio.nregions, 2);
+	ck_assert_uint_eq(a->fn.bar[0].region.base, at[1]);
+	ck_assert_uint_eq(b->fn.bar[0].region.base, at[0]);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("pci");
@@ -167,6 +212,8 @@ static Suite *suite(void)
 	tcase_add_test(t, places_are_used_again);
 	tcase_add_test(t, a_full_window_is_refused);
 	tcase_add_test(t, slots_are_used_again);
+	tcase_add_test(t, a_late_function_waits_for_the_guest);
+	tcase_add_test(t, loads_in_any_order);
 	suite_add_tcase(s, t);
 	return s;
 }
