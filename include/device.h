@@ -99,8 +99,9 @@ int device_claim_memory(struct device *, size_t bytes, void **zeroed, struct err
 /* Anything else: release(arg) at the end.  Claim before you acquire. */
 int device_claim(struct device *, void (*release)(void *arg), void *arg, struct err *);
 
-/* The device that is told when someone presses the power button: at most one. */
-int device_claim_power_button(struct device *, void (*pressed)(struct device *), struct err *);
+/* The device that tells the guest of ACPI events, a set of PLATFORM_ACPI_EVENT_*: at most one. */
+int device_claim_acpi_events(struct device *, void (*raise)(struct device *, uint8_t events),
+			     struct err *);
 
 /* A sentence about what the guest did wrong, at most a few a second per device. */
 void device_note(struct device *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

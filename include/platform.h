@@ -43,10 +43,26 @@ enum {
 	PLATFORM_ACPI_SLEEP_STATUS = 0x601,
 	PLATFORM_ACPI_RESET = 0x604, /* write 1 */
 	PLATFORM_ACPI_EVENT = 0x608, /* generic event device: bits of what happened; read clears */
+	PLATFORM_PCI_HOTPLUG = 0x610,
 	PLATFORM_PCI_CONFIG = 0xcf8, /* address; reset control at 0xcf9; data at 0xcfc */
 };
 
-enum { PLATFORM_ACPI_S5 = 5, PLATFORM_ACPI_RESET_VALUE = 1, PLATFORM_ACPI_EVENT_BUTTON = 1 << 0 };
+enum { PLATFORM_ACPI_S5 = 5, PLATFORM_ACPI_RESET_VALUE = 1 };
+
+/* Generic event device: bits of PLATFORM_ACPI_EVENT */
+enum {
+	PLATFORM_ACPI_EVENT_BUTTON = 1 << 0,
+	PLATFORM_ACPI_EVENT_PCI = 1 << 1, /* a PCI slot: see PLATFORM_PCI_HOTPLUG */
+	PLATFORM_ACPI_EVENTS = PLATFORM_ACPI_EVENT_BUTTON | PLATFORM_ACPI_EVENT_PCI,
+};
+
+/* Registers of PCI hotplug: dwords with a bit for each slot, at these offsets */
+enum {
+	PLATFORM_PCI_HOTPLUG_INSERTED = 0, /* there is something new; read clears */
+	PLATFORM_PCI_HOTPLUG_WANTED = 4, /* the guest is asked to give it up; read clears */
+	PLATFORM_PCI_HOTPLUG_EJECT = 8, /* write: the guest gives it up; reads 0 */
+	PLATFORM_PCI_HOTPLUG_BYTES = 12,
+};
 
 /* GSIs */
 enum { PLATFORM_IRQ_COM1 = 4, PLATFORM_IRQ_RTC = 8, PLATFORM_IRQ_ACPI = 9, PLATFORM_IRQ_I8042 = 1 };

@@ -27,6 +27,7 @@ enum vm_event {
 	VM_PANIC = 1 << 2, /* pvpanic */
 	VM_FAILED = 1 << 3, /* the guest cannot go on; vm->failure says why */
 	VM_LEAVE = 1 << 4, /* the person at the terminal wants out */
+	VM_EJECT = 1 << 5, /* the guest gives up PCI slots: pci_hotplug_take_ejected() */
 };
 
 struct pci_bus;
@@ -48,8 +49,8 @@ struct vm {
 	/* CPUID of a new vCPU: kept by the callee; NULL: KVM's default (tests) */
 	const struct kvm_cpuid2 *(*cpuid)(void *arg, unsigned vcpu);
 	void *cpuid_arg;
-	struct device *button;
-	void (*button_pressed)(struct device *);
+	struct device *acpi; /* who tells the guest of ACPI events; NULL: nobody */
+	void (*acpi_raise)(struct device *, uint8_t events);
 
 	/* vm_raise(): set by any thread, taken by on_event on main */
 	atomic_uint events;
@@ -72,8 +73,10 @@ void vm_raise(struct vm *, enum vm_event);
 /* Under the machine lock: the guest cannot go on; the first sentence is kept. */
 void vm_fail(struct vm *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Tell the guest that its power button was pressed; -ENOTSUP without a button. */
-int vm_press_power_button(struct vm *);
+/* Tell the guest of events, a set of PLATFORM_ACPI_EVENT_*; -ENOTSUP: it has no ACPI.  An event
+ * that comes while the VM is stopped waits for the start. */
+int vm_raise_acpi(struct vm *, uint8_t events);
+int vm_press_power_button(struct vm *); /* one of these events */
 
 struct device *vm_device(struct vm *, const char *id); /* NULL: none */
 

@@ -2,7 +2,8 @@
 /*
  * What hardware-reduced ACPI needs of the machine: the sleep registers, of which only soft-off
  * (S5) does something; the reset register; and the event register behind the generic event
- * device, which holds its interrupt line up until it is read.  The power button is an event.
+ * device, which holds its interrupt line up until it is read.  Events are the power button's
+ * and what other devices raise by vm_raise_acpi().
  *
  * Source: ACPI 6.4, 4.8.3.6 (reset register), 4.8.3.7 (sleep registers), 5.6.9 (generic event
  * device).
@@ -38,7 +39,7 @@ struct acpi_pm {
 
 static const struct state_field acpi_pm_fields[] = {
 	STATE(struct acpi_pm_state, sleep_type, .max = SLEEP_TYPE),
-	STATE(struct acpi_pm_state, events, .max = PLATFORM_ACPI_EVENT_BUTTON),
+	STATE(struct acpi_pm_state, events, .max = PLATFORM_ACPI_EVENTS),
 };
 static const struct state_desc acpi_pm_desc = STATE_DESC(struct acpi_pm_state, "acpi_pm", 1, 1,
 							 acpi_pm_fields);
@@ -49,11 +50,11 @@ static void acpi_pm_update(struct acpi_pm *a)
 }
 
 /* While the VM is stopped the event waits for the start, so that lines do not move then. */
-static void acpi_pm_button(struct device *dev)
+static void acpi_pm_raise(struct device *dev, uint8_t events)
 {
 	struct acpi_pm *a = (struct acpi_pm *)dev;
 
-	a->s.events |= PLATFORM_ACPI_EVENT_BUTTON;
+	a->s.events |= events;
 	if (dev->phase == DEVICE_RUNNING)
 		acpi_pm_update(a);
 }
@@ -118,7 +119,7 @@ static int acpi_pm_attach(struct device *dev, struct err *e)
 	if (!r)
 		r = device_claim_irq(dev, PLATFORM_IRQ_ACPI, &a->line, e);
 	if (!r)
-		r = device_claim_power_button(dev, acpi_pm_button, e);
+		r = device_claim_acpi_events(dev, acpi_pm_raise, e);
 	return r;
 }
 

@@ -84,7 +84,7 @@ static int build_platform(struct build *b, struct err *e)
 		{ &irqchip_class, "irqchip" }, { &pit_class, "pit" },
 		{ &clock_class, "clock" },     { &pci_host_class, "pci" },
 		{ &acpi_pm_class, "acpi" },    { &cmos_class, "cmos" },
-		{ &i8042_class, "i8042" },
+		{ &i8042_class, "i8042" },     { &pci_hotplug_class, "pci-hotplug" },
 	};
 	int r = 0;
 

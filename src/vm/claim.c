@@ -254,22 +254,23 @@ int device_claim_memory(struct device *dev, size_t bytes, void **zeroed, struct 
 	return r;
 }
 
-static void release_power_button(struct claim *c)
+static void release_acpi_events(struct claim *c)
 {
-	c->dev->vm->button = NULL;
+	c->dev->vm->acpi = NULL;
 }
 
-int device_claim_power_button(struct device *dev, void (*pressed)(struct device *), struct err *e)
+int device_claim_acpi_events(struct device *dev, void (*raise)(struct device *, uint8_t events),
+			     struct err *e)
 {
 	struct claim *c;
 
-	if (dev->vm->button)
-		return err_set(e, -EBUSY, "%s: %s is the power button already", dev->id,
-			       dev->vm->button->id);
-	c = claim_new(dev, release_power_button, e);
+	if (dev->vm->acpi)
+		return err_set(e, -EBUSY, "%s: %s has the ACPI events already", dev->id,
+			       dev->vm->acpi->id);
+	c = claim_new(dev, release_acpi_events, e);
 	if (!c)
 		return -ENOMEM;
-	dev->vm->button = dev;
-	dev->vm->button_pressed = pressed;
+	dev->vm->acpi = dev;
+	dev->vm->acpi_raise = raise;
 	return claim_keep(c);
 }

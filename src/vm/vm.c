@@ -7,6 +7,7 @@
 
 #include "bits.h"
 #include "kvm.h"
+#include "platform.h"
 #include "vm.h"
 
 static void run_events(void *arg)
@@ -74,12 +75,17 @@ void vm_fail(struct vm *vm, const char *fmt, ...)
 	vm_raise(vm, VM_FAILED);
 }
 
+int vm_raise_acpi(struct vm *vm, uint8_t events)
+{
+	if (!vm->acpi)
+		return -ENOTSUP;
+	vm->acpi_raise(vm->acpi, events);
+	return 0;
+}
+
 int vm_press_power_button(struct vm *vm)
 {
-	if (!vm->button)
-		return -ENOTSUP;
-	vm->button_pressed(vm->button);
-	return 0;
+	return vm_raise_acpi(vm, PLATFORM_ACPI_EVENT_BUTTON);
 }
 
 struct device *vm_device(struct vm *vm, const char *id)

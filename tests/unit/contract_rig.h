@@ -296,7 +296,7 @@ static inline void same_record(struct state_buf *a, struct state_buf *b, const c
 /* Everything a device could leave behind. */
 struct traces {
 	unsigned pio, mmio, slots, fds, routes, devices;
-	bool button;
+	bool acpi;
 	bool taken[IRQ_PINS], level[IRQ_PINS];
 	uint64_t msi[(IRQ_ROUTES_MAX + 63) / 64];
 };
@@ -327,7 +327,7 @@ static inline struct traces traces_of(struct rig *rig)
 	t.routes = vm->irq.table->nr;
 	list_for_each (dev, &vm->devices, node)
 		t.devices++;
-	t.button = vm->button != NULL;
+	t.acpi = vm->acpi != NULL;
 	memcpy(t.taken, vm->irq.taken, sizeof(t.taken));
 	memcpy(t.level, vm->irq.level, sizeof(t.level));
 	memcpy(t.msi, vm->irq.msi_used, sizeof(t.msi));
@@ -346,7 +346,7 @@ static inline void no_new_traces(struct rig *rig, const struct traces *before, c
 		      before->fds, now.fds);
 	ck_assert_msg(now.devices == before->devices, "%s: %s: it is still listed", kind, when);
 	ck_assert_msg(!memcmp(before, &now, sizeof(now)),
-		      "%s: %s: an interrupt or the power button stays taken", kind, when);
+		      "%s: %s: an interrupt or the ACPI events stay taken", kind, when);
 }
 
 #endif
