@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "acpi.h"
+#include "acpi_hotplug.h"
 #include "aml.h"
 #include "bits.h"
 #include "platform.h"
@@ -18,7 +19,6 @@ enum {
 	ACPI_MADT_PCAT_COMPAT = 1,
 	ACPI_MADT_ENABLED = 1,
 	ACPI_LAPIC_ID_MAX = 254,
-	ACPI_SYSTEM_IO = 1,
 	ACPI_NOTIFY_BUTTON = 0x80,
 	ACPI_CMOS_CENTURY = 0x32,
 };
@@ -108,6 +108,7 @@ static void acpi_pci_bridge(struct aml *a, const struct acpi_machine *m)
 	if (m->high_mmio_bytes)
 		aml_window(a, AML_WINDOW_MEMORY, 8, m->high_mmio_base, m->high_mmio_bytes);
 	aml_close_resources(a, crs);
+	acpi_hotplug_slots(a);
 	aml_close(a, device);
 }
 
@@ -118,7 +119,8 @@ static void acpi_motherboard(struct aml *a)
 	size_t crs = aml_open_resources(a);
 
 	aml_memory32(a, PLATFORM_ECAM_BASE, PLATFORM_ECAM_BYTES);
-	aml_io(a, PLATFORM_ACPI_SLEEP_CONTROL, 16);
+	aml_io(a, PLATFORM_ACPI_SLEEP_CONTROL,
+	       PLATFORM_PCI_HOTPLUG + PLATFORM_PCI_HOTPLUG_BYTES - PLATFORM_ACPI_SLEEP_CONTROL);
 	aml_close_resources(a, crs);
 	aml_close(a, device);
 }
@@ -160,11 +162,7 @@ static void acpi_event_device(struct aml *a)
 	aml_interrupt(a, AML_LEVEL, PLATFORM_IRQ_ACPI);
 	aml_close_resources(a, element);
 
-	aml_op(a, AML_OP_REGION);
-	aml_path(a, "EVTR");
-	aml_byte(a, ACPI_SYSTEM_IO);
-	aml_integer(a, PLATFORM_ACPI_EVENT);
-	aml_integer(a, 1);
+	aml_op_region(a, "EVTR", ACPI_SYSTEM_IO, PLATFORM_ACPI_EVENT, 1);
 	element = aml_open(a, AML_FIELD);
 	aml_path(a, "EVTR");
 	aml_byte(a, 1); /* byte accesses, no lock */
@@ -176,14 +174,13 @@ static void acpi_event_device(struct aml *a)
 	aml_op(a, AML_STORE);
 	aml_path(a, "EVTS");
 	aml_op(a, AML_LOCAL0);
-	inner = aml_open(a, AML_IF);
-	aml_op(a, AML_AND);
-	aml_op(a, AML_LOCAL0);
-	aml_integer(a, PLATFORM_ACPI_EVENT_BUTTON);
-	aml_byte(a, 0); /* the result goes nowhere else */
+	inner = aml_open_if_bit(a, AML_LOCAL0, PLATFORM_ACPI_EVENT_BUTTON);
 	aml_op(a, AML_NOTIFY);
 	aml_path(a, "PWRB");
 	aml_integer(a, ACPI_NOTIFY_BUTTON);
+	aml_close(a, inner);
+	inner = aml_open_if_bit(a, AML_LOCAL0, PLATFORM_ACPI_EVENT_PCI);
+	acpi_hotplug_event(a);
 	aml_close(a, inner);
 	aml_close(a, element);
 	aml_close(a, device);

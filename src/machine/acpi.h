@@ -12,6 +12,8 @@
 #include "err.h"
 #include "guest_mem.h"
 
+enum { ACPI_SYSTEM_IO = 1 }; /* address space */
+
 struct acpi_machine {
 	unsigned ncpus;
 	const uint32_t *apic_id; /* ncpus of them */

@@ -166,6 +166,26 @@ size_t aml_open_method(struct aml *a, const char *name, uint8_t flags)
 	return method;
 }
 
+void aml_op_region(struct aml *a, const char *name, uint8_t space, uint64_t base, uint64_t len)
+{
+	aml_op(a, AML_OP_REGION);
+	aml_path(a, name);
+	aml_byte(a, space);
+	aml_integer(a, base);
+	aml_integer(a, len);
+}
+
+size_t aml_open_if_bit(struct aml *a, unsigned operand, uint64_t bit)
+{
+	size_t opened = aml_open(a, AML_IF);
+
+	aml_op(a, AML_AND);
+	aml_op(a, operand);
+	aml_integer(a, bit);
+	aml_byte(a, 0); /* the result goes nowhere else */
+	return opened;
+}
+
 size_t aml_open_resources(struct aml *a)
 {
 	size_t opened;

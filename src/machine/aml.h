@@ -26,6 +26,7 @@ enum {
 	AML_METHOD = 0x14,
 	AML_LOCAL0 = 0x60,
 	AML_ARG0 = 0x68,
+	AML_ARG1 = 0x69,
 	AML_STORE = 0x70,
 	AML_AND = 0x7b,
 	AML_NOTIFY = 0x86,
@@ -54,6 +55,11 @@ void aml_name_eisa(struct aml *, const char *path, const char *id); /* "PNP0A08"
 /* Device (name) { Name (_HID, hid) Name (_UID, uid): eisa ids are packed */
 size_t aml_open_device(struct aml *, const char *name, const char *hid, unsigned uid);
 size_t aml_open_method(struct aml *, const char *name, uint8_t flags);
+
+/* OperationRegion (name, space, base, len) */
+void aml_op_region(struct aml *, const char *name, uint8_t space, uint64_t base, uint64_t len);
+/* If (operand & bit) { */
+size_t aml_open_if_bit(struct aml *, unsigned operand, uint64_t bit);
 
 /* Name (_CRS, ResourceTemplate () { */
 size_t aml_open_resources(struct aml *);

@@ -202,6 +202,36 @@ START_TEST(devices_follow_the_machine)
 }
 END_TEST
 
+static unsigned dsdt_count(const void *bytes, size_t n)
+{
+	const uint8_t *p = find("DSDT"), *end = p + get_le(p + 4, 4);
+	unsigned count = 0;
+
+	while ((p = memmem(p, (size_t)(end - p), bytes, n))) {
+		count++;
+		p += n;
+	}
+	return count;
+}
+
+START_TEST(slots_can_be_given_up)
+{
+	/* Device (S1F_) { _ADR, _SUN, and _EJ0 writes the bit of the slot }, ACPI 6.4, 20.2.5 */
+	static const uint8_t last[] = "S1F_\x08_ADR\x0c\x00\x00\x1f\x00\x08_SUN\x0a\x1f"
+				      "\x14\x10_EJ0\x01\x70\x0c\x00\x00\x00\x80PHEJ";
+	/* If (Arg0 & bit) { Notify (S1F_, Arg1) } */
+	static const uint8_t notify[] = "\xa0\x0f\x7b\x68\x0c\x00\x00\x00\x80\x00\x86S1F_\x69";
+
+	build(&machines[0]);
+	ck_assert_uint_eq(dsdt_count("_EJ0", 4), 31);
+	ck_assert_uint_eq(dsdt_count(last, sizeof(last) - 1), 1);
+	ck_assert_uint_eq(dsdt_count(notify, sizeof(notify) - 1), 1);
+	ck_assert_uint_eq(dsdt_count("S01_", 4), 2);
+	ck_assert(!dsdt_has("S00_", 4));
+	ck_assert(!dsdt_has("S20_", 4));
+}
+END_TEST
+
 START_TEST(too_many_processors)
 {
 	static uint32_t ids[65536];
@@ -288,6 +318,7 @@ static Suite *suite(void)
 	tcase_add_test(t, sparse_apic_ids);
 	tcase_add_test(t, memory_mapped_configuration);
 	tcase_add_test(t, devices_follow_the_machine);
+	tcase_add_test(t, slots_can_be_given_up);
 	tcase_add_test(t, too_many_processors);
 	tcase_add_test(t, aml_lengths);
 	tcase_add_test(t, aml_stops_at_the_end);
