@@ -58,6 +58,7 @@ struct config_section {
 	const struct device_class *class; /* the device made from each object; NULL: not one */
 	bool many; /* an array */
 	bool always; /* written out also if not given; a device, unless its mode is Off */
+	bool hotplug; /* devices that come and go during the life of a VM */
 };
 
 extern const struct config_section config_sections[];

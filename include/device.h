@@ -50,6 +50,7 @@ struct device {
 	char id[32];
 	enum device_phase phase;
 	struct vm *vm;
+	json_t *options; /* as it was made; strings in the struct point into it */
 	struct claim *claims; /* newest first */
 	struct list node; /* in vm->devices, in order of creation */
 	void (*stopped)(struct device *, void *arg); /* the core's, while STOPPING */

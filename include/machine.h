@@ -36,6 +36,25 @@ void machine_reset(struct machine *); /* as if by the reset button; goes on runn
 void machine_end(struct machine *, int status, const char *why); /* hard; ended() follows */
 int machine_press_power_button(struct machine *);
 
+/*
+ * Devices that come and go.  section: "disks" or "net"; object: complete, as the configuration
+ * holds it.  The device runs if the VM does; the guest learns of it at once, or when it goes on.
+ * -ENOTSUP: no device of that section can be added.  -EEXIST: the id is taken.  -ENOSPC: no slot
+ * is free.  What the configuration says is left to the caller.
+ */
+int machine_add_device(struct machine *, const char *section, const json_t *object,
+		       struct device **, struct err *);
+/*
+ * Ask the guest to give the device up, then stop and free it.  done() is called later, once: 0,
+ * the device is gone; or -errno and why: -ETIMEDOUT, it stays, as the guest does not answer;
+ * -ECANCELED, the VM ended.  A paused guest answers when it goes on, and its time does not
+ * run till then.  Without a guest, and at a reset, the device goes at once.
+ * -ENOENT: no such id.  -ENOTSUP: it cannot be removed.  -EBUSY: it is being removed.
+ */
+int machine_remove_device(struct machine *, const char *id,
+			  void (*done)(void *arg, int result, const char *why), void *arg,
+			  struct err *);
+
 struct vm *machine_vm(struct machine *);
 
 #endif

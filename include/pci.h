@@ -67,6 +67,8 @@ int pci_add_bar(struct pci_function *, unsigned index, uint64_t size, const stru
  * none.  Returns the capability's offset, or -ENOSPC. */
 int pci_add_capability(struct pci_function *, uint8_t id, const void *body, size_t len,
 		       const void *writable, struct err *);
+/* The device's slot; -ENOENT: it has none. */
+int pci_slot_of(const struct pci_bus *, const struct device *);
 void pci_reset(struct pci_function *);
 /* Refuse a configuration space that is not this function's; map the BARs where it says. */
 int pci_loaded(struct pci_function *, struct err *);

@@ -148,6 +148,28 @@ static int build_section(struct build *b, const struct config_section *s, struct
 	return r;
 }
 
+int build_added(struct build *b, const struct config_section *s, const json_t *options,
+		struct device **out, struct err *e)
+{
+	struct device *first = vm_device(b->vm, "vcpu0"), *dev;
+	char id[32];
+	size_t n = 0;
+	int r;
+
+	do
+		device_id(s, options, n++, id, sizeof(id));
+	while (!json_is_string(json_object_get(options, "id")) && vm_device(b->vm, id));
+	r = build_device(b, s->class, id, options, e);
+	if (r)
+		return r;
+	/* vCPUs stay the last. */
+	dev = vm_device(b->vm, id);
+	list_remove(&dev->node);
+	list_append(&first->node, &dev->node);
+	*out = dev;
+	return 0;
+}
+
 static const struct kvm_cpuid2 *build_cpuid(void *arg, unsigned vcpu)
 {
 	struct build *b = arg;

@@ -23,6 +23,11 @@ int build_machine(struct build *, struct vm *, const struct config *, const char
 		  struct loop *, struct err *);
 void build_free(struct build *);
 
+/* One more device of a section that has many, as the configuration would hold it; without an id it
+ * gets a free one.  It does not run yet. */
+int build_added(struct build *, const struct config_section *, const json_t *options,
+		struct device **, struct err *);
+
 /* Kernel, tables and first registers, as at each power-on; devices are reset. */
 int build_load(struct build *, struct err *);
 

@@ -6,6 +6,7 @@
 
 #include "build.h"
 #include "classes.h"
+#include "hotplug.h"
 #include "log.h"
 #include "machine.h"
 
@@ -22,6 +23,7 @@ enum phase { PHASE_STOPPED, PHASE_RUNNING, PHASE_STOPPING };
 struct machine {
 	struct vm vm;
 	struct build build;
+	struct hotplug hotplug;
 	const struct config *config;
 	struct machine_hooks hooks;
 	enum phase phase;
@@ -58,6 +60,17 @@ static void device_has_stopped(struct device *dev, void *arg)
 	loop_post(m->vm.loop, &m->step);
 }
 
+/* A device that is being removed, on its own or while the whole VM stops. */
+static void removed_has_stopped(struct device *dev, void *arg)
+{
+	struct machine *m = arg;
+
+	if (m->phase == PHASE_STOPPING && m->vcpus_stopped)
+		device_has_stopped(dev, m);
+	else
+		loop_post(m->vm.loop, &m->step);
+}
+
 /* vCPUs first: then no guest access can reach a device that has stopped. */
 static void machine_stop_some(struct machine *m, bool vcpus)
 {
@@ -65,10 +78,12 @@ static void machine_stop_some(struct machine *m, bool vcpus)
 
 	m->to_stop = 1;
 	list_for_each (dev, &m->vm.devices, node) {
-		if ((dev->class == &vcpu_class) != vcpus)
+		/* STOPPED: added since.  STOPPING: see removed_has_stopped(). */
+		if ((dev->class == &vcpu_class) != vcpus || dev->phase == DEVICE_STOPPED)
 			continue;
 		m->to_stop++;
-		device_stop(dev, device_has_stopped, m);
+		if (dev->phase == DEVICE_RUNNING)
+			device_stop(dev, device_has_stopped, m);
 	}
 	device_has_stopped(NULL, m);
 }
@@ -95,6 +110,7 @@ static void machine_over(struct machine *m, int status, const char *why)
 	if (m->ended)
 		return;
 	m->ended = true;
+	hotplug_cancel(&m->hotplug);
 	m->hooks.ended(m->hooks.arg, status, why);
 }
 
@@ -103,6 +119,7 @@ static void machine_do_reset(struct machine *m)
 	struct device *dev;
 	struct err e;
 
+	hotplug_guest_is_gone(&m->hotplug);
 	list_for_each (dev, &m->vm.devices, node)
 		device_reset(dev);
 	if (build_load(&m->build, &e))
@@ -116,6 +133,7 @@ static void machine_settle(struct machine *m)
 
 	if (m->phase == PHASE_STOPPING || m->ended)
 		return;
+	hotplug_settle(&m->hotplug);
 	if (m->phase == PHASE_RUNNING) {
 		if (stop)
 			machine_stop(m);
@@ -177,15 +195,17 @@ static void on_event(void *arg, unsigned events)
 {
 	struct machine *m = arg;
 
+	if (events & VM_EJECT)
+		hotplug_ejected(&m->hotplug);
 	if (events & VM_FAILED)
 		machine_end(m, 1, m->vm.failure.text);
 	else if (events & (VM_POWEROFF | VM_LEAVE))
 		machine_end(m, 0, NULL);
 	else if (events & VM_PANIC)
 		on_panic(m);
-	else if (m->config->on_reboot == ON_REBOOT_EXIT)
+	else if ((events & VM_RESET) && m->config->on_reboot == ON_REBOOT_EXIT)
 		machine_end(m, 0, NULL);
-	else
+	else if (events & VM_RESET)
 		machine_reset(m);
 }
 
@@ -201,6 +221,7 @@ int machine_new(struct machine **out, const struct config *config, struct loop *
 	m->hooks = *hooks;
 	m->limit = (struct timer){ .expired = machine_stuck, .arg = m };
 	m->step = (struct work){ .run = machine_step, .arg = m };
+	hotplug_init(&m->hotplug, &m->vm, &m->step, removed_has_stopped, m);
 	r = build_machine(&m->build, &m->vm, config, hooks->run_dir, loop, e);
 	if (r) {
 		build_free(&m->build);
@@ -220,6 +241,7 @@ bool machine_free(struct machine *m)
 		return true;
 	if (m->phase != PHASE_STOPPED)
 		return false;
+	hotplug_cancel(&m->hotplug);
 	loop_set_lock(m->vm.loop, NULL);
 	build_free(&m->build);
 	free(m);
@@ -265,6 +287,37 @@ void machine_end(struct machine *m, int status, const char *why)
 int machine_press_power_button(struct machine *m)
 {
 	return vm_press_power_button(&m->vm);
+}
+
+int machine_add_device(struct machine *m, const char *section, const json_t *object,
+		       struct device **out, struct err *e)
+{
+	const struct config_section *s = config_find_section(section);
+	int r;
+
+	if (m->ended)
+		return err_set(e, -ESHUTDOWN, "the VM has ended");
+	if (!s || !s->hotplug)
+		return err_set(e, -ENOTSUP,
+			       "%s: only disks and network cards can be added to a VM; give it the "
+			       "rest before it is built",
+			       section);
+	r = build_added(&m->build, s, object, out, e);
+	if (r)
+		return r;
+	if (m->phase == PHASE_RUNNING)
+		device_start(*out);
+	hotplug_added(&m->hotplug, *out);
+	return 0;
+}
+
+int machine_remove_device(struct machine *m, const char *id,
+			  void (*done)(void *arg, int result, const char *why), void *arg,
+			  struct err *e)
+{
+	if (m->ended)
+		return err_set(e, -ESHUTDOWN, "the VM has ended");
+	return hotplug_remove(&m->hotplug, id, done, arg, e);
 }
 
 struct vm *machine_vm(struct machine *m)

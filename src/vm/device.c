@@ -22,6 +22,7 @@ int device_new(struct device **out, const struct device_class *class, const char
 		return err_set(e, -ENOMEM, "%s: out of memory", id);
 	dev->class = class;
 	dev->vm = vm;
+	dev->options = json_incref((json_t *)options);
 	snprintf(dev->id, sizeof(dev->id), "%s", id);
 	list_init(&dev->node);
 	if (vm_device(vm, id))
@@ -49,6 +50,7 @@ void device_free(struct device *dev)
 	assert(dev->phase == DEVICE_NEW || dev->phase == DEVICE_STOPPED);
 	claims_release(dev);
 	list_remove(&dev->node);
+	json_decref(dev->options);
 	free(dev);
 }
 

@@ -149,6 +149,14 @@ int pci_add_capability(struct pci_function *fn, uint8_t id, const void *body, si
 	return (int)at;
 }
 
+int pci_slot_of(const struct pci_bus *bus, const struct device *dev)
+{
+	for (int slot = 0; slot < PCI_SLOTS; slot++)
+		if (bus->slot[slot] && bus->slot[slot]->dev == dev)
+			return slot;
+	return -ENOENT;
+}
+
 static uint64_t bar_address(const struct pci_function *fn, unsigned index)
 {
 	return get_le(fn->s->config + PCI_BASE_ADDRESS_0 + 4 * index, 4) &
