@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM whose disk comes and goes: hotplug-host CONFIG.json IMAGE
+ *
+ * Adds the disk, asks the guest for it at once, and again when it has gone, until the guest powers
+ * off.  Meanwhile the VM is reset at the first round and paused at every third.  Exits with 0
+ * after a guest that was content, else with 1.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config.h"
+#include "machine.h"
+
+struct host {
+	struct loop *loop;
+	struct machine *machine;
+	struct work round;
+	const char *image;
+	unsigned rounds;
+	int status;
+};
+
+static void fail(const char *what, const char *why)
+{
+	fprintf(stderr, "hotplug-host: %s: %s\n", what, why);
+	exit(1);
+}
+
+static void ended(void *arg, int status, const char *why)
+{
+	struct host *h = arg;
+
+	if (status)
+		fprintf(stderr, "hotplug-host: %s\n", why);
+	h->status = status;
+	loop_quit(h->loop);
+}
+
+static void removed(void *arg, int result, const char *why)
+{
+	struct host *h = arg;
+
+	if (result == -ECANCELED)
+		return;
+	if (result)
+		fail("remove", why);
+	loop_post(h->loop, &h->round);
+}
+
+static void paused(void *arg)
+{
+	machine_resume(((struct host *)arg)->machine);
+}
+
+static void next_round(void *arg)
+{
+	struct host *h = arg;
+	json_auto_t *disk = json_pack("{s:s, s:s}", "id", "guest", "path", h->image);
+	struct device *dev;
+	struct err e;
+
+	if (machine_add_device(h->machine, "disks", disk, &dev, &e))
+		fail("add", e.text);
+	if (machine_remove_device(h->machine, dev->id, removed, h, &e))
+		fail("ask", e.text);
+	if (!h->rounds)
+		machine_reset(h->machine);
+	else if (h->rounds % 3 == 2)
+		machine_pause(h->machine, paused, h);
+	h->rounds++;
+}
+
+int main(int argc, char **argv)
+{
+	struct host h = { .round = { .run = next_round, .arg = &h } };
+	struct machine_hooks hooks = { .ended = ended, .arg = &h };
+	struct config config;
+	struct err e;
+	json_t *json;
+
+	if (argc != 3)
+		return 2;
+	h.image = argv[2];
+	json = json_load_file(argv[1], 0, NULL);
+	if (!json || config_load(&config, json, &e))
+		fail(argv[1], e.text);
+	if (loop_new(&h.loop, &e) || machine_new(&h.machine, &config, h.loop, &hooks, &e))
+		fail("build", e.text);
+	machine_start(h.machine);
+	loop_post(h.loop, &h.round); /* after the start */
+	loop_run(h.loop);
+	machine_free(h.machine);
+	loop_free(h.loop);
+	config_free(&config);
+	json_decref(json);
+	return h.status;
+}
