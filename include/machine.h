@@ -40,7 +40,8 @@ int machine_press_power_button(struct machine *);
  * Devices that come and go.  section: "disks" or "net"; object: complete, as the configuration
  * holds it.  The device runs if the VM does; the guest learns of it at once, or when it goes on.
  * -ENOTSUP: no device of that section can be added.  -EEXIST: the id is taken.  -ENOSPC: no slot
- * is free.  What the configuration says is left to the caller.
+ * is free.  -ESHUTDOWN: the VM has ended.  The device keeps a reference to object; what else the
+ * configuration says is left to the caller.
  */
 int machine_add_device(struct machine *, const char *section, const json_t *object,
 		       struct device **, struct err *);
@@ -50,6 +51,7 @@ int machine_add_device(struct machine *, const char *section, const json_t *obje
  * -ECANCELED, the VM ended.  A paused guest answers when it goes on, and its time does not
  * run till then.  Without a guest, and at a reset, the device goes at once.
  * -ENOENT: no such id.  -ENOTSUP: it cannot be removed.  -EBUSY: it is being removed.
+ * -ESHUTDOWN: the VM has ended.
  */
 int machine_remove_device(struct machine *, const char *id,
 			  void (*done)(void *arg, int result, const char *why), void *arg,

@@ -17,6 +17,7 @@ enum { PCI_CONFIG_BYTES = 256, PCI_BARS = 6, PCI_SLOTS = 32 };
 
 struct pci_state {
 	uint8_t config[PCI_CONFIG_BYTES];
+	uint8_t slot; /* where the guest knows it */
 };
 
 extern const struct state_desc pci_state_desc;
@@ -70,7 +71,8 @@ int pci_add_capability(struct pci_function *, uint8_t id, const void *body, size
 /* The device's slot; -ENOENT: it has none. */
 int pci_slot_of(const struct pci_bus *, const struct device *);
 void pci_reset(struct pci_function *);
-/* Refuse a configuration space that is not this function's; map the BARs where it says. */
+/* Refuse a configuration space that is not this function's; move to the saved slot, and map the
+ * BARs where the saved configuration says. */
 int pci_loaded(struct pci_function *, struct err *);
 bool pci_is_bus_master(const struct pci_function *);
 

@@ -12,8 +12,9 @@ enum { PCI_CAP_FIRST = 0x40, PCI_CONFIG_EXTENDED_BYTES = 4096 };
 
 static const struct state_field pci_fields[] = {
 	STATE_ARRAY(struct pci_state, config),
+	STATE(struct pci_state, slot, .max = PCI_SLOTS - 1, .since = 2),
 };
-const struct state_desc pci_state_desc = STATE_DESC(struct pci_state, "pci", 1, 1, pci_fields);
+const struct state_desc pci_state_desc = STATE_DESC(struct pci_state, "pci", 2, 1, pci_fields);
 
 static void pci_release(void *arg)
 {
@@ -203,6 +204,7 @@ void pci_bus_renew(struct pci_bus *bus, bool live)
 void pci_reset(struct pci_function *fn)
 {
 	memcpy(fn->s->config, fn->fresh, sizeof(fn->s->config));
+	fn->s->slot = (uint8_t)fn->slot;
 	/* PCI 3.0, 6.2.2: as after RST#.  Where it would be is perhaps another one's by now. */
 	if (fn->dev->vm->pci->live) {
 		put_le(fn->s->config + PCI_COMMAND, 2, 0);
@@ -211,8 +213,32 @@ void pci_reset(struct pci_function *fn)
 	pci_decode(fn);
 }
 
+/*
+ * A VM that devices came to and left has them elsewhere than one that was built with what is there
+ * now.  Whoever is in the way changes places: the turn of all comes, and all states are loaded.
+ */
+static int pci_move(struct pci_function *fn, unsigned slot, struct err *e)
+{
+	struct pci_bus *bus = fn->dev->vm->pci;
+	struct pci_function *there = bus->slot[slot];
+
+	if (there == fn)
+		return 0;
+	if (there && there->s->slot == slot)
+		return err_set(e, -EINVAL, "%s: saved in PCI slot %u, and so is %s", fn->dev->id,
+			       slot, there->dev->id);
+	bus->slot[fn->slot] = there;
+	if (there)
+		there->slot = fn->slot;
+	bus->slot[slot] = fn;
+	fn->slot = slot;
+	return 0;
+}
+
 int pci_loaded(struct pci_function *fn, struct err *e)
 {
+	int r;
+
 	for (unsigned i = 0; i < PCI_CONFIG_BYTES; i++)
 		if ((fn->s->config[i] ^ fn->fresh[i]) & ~fn->writable[i])
 			return err_set(
@@ -220,8 +246,10 @@ int pci_loaded(struct pci_function *fn, struct err *e)
 				"%s: the saved PCI device is another one (configuration byte "
 				"%#x differs)",
 				fn->dev->id, i);
-	pci_decode(fn);
-	return 0;
+	r = pci_move(fn, fn->s->slot, e);
+	if (!r)
+		pci_decode(fn);
+	return r;
 }
 
 bool pci_is_bus_master(const struct pci_function *fn)

@@ -92,7 +92,7 @@ static void teardown(void)
 
 START_TEST(bars_are_aligned_and_apart)
 {
-	struct card *a = card_new("a", 0x4000, 0x800), *b = card_new("b", 0x10000, 0x1000);
+	struct card *a = card_new("a", 0x4000, 0x800), *b = card_new("b", 0x10000, 0x800);
 
 	ck_assert_uint_eq(bar(a, 0), PLATFORM_PCI_BAR_BASE);
 	ck_assert_uint_eq(bar(a, 1), PLATFORM_PCI_BAR_BASE + 0x4000);
@@ -195,10 +195,35 @@ START_TEST(loads_in_any_order)
 	pci_bus_renew(&bus, true);
 	put_le(a->s.config + PCI_BASE_ADDRESS_0, 4, at[1]);
 	put_le(b->s.config + PCI_BASE_ADDRESS_0, 4, at[0]);
+	a->s.slot = 1;
+	b->s.slot = 17;
 	ck_assert_int_eq(pci_loaded(&a->fn, &e) | pci_loaded(&b->fn, &e), 0);
 	ck_assert_uint_eq(vm.mmio.nregions, 2);
 	ck_assert_uint_eq(a->fn.bar[0].region.base, at[1]);
 	ck_assert_uint_eq(b->fn.bar[0].region.base, at[0]);
+	ck_assert_int_eq(pci_slot_of(&bus, &a->dev), 1);
+	ck_assert_int_eq(pci_slot_of(&bus, &b->dev), 17);
+	ck_assert_uint_eq(bar(a, 0), at[1]);
+	/* There they stay. */
+	device_reset(&a->dev);
+	ck_assert_uint_eq(a->s.slot, 1);
+	device_free(&a->dev);
+	device_free(&b->dev);
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++)
+		ck_assert_ptr_null(bus.slot[slot]);
+}
+END_TEST
+
+START_TEST(one_slot_holds_one)
+{
+	struct card *a = card_new("a", 0, 0), *b = card_new("b", 0, 0);
+	struct err e = { "" };
+
+	b->s.slot = 0;
+	ck_assert_int_eq(pci_loaded(&b->fn, &e), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(e.text, "slot 0"));
+	ck_assert_int_eq(pci_slot_of(&bus, &a->dev), 0);
+	ck_assert_int_eq(pci_slot_of(&bus, &b->dev), 1);
 }
 END_TEST
 
@@ -214,6 +239,7 @@ static Suite *suite(void)
 	tcase_add_test(t, slots_are_used_again);
 	tcase_add_test(t, a_late_function_waits_for_the_guest);
 	tcase_add_test(t, loads_in_any_order);
+	tcase_add_test(t, one_slot_holds_one);
 	suite_add_tcase(s, t);
 	return s;
 }
