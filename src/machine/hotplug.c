@@ -97,8 +97,8 @@ static void removal_expired(void *arg)
 	}
 	pci_hotplug_withdraw(hotplug_registers(r->h), r->slot);
 	err_set(&e, 0,
-		"%s: the guest did not give it up within %u s; unmount or unconfigure it there and "
-		"try again",
+		"%s: the guest did not give it up within %u s; see that it is up and knows PCI "
+		"hotplug by ACPI, then try again",
 		r->dev->id, HOTPLUG_LIMIT_S);
 	removal_end(r, -ETIMEDOUT, e.text);
 }
