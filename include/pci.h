@@ -31,6 +31,7 @@ struct pci_function {
 	struct device *dev;
 	struct pci_state *s;
 	unsigned slot;
+	bool hidden; /* see pci_hide() */
 	uint8_t fresh[PCI_CONFIG_BYTES]; /* power-on values */
 	uint8_t writable[PCI_CONFIG_BYTES]; /* bits the guest may change */
 	uint8_t next_cap; /* where the next capability goes */
@@ -70,6 +71,9 @@ int pci_add_capability(struct pci_function *, uint8_t id, const void *body, size
 		       const void *writable, struct err *);
 /* The device's slot; -ENOENT: it has none. */
 int pci_slot_of(const struct pci_bus *, const struct device *);
+/* The guest has given up what is in the slot: it finds nothing there, also if it looks before the
+ * device is gone. */
+void pci_hide(struct pci_bus *, unsigned slot);
 void pci_reset(struct pci_function *);
 /* Refuse a configuration space that is not this function's; move to the saved slot, and map the
  * BARs where the saved configuration says. */

@@ -17,7 +17,8 @@ struct pci_hotplug_state {
 struct pci_hotplug {
 	struct device dev;
 	struct pci_hotplug_state s;
-	uint32_t ejected; /* and not taken yet: on its way to main, so never in a stream */
+	/* The control layer's, never in a stream: what it waits for, what is on its way to it */
+	uint32_t asked, ejected;
 };
 
 static const struct state_field pci_hotplug_fields[] = {
@@ -57,6 +58,9 @@ static void pci_hotplug_write(void *dev, uint64_t offset, unsigned size, uint64_
 	(void)size;
 	if (offset != PLATFORM_PCI_HOTPLUG_EJECT || !value)
 		return;
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++)
+		if (value & h->asked & UINT32_C(1) << slot)
+			pci_hide(h->dev.vm->pci, slot);
 	h->ejected |= (uint32_t)value;
 	vm_raise(h->dev.vm, VM_EJECT);
 }
@@ -78,17 +82,24 @@ void pci_hotplug_want(struct device *dev, unsigned slot)
 	struct pci_hotplug *h = (struct pci_hotplug *)dev;
 
 	h->s.wanted |= UINT32_C(1) << slot;
+	h->asked |= UINT32_C(1) << slot;
 	vm_raise_acpi(dev->vm, PLATFORM_ACPI_EVENT_PCI);
 }
 
 void pci_hotplug_withdraw(struct device *dev, unsigned slot)
 {
-	((struct pci_hotplug *)dev)->s.wanted &= ~(UINT32_C(1) << slot);
+	struct pci_hotplug *h = (struct pci_hotplug *)dev;
+
+	h->s.wanted &= ~(UINT32_C(1) << slot);
+	h->asked &= ~(UINT32_C(1) << slot);
 }
 
 uint32_t pci_hotplug_take_ejected(struct device *dev)
 {
-	return take(&((struct pci_hotplug *)dev)->ejected);
+	struct pci_hotplug *h = (struct pci_hotplug *)dev;
+
+	h->asked &= ~h->ejected;
+	return take(&h->ejected);
 }
 
 static int pci_hotplug_attach(struct device *dev, struct err *e)
@@ -102,7 +113,7 @@ static void pci_hotplug_reset(struct device *dev)
 	struct pci_hotplug *h = (struct pci_hotplug *)dev;
 
 	h->s = (struct pci_hotplug_state){ 0 };
-	h->ejected = 0;
+	h->asked = h->ejected = 0;
 }
 
 const struct device_class pci_hotplug_class = {

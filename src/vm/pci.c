@@ -158,6 +158,12 @@ int pci_slot_of(const struct pci_bus *bus, const struct device *dev)
 	return -ENOENT;
 }
 
+void pci_hide(struct pci_bus *bus, unsigned slot)
+{
+	if (bus->slot[slot])
+		bus->slot[slot]->hidden = true;
+}
+
 static uint64_t bar_address(const struct pci_function *fn, unsigned index)
 {
 	return get_le(fn->s->config + PCI_BASE_ADDRESS_0 + 4 * index, 4) &
@@ -260,7 +266,9 @@ bool pci_is_bus_master(const struct pci_function *fn)
 /* devfn: functions other than 0 do not exist. */
 static struct pci_function *pci_find(struct pci_bus *bus, unsigned devfn)
 {
-	return devfn & 7 ? NULL : bus->slot[devfn >> 3 & (PCI_SLOTS - 1)];
+	struct pci_function *fn = bus->slot[devfn >> 3 & (PCI_SLOTS - 1)];
+
+	return devfn & 7 || !fn || fn->hidden ? NULL : fn;
 }
 
 uint64_t pci_config_read(struct pci_bus *bus, unsigned devfn, unsigned offset, unsigned size)
