@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The whole contract between the core and a device model.  A device is a struct that begins
- * with struct device, three tables (options, state, regions) and a few verbs; the core drives
+ * with struct device, tables (options, state, regions, counters) and a few verbs; the core drives
  * its life:
  *
  *	NEW --attach, reset--> STOPPED --start--> RUNNING --stop--> STOPPED
@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 
 #include "bus.h"
+#include "counters.h"
 #include "irq.h"
 #include "loop.h"
 #include "option.h"
@@ -33,6 +34,7 @@ struct device_class {
 	const struct option_table *options; /* NULL: none; fills the struct before attach */
 	const struct state_desc *state; /* NULL: the guest cannot tell */
 	size_t state_offset;
+	const struct counter_table *counters; /* NULL: it counts nothing */
 
 	int (*attach)(struct device *, struct err *); /* claim regions, lines, fds */
 	void (*reset)(struct device *); /* power-on values; cannot fail */
@@ -57,6 +59,8 @@ struct device {
 	void *stopped_arg;
 	uint64_t notes_second, notes; /* of device_note() */
 	struct rate_limit *limit; /* NULL: nothing of it can be limited */
+	void *counters; /* ncounters blocks, see device_claim_counters() */
+	unsigned ncounters;
 };
 
 /* Make, fill from options (an object, or NULL), attach and reset; appends to vm->devices. */

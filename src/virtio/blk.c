@@ -10,7 +10,7 @@
 #include <linux/virtio_ids.h>
 #include <string.h>
 
-#include "disk.h"
+#include "blk_counters.h"
 #include "log.h"
 #include "throttle.h"
 
@@ -38,6 +38,8 @@ struct blk_state {
 struct blk_request {
 	struct vq_request vq;
 	struct disk_request disk;
+	enum disk_op op; /* the guest's: a write may end with a flush */
+	uint64_t begun_ns;
 	struct blk_queue *q;
 	struct blk_request *next_free;
 };
@@ -48,6 +50,9 @@ struct blk_queue {
 	struct virtqueue *vq;
 	struct disk_queue *disk;
 	struct throttle throttle;
+	struct blk_counters *counters;
+	uint64_t kicked_ns; /* when the batch began that is taken now */
+	uint64_t done_ns; /* when the batch came that completes now; 0: not looked yet */
 	struct blk_request *free;
 	bool write_through; /* the driver will not flush */
 	uint64_t reported_s; /* when a failure was last told */
@@ -127,6 +132,8 @@ static void blk_finish(struct blk_request *r, uint8_t status)
 	else
 		req_write(&r->vq, &status, sizeof(status));
 	vq_complete(q->vq, &r->vq, written);
+	if (status == VIRTIO_BLK_S_IOERR)
+		counter_add(&q->counters->errors, 1);
 	r->next_free = q->free;
 	q->free = r;
 }
@@ -148,6 +155,16 @@ static void blk_report(struct blk_request *r, int error)
 		 verb[r->disk.op], blk->path, (unsigned long long)r->disk.offset, strerror(error));
 }
 
+/* What completes together looks at the clock once. */
+static uint64_t blk_took_ns(const struct blk_request *r)
+{
+	struct blk_queue *q = r->q;
+
+	if (!q->done_ns)
+		q->done_ns = loop_now_ns();
+	return q->done_ns - r->begun_ns;
+}
+
 static void blk_done(struct disk_request *disk, int result)
 {
 	struct blk_request *r = container_of(disk, struct blk_request, disk);
@@ -156,6 +173,8 @@ static void blk_done(struct disk_request *disk, int result)
 	if (result)
 		blk_report(r, -result);
 	if (result || !is_write || !r->q->write_through) {
+		if (!result)
+			blk_count(r->q->counters, r->op, disk->len, blk_took_ns(r));
 		blk_finish(r, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
 		return;
 	}
@@ -167,6 +186,8 @@ static int blk_submit(struct blk_request *r, const struct disk_request *what)
 {
 	r->disk = *what;
 	r->disk.done = blk_done;
+	r->op = what->op;
+	r->begun_ns = r->q->kicked_ns;
 	disk_submit(r->q->disk, &r->disk);
 	return PENDING;
 }
@@ -294,6 +315,7 @@ static void blk_kick(struct virtio_device *v, struct virtqueue *vq)
 
 	if (!throttle_begin(&q->throttle))
 		return;
+	q->kicked_ns = loop_now_ns();
 	vq_disable_kicks(vq);
 	do {
 		while (taken < vq->s->size && blk_next(q))
@@ -309,6 +331,7 @@ static void blk_batch_done(void *arg)
 {
 	struct blk_queue *q = arg;
 
+	q->done_ns = 0;
 	vq_flush(q->vq);
 }
 
@@ -443,6 +466,7 @@ static int blk_claim_requests(struct blk *blk, struct err *e)
 			.next_free = q->free,
 		};
 		q->blk = blk;
+		q->counters = device_counters(&blk->v.dev, i / per_queue);
 		q->free = free;
 	}
 	return 0;
@@ -457,6 +481,8 @@ static int blk_attach(struct device *dev, struct err *e)
 		r = rate_limit_attach(&blk->limit, dev, 1, throttle_changed, e);
 	if (!r)
 		r = blk_open(blk, e);
+	if (!r)
+		r = device_claim_counters(dev, blk->num_queues, e);
 	if (!r)
 		r = blk_claim_requests(blk, e);
 	if (r)
@@ -505,6 +531,7 @@ const struct device_class virtio_blk_class = {
 	.options = &blk_option_table,
 	.state = &blk_state_desc,
 	.state_offset = offsetof(struct blk, s),
+	.counters = &blk_counter_table,
 	.attach = blk_attach,
 	.reset = blk_reset,
 	.start = virtio_start,

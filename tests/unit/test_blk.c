@@ -6,6 +6,7 @@
 
 #include "blk_guest.h"
 #include "check_main.h"
+#include "counter_of.h"
 #include "forbid.h"
 #include "in_child.h"
 
@@ -458,6 +459,7 @@ START_TEST(test_queues)
 		ck_assert_uint_eq(*(uint8_t *)ram(&g, base + 16), VIRTIO_BLK_S_OK);
 		wait_until(&g, is_interrupted, i + 1);
 		ck_assert_uint_eq(interrupts(&g, i + 1), 1);
+		ck_assert_uint_eq(counter_of(&g.vm, "disk0", "read_ops"), i + 1);
 	}
 	power_off(&g);
 }
@@ -473,6 +475,8 @@ START_TEST(test_host_error)
 	ck_assert_int_eq(mprotect(at(&g, 0xc000), GUEST_PAGE_BYTES, PROT_NONE), 0);
 	put_request(&g, 0, VIRTIO_BLK_T_IN, 0, 0xc000, GUEST_PAGE_BYTES);
 	ck_assert_uint_eq(finish(&g), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(counter_of(&g.vm, "disk0", "errors"), 1);
+	ck_assert_uint_eq(counter_of(&g.vm, "disk0", "read_ops"), 0);
 	ck_assert_int_eq(mprotect(at(&g, 0xc000), GUEST_PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
 	ck_assert_uint_eq(request(&g, VIRTIO_BLK_T_IN, 0, SECTOR), VIRTIO_BLK_S_OK);
 	power_off(&g);
@@ -489,11 +493,14 @@ static void check_write_through(void)
 	power_on(&g, "");
 	ck_assert_uint_eq(request(&g, VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(request(&g, VIRTIO_BLK_T_OUT, 0, SECTOR), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(counter_of(&g.vm, "disk0", "write_ops"), 1);
 	blk_drive(&g, offered(&g) & ~BIT(VIRTIO_BLK_F_FLUSH));
 	ck_assert_uint_eq(request(&g, VIRTIO_BLK_T_OUT, 0, SECTOR), VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(range_request(&g, VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 0),
 			  VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(request(&g, VIRTIO_BLK_T_IN, 0, SECTOR), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(counter_of(&g.vm, "disk0", "write_ops"), 1);
+	ck_assert_uint_eq(counter_of(&g.vm, "disk0", "errors"), 3);
 	power_off(&g);
 }
 

@@ -5,6 +5,7 @@
  * out where /dev/kvm does not open.
  */
 #include "check_main.h"
+#include "contract_counters.h"
 #include "contract_storm.h"
 #include "log.h"
 #include "own_network.h"
@@ -84,6 +85,40 @@ START_TEST(test_every_byte_is_covered)
 		ck_assert_msg(map[i] != STATE_BYTE_UNCOVERED,
 			      "%s: no field describes byte %zu of its state",
 			      device_classes[_i]->kind, i);
+}
+END_TEST
+
+START_TEST(test_counters)
+{
+	const struct device_class *class = device_classes[_i];
+
+	if (!class->counters)
+		return;
+	check_counter_table(class->kind, class->counters);
+	for (size_t i = 0; i < ndevice_classes; i++)
+		check_families_apart(class->counters, device_classes[i]->counters);
+}
+END_TEST
+
+/* From attach on they can be read. */
+START_TEST(test_counters_are_there)
+{
+	const struct device_class *class = class_at(_i);
+	struct counter_readings all;
+	struct rig rig;
+	bool found = false;
+
+	if (!class || !class->counters)
+		return;
+	rig_new_with_device(&rig, class);
+	ck_assert_uint_ge(rig.dev->ncounters, 1);
+	ck_assert_int_eq(counters_read(&rig.vm, &all), 0);
+	for (size_t i = 0; i < all.n; i++)
+		found |= strstr(all.reading[i].id, "dut") &&
+			 all.reading[i].table == class->counters;
+	ck_assert_msg(found, "%s: has counters and tells none", class->kind);
+	counters_free(&all);
+	rig_free(&rig);
 }
 END_TEST
 
@@ -475,6 +510,8 @@ static Suite *contract_suite(void)
 		test_tables,
 		test_names_of_state,
 		test_every_byte_is_covered,
+		test_counters,
+		test_counters_are_there,
 		test_failed_attach_leaves_nothing,
 		test_free_leaves_nothing,
 		test_duplicates,
