@@ -100,6 +100,12 @@ static inline void counter_set(_Atomic uint64_t *counter, uint64_t value)
 
 void latency_add(struct latency *, uint64_t ns);
 
+/* Any thread. */
+static inline uint64_t counter_get(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
 /* In attach: n blocks of the class's table, all zeroes. */
 int device_claim_counters(struct device *, unsigned n, struct err *);
 void *device_counters(struct device *, unsigned block);

@@ -51,6 +51,13 @@ int tap_link_fd(const struct tap *);
 enum tap_link { TAP_REMOVED, TAP_DOWN, TAP_UP };
 enum tap_link tap_link(const struct tap *); /* how the interface is now */
 
+/* All that went through the interface since it was made, as the host sees it: rx is the guest's tx.
+ * -ENOTSUP: of a tap that somebody else opened, whose network need not be the monitor's. */
+struct tap_counts {
+	uint64_t rx_bytes, rx_frames, tx_bytes, tx_frames;
+};
+int tap_count(const struct tap *, struct tap_counts *);
+
 /* "52:54:00:12:34:56"; -EINVAL. */
 int tap_parse_mac(const char *text, uint8_t mac[6]);
 

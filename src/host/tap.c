@@ -373,6 +373,52 @@ enum tap_link tap_link(const struct tap *t)
 	return ifr.ifr_flags & IFF_UP ? TAP_UP : TAP_DOWN;
 }
 
+static int parse_counts(const struct nlmsghdr *reply, size_t len, struct tap_counts *out)
+{
+	const struct rtattr *a;
+	struct rtnl_link_stats64 s;
+	unsigned left;
+
+	if (!NLMSG_OK(reply, len) || reply->nlmsg_type != RTM_NEWSTATS ||
+	    reply->nlmsg_len < NLMSG_LENGTH(sizeof(struct if_stats_msg)))
+		return -EBADMSG;
+	a = (const void *)((const char *)NLMSG_DATA(reply) +
+			   NLMSG_ALIGN(sizeof(struct if_stats_msg)));
+	left = (unsigned)NLMSG_PAYLOAD(reply, sizeof(struct if_stats_msg));
+	for (; RTA_OK(a, left); a = RTA_NEXT(a, left))
+		if (a->rta_type == IFLA_STATS_LINK_64 && RTA_PAYLOAD(a) >= sizeof(s)) {
+			memcpy(&s, RTA_DATA(a), sizeof(s));
+			*out = (struct tap_counts){ s.rx_bytes, s.rx_packets, s.tx_bytes,
+						    s.tx_packets };
+			return 0;
+		}
+	return -EBADMSG;
+}
+
+/* The kernel has answered when send() returns. */
+int tap_count(const struct tap *t, struct tap_counts *out)
+{
+	struct {
+		struct nlmsghdr header;
+		struct if_stats_msg what;
+	} ask = { .header = { .nlmsg_len = sizeof(ask),
+			      .nlmsg_type = RTM_GETSTATS,
+			      .nlmsg_flags = NLM_F_REQUEST },
+		  .what = { .ifindex = t->index,
+			    .filter_mask = IFLA_STATS_FILTER_BIT(IFLA_STATS_LINK_64) } };
+	_Alignas(struct nlmsghdr) char reply[4096];
+	CLEANUP(fd) int sock = -1;
+	ssize_t n;
+
+	if (t->link_fd < 0)
+		return -ENOTSUP;
+	sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+	if (sock < 0 || send(sock, &ask, sizeof(ask), 0) < 0)
+		return -errno;
+	n = recv(sock, reply, sizeof(reply), 0);
+	return n < 0 ? -errno : parse_counts((void *)reply, (size_t)n, out);
+}
+
 int tap_attach_pair(struct tap *t, unsigned pair, bool attached)
 {
 	struct ifreq ifr = { .ifr_flags = attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };

@@ -347,7 +347,8 @@ static int blk_queue_start(struct virtio_device *v, struct virtqueue *vq, struct
 	q->write_through = !virtio_has(v, VIRTIO_BLK_F_FLUSH);
 	r = disk_queue_new(&q->disk, blk->disk, loop, blk->queue_size, blk_batch_done, q, e);
 	if (!r)
-		throttle_start(&q->throttle, rate_limit_limiter(&blk->limit, 0), vq, loop);
+		throttle_start(&q->throttle, rate_limit_limiter(&blk->limit, 0), vq, loop,
+			       &q->counters->throttled);
 	return r;
 }
 

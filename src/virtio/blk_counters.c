@@ -14,6 +14,7 @@ static const struct counter counters[] = {
 	BLK(write_ops, "writes", .help = "Writes that succeeded."),
 	BLK(flush_ops, "flushes", .help = "Flushes that succeeded."),
 	BLK(errors, "errors", .help = "Requests answered with an I/O error."),
+	BLK(throttled, "throttled", .help = "Times a limit made a queue wait."),
 	BLK_LATENCY(read_latency, "read_latency_seconds",
 		    .help = "Time that reads took in the host."),
 	BLK_LATENCY(write_latency, "write_latency_seconds",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a disk counts, a block for each queue.  A request's latency is the host's: from the kick
- * that found it to its completion.
+ * that found it to its completion.  Time that it waits in the ring for a limit is not in it.
  */
 #ifndef BLK_COUNTERS_H
 #define BLK_COUNTERS_H
@@ -10,7 +10,7 @@
 #include "disk.h"
 
 struct blk_counters {
-	_Atomic uint64_t read_bytes, write_bytes, read_ops, write_ops, flush_ops, errors;
+	_Atomic uint64_t read_bytes, write_bytes, read_ops, write_ops, flush_ops, errors, throttled;
 	struct latency read_latency, write_latency;
 };
 

@@ -78,6 +78,36 @@ static const struct state_field net_fields[] = {
 static const struct state_desc net_state_desc = STATE_DESC(struct net_state, "virtio-net", 1, 1,
 							   net_fields);
 
+#define NET_COUNTER(m, family, ...)                                                                \
+	COUNTER(struct net_counters, m, .metric = "godwit_net_" family, __VA_ARGS__)
+
+static const struct counter net_counters[] = {
+	NET_COUNTER(rx_bytes, "receive_bytes", .unit = COUNTER_BYTES,
+		    .help = "Bytes of frames that the guest received."),
+	NET_COUNTER(rx_frames, "receive_frames", .help = "Frames that the guest received."),
+	NET_COUNTER(rx_dropped, "receive_dropped",
+		    .help = "Frames for the guest that were lost in the monitor."),
+	NET_COUNTER(rx_throttled, "receive_throttled",
+		    .help = "Times a limit made a queue to the guest wait."),
+	NET_COUNTER(tx_bytes, "transmit_bytes", .unit = COUNTER_BYTES,
+		    .help = "Bytes of frames that the guest sent."),
+	NET_COUNTER(tx_frames, "transmit_frames", .help = "Frames that the guest sent."),
+	NET_COUNTER(tx_dropped, "transmit_dropped",
+		    .help = "Frames of the guest that the host did not take."),
+	NET_COUNTER(tx_throttled, "transmit_throttled",
+		    .help = "Times a limit made a queue from the guest wait."),
+};
+
+static bool net_fetch(struct device *dev)
+{
+	struct net *net = container_of(dev, struct net, v.dev);
+
+	return net->pair[0].vhost < 0 || net_vhost_count(net);
+}
+
+static const struct counter_table net_counter_table =
+	COUNTER_TABLE(struct net_counters, net_counters, .fetch = net_fetch);
+
 /* 5.1.3.1 */
 static const struct virtio_dependency net_dependencies[] = {
 	{ VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_CSUM },
@@ -177,11 +207,13 @@ static int net_queue_start(struct virtio_device *v, struct virtqueue *vq, struct
 	if (vq->index % 2) {
 		p->tx = vq;
 		p->tx_loop = loop;
-		throttle_start(&p->tx_throttle, rate_limit_limiter(&net->limit, 1), vq, loop);
+		throttle_start(&p->tx_throttle, rate_limit_limiter(&net->limit, 1), vq, loop,
+			       &p->tx_counters->tx_throttled);
 	} else {
 		p->rx = vq;
 		p->rx_loop = loop;
-		throttle_start(&p->rx_throttle, rate_limit_limiter(&net->limit, 0), vq, loop);
+		throttle_start(&p->rx_throttle, rate_limit_limiter(&net->limit, 0), vq, loop,
+			       &p->rx_counters->rx_throttled);
 		net_apply_offloads(net);
 	}
 	/* The kernel knows no limits. */
@@ -298,6 +330,8 @@ static int claim_pair(struct net *net, unsigned index, struct err *e)
 	p->net = net;
 	p->index = index;
 	p->vhost = -1;
+	p->rx_counters = device_counters(&net->v.dev, 2 * index);
+	p->tx_counters = device_counters(&net->v.dev, 2 * index + 1);
 	r = claim_requests(net, NET_RX_REQUESTS, NET_RX_SEGMENTS, &p->request, e);
 	return r ? r
 		 : claim_requests(net, net->backend->sending, VIRTQUEUE_SEGMENTS_MAX, &p->sending,
@@ -312,6 +346,9 @@ static int net_attach(struct device *dev, struct err *e)
 	net->backend = backends[net->backend_kind];
 	if (!r)
 		r = rate_limit_attach(&net->limit, dev, 2, net_limits_changed, e);
+	/* One for each queue of packets, and one for what the kernel moves. */
+	if (!r)
+		r = device_claim_counters(dev, 2 * net->npairs + 1, e);
 	for (unsigned i = 0; !r && i < net->npairs; i++)
 		r = claim_pair(net, i, e);
 	if (!r)
@@ -365,6 +402,7 @@ const struct device_class virtio_net_class = {
 	.options = &net_option_table,
 	.state = &net_state_desc,
 	.state_offset = offsetof(struct net, s),
+	.counters = &net_counter_table,
 	.attach = net_attach,
 	.reset = net_reset,
 	.start = net_start,

@@ -31,6 +31,12 @@ struct net_state {
 	uint64_t offloads; /* of those negotiated, the ones that the driver wants now; atomic */
 };
 
+/* Of one queue, which counts in its direction.  Bytes are those of frames, without the header. */
+struct net_counters {
+	_Atomic uint64_t rx_bytes, rx_frames, rx_dropped, rx_throttled;
+	_Atomic uint64_t tx_bytes, tx_frames, tx_dropped, tx_throttled;
+};
+
 /* A pair's queues are two I/O threads' while handed over, or one's. */
 struct net_pair {
 	struct net *net;
@@ -38,6 +44,7 @@ struct net_pair {
 	struct virtqueue *rx, *tx;
 	struct loop *rx_loop, *tx_loop;
 	struct throttle rx_throttle, tx_throttle;
+	struct net_counters *rx_counters, *tx_counters;
 	struct watch packets; /* rx's: the back end has some */
 	struct vq_request *request; /* NET_RX_REQUESTS: a ring of buffers for packets to come */
 	unsigned first, n;
@@ -75,6 +82,7 @@ struct net {
 	unsigned npairs;
 	const struct net_backend *backend;
 	struct tap *tap;
+	struct tap_counts tap_before; /* what went through it before the card was plugged in */
 	struct passt *passt;
 	struct net_passt_wire *wire;
 	struct net_pair pair[TAP_PAIRS_MAX];
@@ -99,6 +107,21 @@ int net_vhost_open(struct net *, struct err *);
 /* Hand a queue to the kernel, and take it back: on its I/O thread. */
 int net_vhost_start(struct net_pair *, struct virtqueue *, struct err *);
 void net_vhost_stop(struct net_pair *, struct virtqueue *);
+
+/* Main: count what the kernel moved.  False: that is not known. */
+bool net_vhost_count(struct net *);
+
+static inline void net_count_rx(struct net_pair *p, uint64_t frame_bytes)
+{
+	counter_add(&p->rx_counters->rx_frames, 1);
+	counter_add(&p->rx_counters->rx_bytes, frame_bytes);
+}
+
+static inline void net_count_tx(struct net_pair *p, uint64_t frame_bytes)
+{
+	counter_add(&p->tx_counters->tx_frames, 1);
+	counter_add(&p->tx_counters->tx_bytes, frame_bytes);
+}
 
 /* The control queue, on its I/O thread. */
 void net_control_kick(struct net *, struct virtqueue *);

@@ -90,6 +90,7 @@ static bool give_frame(struct net_pair *p, const uint8_t *frame, size_t len)
 		/* Too few for any packet: it is lost, and the first is back (5.1.6.3.1). */
 		vq_unpop(p->rx, p->n - 1);
 		vq_complete(p->rx, &p->request[0], 0);
+		counter_add(&p->rx_counters->rx_dropped, 1);
 		return true;
 	}
 	header.num_buffers = htole16((uint16_t)p->n);
@@ -97,6 +98,7 @@ static bool give_frame(struct net_pair *p, const uint8_t *frame, size_t len)
 	done = fill(p, &p->request[0], frame, len, sizeof(header));
 	for (unsigned i = 1; i < p->n; i++)
 		done += fill(p, &p->request[i], frame + done, len - done, 0);
+	net_count_rx(p, len);
 	return true;
 }
 
@@ -196,6 +198,13 @@ static void wait_for_room(struct net_pair *p)
 		hang_up(p);
 }
 
+/* A frame of the guest's that does not go out. */
+static void drop(struct net_pair *p, struct vq_request *r)
+{
+	vq_complete(p->tx, r, 0);
+	counter_add(&p->tx_counters->tx_dropped, 1);
+}
+
 /* A batch of frames as one vector: as many of the guest's requests as fit.  One that is no frame is
  * done with if it comes first, and else left for the next batch. */
 static unsigned gather(struct net_pair *p, unsigned *niov)
@@ -216,7 +225,7 @@ static unsigned gather(struct net_pair *p, unsigned *niov)
 			if (n)
 				vq_unpop(p->tx, 1);
 			else
-				vq_complete(p->tx, r, 0);
+				drop(p, r);
 			break;
 		}
 		w->length[n] = htobe32(r->readable_bytes);
@@ -258,6 +267,7 @@ static unsigned settle(struct net_pair *p, unsigned n, size_t sent)
 			keep_rest(w, w->iov, sent, begin + unit - sent);
 		begin += unit;
 		throttle_charge(&p->tx_throttle, be32toh(w->length[done]));
+		net_count_tx(p, be32toh(w->length[done]));
 		vq_complete(p->tx, &p->sending[done], 0);
 	}
 	return n - done;
@@ -299,7 +309,7 @@ static bool send_batch(struct net_pair *p, unsigned n, unsigned niov)
 
 	if (!socket_takes(p, p->net->wire->iov, niov, &sent) && errno != EAGAIN) {
 		for (unsigned i = 0; i < n; i++)
-			vq_complete(p->tx, &p->sending[i], 0);
+			drop(p, &p->sending[i]);
 		return true;
 	}
 	left = settle(p, n, sent);

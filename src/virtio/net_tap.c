@@ -150,13 +150,16 @@ static bool rx_packet(struct net_pair *p)
 	len = readv(p->packets.fd, iov, n);
 	if (len > 0) {
 		rx_complete(p, iov, n, (size_t)len);
+		net_count_rx(p, (uint64_t)len - NET_HEADER_BYTES);
 		throttle_charge(&p->rx_throttle, (uint64_t)len);
 		return true;
 	}
 	if (errno == EAGAIN || errno == EINTR)
 		return false;
-	if (errno != EBADFD)
-		return true; /* that packet is lost */
+	if (errno != EBADFD) { /* that packet is lost */
+		counter_add(&p->rx_counters->rx_dropped, 1);
+		return true;
+	}
 	tap_pause_receiving(p); /* the tap was removed, or the pair is not in use */
 	return false;
 }
@@ -185,13 +188,18 @@ static void tap_receive(struct net_pair *p)
 static bool tx_packet(struct net_pair *p)
 {
 	struct vq_request *r = p->sending;
+	ssize_t sent;
 
 	if (p->tx_throttle.closed || !vq_pop(p->tx, r))
 		return false;
 	throttle_charge(&p->tx_throttle, r->readable_bytes);
 	/* What the tap does not take is lost, as on any wire: it is full, down, or the packet is
 	 * nonsense. */
-	(void)!writev(tap_fd(p->net->tap, p->index), r->segment, r->nreadable);
+	sent = writev(tap_fd(p->net->tap, p->index), r->segment, r->nreadable);
+	if (sent > NET_HEADER_BYTES)
+		net_count_tx(p, (uint64_t)sent - NET_HEADER_BYTES);
+	else
+		counter_add(&p->tx_counters->tx_dropped, 1);
 	vq_complete(p->tx, r, 0);
 	return true;
 }
@@ -320,6 +328,7 @@ static int tap_plug_in(struct net *net, struct err *e)
 				    .arg = net };
 	net->tap_was = tap_link(net->tap);
 	net->plugged = net->tap_was == TAP_UP;
+	tap_count(net->tap, &net->tap_before);
 	r = net->fd ? 0 : device_claim_watch(&net->v.dev, &net->link, EPOLLIN, e);
 	if (r || net->vhost == NET_VHOST_OFF)
 		return r;

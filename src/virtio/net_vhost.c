@@ -4,6 +4,7 @@
  * memory and the tap (<linux/vhost.h>).  The queues are delegated while handed over, and come back
  * like others.  The kernel does not mark what it writes in guest_mem: while pages are logged,
  * queues are to be served here.  A queue's interrupt vector is the one it had when it started.
+ * Nor does it count: what the tap has counted, less what was moved here, is the kernel's part.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -101,6 +102,37 @@ int net_vhost_open(struct net *net, struct err *e)
 		net->pair[i].vhost = fd;
 	}
 	return 0;
+}
+
+/* Member at offset of all blocks together shall be total. */
+static void kernel_makes_it(struct net *net, size_t offset, uint64_t total)
+{
+	char *kernel = device_counters(&net->v.dev, 2 * net->npairs);
+
+	for (unsigned i = 0; i < 2 * net->npairs; i++) {
+		char *block = device_counters(&net->v.dev, i);
+
+		total -= counter_get((void *)(block + offset));
+	}
+	counter_set((void *)(kernel + offset), total);
+}
+
+bool net_vhost_count(struct net *net)
+{
+	const struct tap_counts *before = &net->tap_before;
+	struct tap_counts now;
+
+	if (tap_count(net->tap, &now))
+		return false;
+	kernel_makes_it(net, offsetof(struct net_counters, rx_bytes),
+			now.tx_bytes - before->tx_bytes);
+	kernel_makes_it(net, offsetof(struct net_counters, rx_frames),
+			now.tx_frames - before->tx_frames);
+	kernel_makes_it(net, offsetof(struct net_counters, tx_bytes),
+			now.rx_bytes - before->rx_bytes);
+	kernel_makes_it(net, offsetof(struct net_counters, tx_frames),
+			now.rx_frames - before->rx_frames);
+	return true;
 }
 
 static int connect_ring(const struct net_pair *p, const struct virtqueue *vq, unsigned ring)

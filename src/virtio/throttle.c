@@ -10,9 +10,10 @@ static void open_again(void *arg)
 }
 
 void throttle_start(struct throttle *t, struct limiter *limiter, struct virtqueue *vq,
-		    struct loop *loop)
+		    struct loop *loop, _Atomic uint64_t *closings)
 {
 	t->limiter = limiter;
+	t->closings = closings;
 	t->vq = vq;
 	t->loop = loop;
 	t->opens = (struct timer){ .expired = open_again, .arg = t };
@@ -46,6 +47,7 @@ void throttle_charge_now(struct throttle *t, uint64_t bytes)
 	if (!wait_ns)
 		return;
 	t->closed = true;
+	counter_add(t->closings, 1);
 	t->opens_at_ns = t->now_ns + wait_ns;
 	loop_timer_set(t->loop, &t->opens, t->opens_at_ns);
 }

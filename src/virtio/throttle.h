@@ -19,6 +19,7 @@ struct throttle {
 	struct virtqueue *vq;
 	struct loop *loop;
 	struct limiter_taker taker;
+	_Atomic uint64_t *closings; /* a counter */
 	struct timer opens;
 	uint64_t now_ns; /* when the batch began */
 	uint64_t opens_at_ns;
@@ -26,7 +27,8 @@ struct throttle {
 	bool closed;
 };
 
-void throttle_start(struct throttle *, struct limiter *, struct virtqueue *, struct loop *);
+void throttle_start(struct throttle *, struct limiter *, struct virtqueue *, struct loop *,
+		    _Atomic uint64_t *closings);
 void throttle_stop(struct throttle *); /* the class's queue_stop */
 
 bool throttle_begin(struct throttle *); /* false: closed */

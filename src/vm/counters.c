@@ -18,20 +18,15 @@ const struct latency_bound latency_bounds[LATENCY_BOUNDS] = {
 	{ 5000000000, "5.0" }, { 10000000000, "10.0" },
 };
 
-static uint64_t load(const _Atomic uint64_t *counter)
-{
-	return atomic_load_explicit(counter, memory_order_relaxed);
-}
-
 /* Writers */
 
 static void take_extremes(struct latency *l, uint64_t least_ns, uint64_t most_ns)
 {
-	uint64_t least = load(&l->least_ns);
+	uint64_t least = counter_get(&l->least_ns);
 
 	if (!least || least_ns < least)
 		counter_set(&l->least_ns, least_ns);
-	if (most_ns > load(&l->most_ns))
+	if (most_ns > counter_get(&l->most_ns))
 		counter_set(&l->most_ns, most_ns);
 }
 
@@ -77,17 +72,17 @@ uint64_t latency_ops(const struct latency *l)
 	uint64_t ops = 0;
 
 	for (unsigned i = 0; i <= LATENCY_BOUNDS; i++)
-		ops += load(&l->bucket[i]);
+		ops += counter_get(&l->bucket[i]);
 	return ops;
 }
 
 static void add_latency(struct latency *sum, const struct latency *l)
 {
 	for (unsigned i = 0; i <= LATENCY_BOUNDS; i++)
-		counter_add(&sum->bucket[i], load(&l->bucket[i]));
-	counter_add(&sum->total_ns, load(&l->total_ns));
-	if (load(&l->least_ns))
-		take_extremes(sum, load(&l->least_ns), load(&l->most_ns));
+		counter_add(&sum->bucket[i], counter_get(&l->bucket[i]));
+	counter_add(&sum->total_ns, counter_get(&l->total_ns));
+	if (counter_get(&l->least_ns))
+		take_extremes(sum, counter_get(&l->least_ns), counter_get(&l->most_ns));
 }
 
 static void add_block(const struct counter_table *t, char *sum, char *block)
@@ -98,7 +93,7 @@ static void add_block(const struct counter_table *t, char *sum, char *block)
 		if (t->counter[i].kind == COUNTER_LATENCY)
 			add_latency((void *)(sum + at), (void *)(block + at));
 		else
-			counter_add((void *)(sum + at), load((void *)(block + at)));
+			counter_add((void *)(sum + at), counter_get((void *)(block + at)));
 	}
 }
 
@@ -163,7 +158,7 @@ void counters_free(struct counter_readings *all)
 
 uint64_t counter_value(const struct counter_reading *r, const struct counter *c)
 {
-	return load((void *)((char *)r->sum + c->offset));
+	return counter_get((void *)((char *)r->sum + c->offset));
 }
 
 const struct latency *counter_latency(const struct counter_reading *r, const struct counter *c)
@@ -174,12 +169,12 @@ const struct latency *counter_latency(const struct counter_reading *r, const str
 static void visit_latency(const struct latency *l, const char *name,
 			  void (*visit)(void *arg, const char *name, uint64_t value), void *arg)
 {
-	uint64_t ops = latency_ops(l), total_ns = load(&l->total_ns);
+	uint64_t ops = latency_ops(l), total_ns = counter_get(&l->total_ns);
 	const struct {
 		const char *what;
 		uint64_t ns;
-	} part[] = { { "min", load(&l->least_ns) },
-		     { "max", load(&l->most_ns) },
+	} part[] = { { "min", counter_get(&l->least_ns) },
+		     { "max", counter_get(&l->most_ns) },
 		     { "avg", ops ? total_ns / ops : 0 } };
 	char text[NAME_BYTES];
 

@@ -152,6 +152,13 @@ enum tap_link tap_link(const struct tap *t)
 	return TAP_UP;
 }
 
+int tap_count(const struct tap *t, struct tap_counts *counts)
+{
+	(void)t;
+	(void)counts;
+	return -ENOTSUP;
+}
+
 int tap_parse_mac(const char *text, uint8_t mac[6])
 {
 	(void)text;

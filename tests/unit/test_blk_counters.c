@@ -53,6 +53,7 @@ static void check_counters(void)
 	ck_assert_uint_eq(counter_of(&g.vm, "disk0", "write_bytes"), 2 * SECTOR);
 	ck_assert_uint_eq(counter_of(&g.vm, "disk0", "flush_ops"), 1);
 	ck_assert_uint_eq(counter_of(&g.vm, "disk0", "errors"), 1);
+	ck_assert_uint_eq(counter_of(&g.vm, "disk0", "throttled"), 0);
 	latency_is_plausible(&g, "read", 3);
 	latency_is_plausible(&g, "write", 1);
 	ck_assert_uint_eq(latencies(&g, "read_latency"), 3);

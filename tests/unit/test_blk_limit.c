@@ -4,6 +4,7 @@
 
 #include "blk_guest.h"
 #include "check_main.h"
+#include "counter_of.h"
 #include "rate_limit.h"
 
 extern const struct device_class limit_group_class;
@@ -156,12 +157,15 @@ static bool kicks_are(struct guest *guest, unsigned n)
 
 START_TEST(waiting_is_quiet)
 {
+	uint64_t throttled;
 	unsigned before;
 
 	limited_on(OWN(FOUR_OPS));
 	put_many(SLOTS, VIRTIO_BLK_T_IN, SECTOR);
 	stands_still_at(FOUR_PASS);
 	ck_assert_uint_eq(g.v->s->queue[0].next_avail, FOUR_PASS);
+	throttled = counter_of(&g.vm, "disk0", "throttled");
+	ck_assert_uint_ge(throttled, 1);
 	/* A guest that kicks all the same is heard, and that is all. */
 	for (unsigned i = 1; i <= 5; i++) {
 		before = kicks;
@@ -170,6 +174,7 @@ START_TEST(waiting_is_quiet)
 		stands_still_at(FOUR_PASS);
 		ck_assert_uint_eq(kicks, before + 1);
 	}
+	ck_assert_uint_eq(counter_of(&g.vm, "disk0", "throttled"), throttled);
 	power_off(&g);
 }
 END_TEST

@@ -8,6 +8,7 @@
 
 #include "check_main.h"
 #include "cleanup.h"
+#include "counter_of.h"
 #include "net.h"
 #include "own_network.h"
 #include "virtio_guest.h"
@@ -203,6 +204,8 @@ START_TEST(sending_waits)
 		return;
 	guest_sends();
 	stands_still_at(TX, FOUR_PASS);
+	ck_assert_uint_ge(counter_of(&g.vm, "net0", "tx_throttled"), 1);
+	ck_assert_uint_eq(counter_of(&g.vm, "net0", "rx_throttled"), 0);
 	change(FOUR_OPS);
 	stands_still_at(TX, 2 * FOUR_PASS);
 	change("{}");
@@ -219,6 +222,8 @@ START_TEST(receiving_waits)
 	guest_offers();
 	host_sends();
 	stands_still_at(RX, FOUR_PASS);
+	ck_assert_uint_ge(counter_of(&g.vm, "net0", "rx_throttled"), 1);
+	ck_assert_uint_eq(counter_of(&g.vm, "net0", "tx_throttled"), 0);
 	/* Packets are there, and nobody looks. */
 	ck_assert(!pair()->packets.active);
 	kick(&g, RX);

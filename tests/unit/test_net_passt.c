@@ -11,6 +11,7 @@
 #include <sys/time.h>
 
 #include "check_main.h"
+#include "counter_of.h"
 #include "log.h"
 #include "net_guest.h"
 
@@ -228,6 +229,11 @@ START_TEST(test_echo_of_extremes)
 		check_frame(p->frame, n, lens[n]);
 	}
 	ck_assert_uint_eq(used_idx(&g, RX), 3);
+	ck_assert_uint_eq(counter_of(&g.vm, "net0", "tx_frames"), 3);
+	ck_assert_uint_eq(counter_of(&g.vm, "net0", "rx_frames"), 3);
+	ck_assert_uint_eq(counter_of(&g.vm, "net0", "tx_bytes"), 2 * FRAME_MIN + FRAME_MAX);
+	ck_assert_uint_eq(counter_of(&g.vm, "net0", "rx_bytes"), 2 * FRAME_MIN + FRAME_MAX);
+	ck_assert_uint_eq(counter_of(&g.vm, "net0", "tx_dropped"), 1);
 	power_off(&g);
 }
 END_TEST
@@ -251,6 +257,9 @@ START_TEST(test_send_nonsense)
 	wait_used(&g, TX, 2 * ARRAY_SIZE(lens) + 1);
 	for (unsigned n = 0; n < ARRAY_SIZE(lens); n++)
 		take_frame(&g, RX, n, 60);
+	ck_assert_uint_eq(counter_of(&g.vm, "net0", "tx_frames"), ARRAY_SIZE(lens));
+	ck_assert_uint_eq(counter_of(&g.vm, "net0", "tx_dropped"), ARRAY_SIZE(lens) + 1);
+	ck_assert_uint_eq(counter_of(&g.vm, "net0", "rx_dropped"), 0);
 	power_off(&g);
 }
 END_TEST
@@ -429,11 +438,15 @@ END_TEST
 /* The guest goes on, and what it sends is lost. */
 static void live_without_passt(struct guest *g)
 {
+	uint64_t dropped = 0;
+
 	ck_assert_uint_eq(generation(g), 1);
 	for (unsigned i = 0; i < 3; i++) {
 		ck_assert(link_is(g, 0));
 		put_blocks(g, 0);
 		wait_used(g, TX, avail_of(g, TX)->idx);
+		ck_assert_uint_gt(counter_of(&g->vm, "net0", "tx_dropped"), dropped);
+		dropped = counter_of(&g->vm, "net0", "tx_dropped");
 		kick(g, RX);
 		net_stop(g);
 		guest_start(g);
