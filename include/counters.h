@@ -122,7 +122,7 @@ struct counter_readings {
 	size_t n;
 };
 
-/* Main.  All devices that count, in order of creation.  -ENOMEM. */
+/* Main.  All devices that count, in order of creation, then "_memory".  -ENOMEM. */
 int counters_read(struct vm *, struct counter_readings *);
 void counters_free(struct counter_readings *); /* any thread */
 

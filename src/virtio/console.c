@@ -36,9 +36,14 @@ struct console_state {
 	uint16_t cols, rows; /* as the guest was told last */
 };
 
+struct console_counters {
+	_Atomic uint64_t rx_bytes, tx_bytes;
+};
+
 struct console {
 	struct virtio_device v;
 	struct console_state s;
+	struct console_counters *counters;
 	struct chardev_config config;
 	struct hub *host;
 	struct virtio_console_config registers;
@@ -57,6 +62,15 @@ static const struct state_field console_fields[] = {
 };
 static const struct state_desc console_state_desc =
 	STATE_DESC(struct console_state, "virtio-console", 1, 1, console_fields);
+
+static const struct counter console_counters[] = {
+	COUNTER(struct console_counters, rx_bytes, .metric = "godwit_console_receive_bytes",
+		.unit = COUNTER_BYTES, .help = "Bytes that were typed, for the guest."),
+	COUNTER(struct console_counters, tx_bytes, .metric = "godwit_console_transmit_bytes",
+		.unit = COUNTER_BYTES, .help = "Bytes that the guest printed."),
+};
+static const struct counter_table console_counter_table = COUNTER_TABLE(struct console_counters,
+									console_counters);
 
 static struct console *console_of(struct device *dev)
 {
@@ -99,6 +113,7 @@ static size_t console_received(void *arg, const uint8_t *data, size_t len)
 		vq_complete(c->rx, &r, (uint32_t)n);
 		done += n;
 	}
+	counter_add(&c->counters->rx_bytes, done);
 	vq_flush(c->rx);
 	return done;
 }
@@ -124,6 +139,7 @@ static bool tx_write(struct console *c, const struct vq_request *r)
 				     MIN(left, c->turn));
 
 		skip -= skipped;
+		counter_add(&c->counters->tx_bytes, n);
 		c->turn -= n;
 		c->s.tx_written += (uint32_t)n;
 		if (n < left)
@@ -280,10 +296,13 @@ static int console_open_host(struct console *c, struct err *e)
 static int console_attach(struct device *dev, struct err *e)
 {
 	struct console *c = console_of(dev);
-	int r = console_open_host(c, e);
+	int r = device_claim_counters(dev, 1, e);
 
+	if (!r)
+		r = console_open_host(c, e);
 	if (r)
 		return r;
+	c->counters = device_counters(dev, 0);
 	c->v.features = BIT(VIRTIO_CONSOLE_F_SIZE);
 	c->v.config = (uint8_t *)&c->registers;
 	c->v.config_bytes = offsetof(struct virtio_console_config, max_nr_ports);
@@ -338,6 +357,7 @@ const struct device_class virtio_console_class = {
 	.options = &console_option_table,
 	.state = &console_state_desc,
 	.state_offset = offsetof(struct console, s),
+	.counters = &console_counter_table,
 	.attach = console_attach,
 	.reset = console_reset,
 	.start = console_start,

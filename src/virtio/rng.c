@@ -20,6 +20,10 @@ struct rng_state {
 	struct virtio_state virtio[1];
 };
 
+struct rng_counters {
+	_Atomic uint64_t bytes;
+};
+
 struct rng {
 	struct virtio_device v;
 	struct rng_state s;
@@ -40,6 +44,13 @@ static const struct state_field rng_fields[] = {
 };
 static const struct state_desc rng_state_desc = STATE_DESC(struct rng_state, "virtio-rng", 1, 1,
 							   rng_fields);
+
+static const struct counter rng_counters[] = {
+	COUNTER(struct rng_counters, bytes, .metric = "godwit_rng_bytes", .unit = COUNTER_BYTES,
+		.help = "Random bytes that the guest was given."),
+};
+static const struct counter_table rng_counter_table = COUNTER_TABLE(struct rng_counters,
+								    rng_counters);
 
 static uint32_t rng_fill(struct vq_request *req)
 {
@@ -63,12 +74,17 @@ static void rng_kick(struct virtio_device *v, struct virtqueue *vq)
 	struct vq_request req = { .segment_max = RNG_SEGMENTS,
 				  .segment = rng->segment,
 				  .range = rng->range };
+	struct rng_counters *counters = device_counters(&v->dev, 0);
 	unsigned done = 0;
 
 	vq_disable_kicks(vq);
 	do {
-		for (; done < vq->s->size && vq_pop(vq, &req); done++)
-			vq_complete(vq, &req, rng_fill(&req));
+		for (; done < vq->s->size && vq_pop(vq, &req); done++) {
+			uint32_t bytes = rng_fill(&req);
+
+			counter_add(&counters->bytes, bytes);
+			vq_complete(vq, &req, bytes);
+		}
 	} while (vq_enable_kicks(vq) && done < vq->s->size);
 	if (done == vq->s->size)
 		virtio_kick(v, vq->index);
@@ -84,11 +100,15 @@ static const struct virtio_class rng_virtio_class = {
 static int rng_attach(struct device *dev, struct err *e)
 {
 	struct rng *rng = container_of(dev, struct rng, v.dev);
+	int r;
 
 	if (strcmp(rng->src, "/dev/urandom") && strcmp(rng->src, "/dev/random"))
 		return err_set(e, -EINVAL,
 			       "%s: %s cannot be a source of entropy; use src=/dev/urandom",
 			       dev->id, rng->src);
+	r = device_claim_counters(dev, 1, e);
+	if (r)
+		return r;
 	rng->v.nqueues = 1;
 	rng->v.queue_size = RNG_QUEUE_SIZE;
 	return virtio_attach(&rng->v, &rng_virtio_class, &rng->s.virtio[0], e);
@@ -101,6 +121,7 @@ const struct device_class virtio_rng_class = {
 	.options = &rng_option_table,
 	.state = &rng_state_desc,
 	.state_offset = offsetof(struct rng, s),
+	.counters = &rng_counter_table,
 	.attach = rng_attach,
 	.reset = virtio_reset,
 	.start = virtio_start,

@@ -5,6 +5,7 @@
 
 #include "bits.h"
 #include "counters.h"
+#include "memory_use.h"
 #include "vm.h"
 
 enum { CACHE_LINE_BYTES = 64, NAME_BYTES = 64, NS_PER_US = 1000 };
@@ -126,21 +127,36 @@ static int read_device(struct device *dev, struct counter_readings *all)
 	return 0;
 }
 
+static int read_memory(struct counter_readings *all)
+{
+	struct memory_use now = { 0 }, *sum;
+
+	if (!memory_use_read(&now))
+		return 0;
+	sum = append(all, &memory_use_table, "memory");
+	if (!sum)
+		return -ENOMEM;
+	add_block(&memory_use_table, (char *)sum, (char *)&now);
+	return 0;
+}
+
 int counters_read(struct vm *vm, struct counter_readings *out)
 {
 	struct counter_readings all = { 0 };
 	struct device *dev;
-	size_t max = 0;
+	size_t max = 1; /* memory */
 	int r = 0;
 
 	list_for_each (dev, &vm->devices, node)
 		max++;
-	all.reading = calloc(max + 1, sizeof(*all.reading));
+	all.reading = calloc(max, sizeof(*all.reading));
 	if (!all.reading)
 		return -ENOMEM;
 	list_for_each (dev, &vm->devices, node)
 		if (!r)
 			r = read_device(dev, &all);
+	if (!r)
+		r = read_memory(&all);
 	if (r)
 		counters_free(&all);
 	else

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "bits.h"
+#include "cleanup.h"
 #include "emulation.h"
 #include "kvm_ring0.h"
 #include "thread.h"
@@ -20,6 +21,13 @@
 /* Interrupts KVM_RUN; its handler does nothing. */
 #define VCPU_SIGNAL SIGUSR1
 
+struct vcpu_counters {
+	_Atomic uint64_t exits_other; /* first: what has no place in exit_counters */
+	_Atomic uint64_t exits_io, exits_mmio, exits_hlt, exits_intr, exits_shutdown, exits_debug;
+	_Atomic uint64_t exits_system_event;
+	_Atomic uint64_t run_ns, wait_ns; /* main's: the kernel counts them */
+};
+
 struct vcpu {
 	struct device dev;
 	uint32_t index, apic_id; /* options */
@@ -27,6 +35,8 @@ struct vcpu {
 	struct kvm_run *run; /* the thread's while RUNNING; immediate_exit: any thread */
 	size_t run_bytes;
 	pthread_t thread;
+	_Atomic pid_t tid; /* written by the thread, read by main; 0: it has not begun */
+	struct vcpu_counters *counters;
 	pthread_cond_t go; /* with the machine lock: running or quit changed */
 	bool running, quit; /* written by main under the machine lock */
 	atomic_bool stop_asked; /* written by main, read by the thread without the lock */
@@ -41,6 +51,66 @@ static const struct option vcpu_options[] = {
 	OPTION(struct vcpu, apic_id, .fallback = "0"),
 };
 static const struct option_table vcpu_table = OPTION_TABLE(vcpu_options);
+
+#define EXITS(kind, what)                                                                          \
+	COUNTER(struct vcpu_counters, exits_##kind, .metric = "godwit_vcpu_exits",                 \
+		.label = "reason", .label_value = (what),                                          \
+		.help = "Times the guest left to the monitor.")
+
+static const struct counter vcpu_counters[] = {
+	EXITS(other, "other"),
+	EXITS(io, "io"),
+	EXITS(mmio, "mmio"),
+	EXITS(hlt, "hlt"),
+	EXITS(intr, "intr"),
+	EXITS(shutdown, "shutdown"),
+	EXITS(debug, "debug"),
+	EXITS(system_event, "system_event"),
+	COUNTER(struct vcpu_counters, run_ns, .metric = "godwit_vcpu_run_seconds",
+		.unit = COUNTER_NANOSECONDS, .help = "Time that a processor ran the vCPU."),
+	COUNTER(struct vcpu_counters, wait_ns, .metric = "godwit_vcpu_wait_seconds",
+		.unit = COUNTER_NANOSECONDS,
+		.help = "Time the vCPU waited for a processor: stolen, as the guest sees it."),
+};
+
+#define EXIT_COUNTER(kind) offsetof(struct vcpu_counters, exits_##kind)
+
+static const uint8_t exit_counters[] = {
+	[KVM_EXIT_IO] = EXIT_COUNTER(io),
+	[KVM_EXIT_MMIO] = EXIT_COUNTER(mmio),
+	[KVM_EXIT_HLT] = EXIT_COUNTER(hlt),
+	[KVM_EXIT_INTR] = EXIT_COUNTER(intr),
+	[KVM_EXIT_SHUTDOWN] = EXIT_COUNTER(shutdown),
+	[KVM_EXIT_DEBUG] = EXIT_COUNTER(debug),
+	[KVM_EXIT_SYSTEM_EVENT] = EXIT_COUNTER(system_event),
+};
+
+static void vcpu_count_exit(struct vcpu *v, uint32_t reason)
+{
+	size_t at = reason < ARRAY_SIZE(exit_counters) ? exit_counters[reason] : 0;
+
+	counter_add((void *)((char *)v->counters + at), 1);
+}
+
+/* Linux, Documentation/scheduler/sched-stats.rst; a kernel may be without it. */
+static bool vcpu_fetch_counters(struct device *dev)
+{
+	struct vcpu *v = (struct vcpu *)dev;
+	unsigned long long run_ns, wait_ns;
+	CLEANUP(file) FILE *f = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", (int)atomic_load(&v->tid));
+	f = fopen(path, "re");
+	if (f && fscanf(f, "%llu %llu", &run_ns, &wait_ns) == 2) {
+		counter_set(&v->counters->run_ns, run_ns);
+		counter_set(&v->counters->wait_ns, wait_ns);
+	}
+	return true;
+}
+
+static const struct counter_table vcpu_counter_table = COUNTER_TABLE(
+	struct vcpu_counters, vcpu_counters, .is_machine = true, .fetch = vcpu_fetch_counters);
 
 static void vcpu_io(struct vcpu *v)
 {
@@ -111,6 +181,7 @@ static void vcpu_system_event(struct vcpu *v)
 /* Returns whether the vCPU may run on.  Under the machine lock. */
 static bool vcpu_exit(struct vcpu *v)
 {
+	vcpu_count_exit(v, v->run->exit_reason);
 	switch (v->run->exit_reason) {
 	case KVM_EXIT_IO:
 		vcpu_io(v);
@@ -149,8 +220,10 @@ static bool vcpu_enter(struct vcpu *v)
 	bool go_on;
 
 	if (ioctl(v->fd, KVM_RUN, 0) < 0) {
-		if (errno == EINTR || errno == EAGAIN)
+		if (errno == EINTR || errno == EAGAIN) {
+			vcpu_count_exit(v, KVM_EXIT_INTR);
 			return true;
+		}
 		pthread_mutex_lock(&vm->lock);
 		vm_fail(vm, "%s: KVM cannot run the guest: %s", v->dev.id, strerror(errno));
 		pthread_mutex_unlock(&vm->lock);
@@ -185,6 +258,7 @@ static void *vcpu_main(void *arg)
 	struct vcpu *v = arg;
 	struct vm *vm = v->dev.vm;
 
+	atomic_store(&v->tid, gettid());
 	pthread_mutex_lock(&vm->lock);
 	for (;;) {
 		while (!v->running && !v->quit)
@@ -322,8 +396,12 @@ static int vcpu_set_cpuid(struct vcpu *v, struct err *e)
 static int vcpu_attach(struct device *dev, struct err *e)
 {
 	struct vcpu *v = (struct vcpu *)dev;
-	int r = vcpu_new_fd(v, e);
+	int r = device_claim_counters(dev, 1, e);
 
+	if (!r)
+		r = vcpu_new_fd(v, e);
+	if (!r)
+		v->counters = device_counters(dev, 0);
 	v->parked = (struct work){ .run = vcpu_parked, .arg = dev };
 	v->msr_warned = v->index > 0;
 	if (!r)
@@ -393,6 +471,7 @@ const struct device_class vcpu_class = {
 	.options = &vcpu_table,
 	.state = &vcpu_state_desc,
 	.state_offset = offsetof(struct vcpu, s),
+	.counters = &vcpu_counter_table,
 	.attach = vcpu_attach,
 	.reset = vcpu_reset,
 	.start = vcpu_start,

@@ -6,6 +6,7 @@
 
 #include "check_main.h"
 #include "console_guest.h"
+#include "counter_of.h"
 
 START_TEST(test_options_are_checked)
 {
@@ -51,6 +52,8 @@ START_TEST(test_output)
 	wait_until(&g, used_is, TX << 16 | 2);
 	ck_assert_uint_eq(used_of(&g, TX)->ring[1].len, 0);
 	wait_until(&g, client_has, 13);
+	ck_assert_uint_eq(counter_of(&g.vm, "console", "tx_bytes"), 13);
+	ck_assert_uint_eq(counter_of(&g.vm, "console", "rx_bytes"), 0);
 	ck_assert_str_eq((char *)client.got, "hello, world.");
 	ck_assert_uint_gt(interrupts(&g, 1 + TX), 0);
 	/* Nothing at all. */
@@ -261,6 +264,7 @@ START_TEST(test_input)
 	/* What comes now needs no kick. */
 	ck_assert_int_eq(write(client.fd, "x", 1), 1);
 	wait_until(&g, used_is, (uint16_t)(seen + 1));
+	ck_assert_uint_eq(counter_of(&g.vm, "console", "rx_bytes"), sizeof(sent) + 1);
 	guest_free(&g);
 }
 END_TEST

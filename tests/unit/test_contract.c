@@ -8,6 +8,7 @@
 #include "contract_counters.h"
 #include "contract_storm.h"
 #include "log.h"
+#include "memory_use.h"
 #include "own_network.h"
 
 enum { STORM_STEPS = 4000, TWIN_LIVES = 16, TWIN_STEPS = 200, TWIN_TRIES = 3, CLAIMS_MAX = 10000 };
@@ -97,6 +98,14 @@ START_TEST(test_counters)
 	check_counter_table(class->kind, class->counters);
 	for (size_t i = 0; i < ndevice_classes; i++)
 		check_families_apart(class->counters, device_classes[i]->counters);
+}
+END_TEST
+
+/* Which no class has. */
+START_TEST(test_counters_of_memory)
+{
+	check_counter_table("memory", &memory_use_table);
+	check_families_apart(&memory_use_table, device_classes[_i]->counters);
 }
 END_TEST
 
@@ -511,6 +520,7 @@ static Suite *contract_suite(void)
 		test_names_of_state,
 		test_every_byte_is_covered,
 		test_counters,
+		test_counters_of_memory,
 		test_counters_are_there,
 		test_failed_attach_leaves_nothing,
 		test_free_leaves_nothing,

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Counters as tables: blocks that are added up, latencies, what is left out. */
+#include <sys/mman.h>
+
 #include "check_main.h"
 #include "counter_of.h"
 #include "vm.h"
@@ -133,12 +135,30 @@ START_TEST(test_readings)
 	ck_assert_str_eq(all.reading[0].id, "toy0");
 	ck_assert_str_eq(all.reading[1].id, "_part0");
 	ck_assert_ptr_eq(all.reading[1].table, &part_table);
+	ck_assert_str_eq(all.reading[2].id, "_memory");
+	ck_assert_uint_eq(all.n, 3);
 	counters_free(&all);
 	ck_assert_uint_eq(toy->fetched, 1);
 	ck_assert(!counter_find(&vm, "mute", "ops", &value));
 	toy->unknown = true;
 	ck_assert(!counter_find(&vm, "toy0", "ops", &value));
 	ck_assert(counter_find(&vm, "_part0", "ops", &value));
+}
+END_TEST
+
+/* A page more is a page more, and it is on the host or swapped out. */
+START_TEST(test_memory)
+{
+	enum { BYTES = 32 * MIB };
+	uint64_t before = counter_of(&vm, "_memory", "rss") + counter_of(&vm, "_memory", "swapped");
+	void *p = mmap(NULL, BYTES, PROT_READ | PROT_WRITE,
+		       MAP_ANONYMOUS | MAP_POPULATE | (_i ? MAP_SHARED : MAP_PRIVATE), -1, 0);
+	uint64_t after;
+
+	ck_assert_ptr_ne(p, MAP_FAILED);
+	after = counter_of(&vm, "_memory", "rss") + counter_of(&vm, "_memory", "swapped");
+	ck_assert_uint_ge(after, before + BYTES / 2);
+	munmap(p, BYTES);
 }
 END_TEST
 
@@ -189,6 +209,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_blocks_are_added_up);
 	tcase_add_test(tc, test_blocks_share_no_cache_line);
 	tcase_add_test(tc, test_readings);
+	tcase_add_loop_test(tc, test_memory, 0, 2);
 	tcase_add_test(tc, test_latency);
 	tcase_add_test(tc, test_latency_buckets);
 	suite_add_tcase(s, tc);

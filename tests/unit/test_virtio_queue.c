@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Queues on their way to I/O threads and back, and guests that lie to them. */
 #include "check_main.h"
+#include "counter_of.h"
 #include "classes.h"
 #include "virtio_guest.h"
 
@@ -444,6 +445,7 @@ START_TEST(test_rng)
 	rng_ask(0, 64, VRING_DESC_F_WRITE);
 	kick(&g, 0);
 	used_will_be(0, 1);
+	ck_assert_uint_eq(counter_of(&g.vm, "probe0", "bytes"), 64);
 	ck_assert_uint_eq(used_of(&g, 0)->ring[0].len, 64);
 	ck_assert_int_ne(memcmp(data, zero, 64), 0);
 	ck_assert_uint_eq(data[64], 0);

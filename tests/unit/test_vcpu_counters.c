@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a vCPU counts while its guest leaves KVM in known ways; nothing without /dev/kvm. */
+#include <sys/ioctl.h>
+
+#include "check_main.h"
+#include "contract_rig.h"
+#include "counter_of.h"
+#include "vcpu.h"
+
+enum {
+	CODE = 0x1000,
+	MAPPED_BYTES = 0x8000, /* behind that is no memory */
+	TSS = 0xfffbd000,
+	IDENTITY_MAP = 0xfffbc000,
+	WAIT_S = 10,
+};
+
+/* In real mode. */
+static const uint8_t code[] = {
+	0xe6, 0x80, 0xe6, 0x80, 0xe6, 0x80, /* out 0x80, al: three times */
+	0xa0, 0x00, 0xc0, 0xa0, 0x00, 0xc0, /* mov al, [0xc000]: twice */
+	0xeb, 0xfe, /* jmp to itself */
+};
+
+static struct rig rig;
+
+static void map_memory(void)
+{
+	struct kvm_userspace_memory_region slot = {
+		.memory_size = MAPPED_BYTES,
+		.userspace_addr = (uintptr_t)guest_mem_at(rig.vm.mem, 0, MAPPED_BYTES),
+	};
+	uint64_t identity_map = IDENTITY_MAP;
+
+	ck_assert_int_eq(ioctl(rig.vm.fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map), 0);
+	ck_assert_int_eq(ioctl(rig.vm.fd, KVM_SET_TSS_ADDR, (unsigned long)TSS), 0);
+	ck_assert_int_eq(ioctl(rig.vm.fd, KVM_SET_USER_MEMORY_REGION, &slot), 0);
+	ck_assert_int_eq(guest_mem_write(rig.vm.mem, CODE, code, sizeof(code)), 0);
+}
+
+static void vcpu_new(void)
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+	struct err e;
+
+	rig_new(&rig, &vcpu_class);
+	map_memory();
+	ck_assert_msg(!rig_add(&rig, "vcpu0", &rig.dev, &e), "%s", e.text);
+	ck_assert_int_eq(vcpu_get_registers(rig.dev, &regs, &sregs, &e), 0);
+	sregs.cs.base = sregs.cs.selector = 0;
+	regs.rip = CODE;
+	ck_assert_int_eq(vcpu_set_registers(rig.dev, &regs, &sregs, &e), 0);
+}
+
+static uint64_t count(const char *name)
+{
+	return counter_of(&rig.vm, "_vcpu0", name);
+}
+
+START_TEST(test_exits)
+{
+	uint64_t deadline_ns = loop_now_ns() + UINT64_C(1000000000) * WAIT_S;
+
+	vcpu_new();
+	ck_assert_uint_eq(count("exits_io"), 0);
+	rig_start(&rig);
+	while (count("exits_mmio") < 2 && loop_now_ns() < deadline_ns)
+		usleep(1000);
+	ck_assert_uint_eq(count("exits_io"), 3);
+	ck_assert_uint_eq(count("exits_mmio"), 2);
+	ck_assert_uint_eq(count("exits_hlt"), 0);
+	ck_assert_uint_eq(count("exits_other"), 0);
+	/* Who stops it makes it leave, if it is in the guest. */
+	while (!count("exits_intr") && loop_now_ns() < deadline_ns) {
+		rig_stop(&rig);
+		rig_start(&rig);
+		usleep(1000);
+	}
+	rig_stop(&rig);
+	ck_assert_uint_ge(count("exits_intr"), 1);
+	ck_assert_uint_eq(count("exits_io"), 3);
+	if (!access("/proc/self/schedstat", R_OK))
+		ck_assert_uint_gt(count("run_ns"), 0);
+	count("wait_ns");
+	ck_assert_str_eq(rig.vm.failure.text, "");
+	rig_free(&rig);
+}
+END_TEST
+
+static bool kvm_opens(void)
+{
+	CLEANUP(fd) int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	return fd >= 0;
+}
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("vcpu_counters");
+	TCase *tc = tcase_create("vcpu_counters");
+
+	tcase_set_timeout(tc, 60);
+	if (kvm_opens())
+		tcase_add_test(tc, test_exits);
+	else
+		printf("skipped: counters of a vCPU, as /dev/kvm does not open\n");
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+CHECK_MAIN(suite)
