@@ -53,6 +53,7 @@ static inline void check_counter(const struct counter *c)
 	ck_assert_msg(is_counter_name(c->name), "a counter is called %s", c->name);
 	check_metric_name(c);
 	ck_assert_msg(help && c->help[help - 1] == '.', "%s: help is no sentence", c->name);
+	ck_assert_msg(!strpbrk(c->help, "\\\"\n"), "%s: help needs escapes", c->name);
 	ck_assert_msg(!c->label == !c->label_value, "%s: half a label", c->name);
 	ck_assert_msg(!c->label || is_counter_name(c->label), "%s: label %s", c->name, c->label);
 	ck_assert_msg(c->kind != COUNTER_LATENCY || c->unit == COUNTER_NANOSECONDS,
