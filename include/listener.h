@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A Unix stream socket that is listened on: made at a path, or inherited.  The file of a dead
+ * process is replaced; one that somebody answers on is not.  Any thread.
+ */
+#ifndef LISTENER_H
+#define LISTENER_H
+
+#include <sys/types.h>
+#include <sys/un.h>
+
+#include "err.h"
+
+struct listener {
+	int fd; /* non-blocking, closed on exec */
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "": inherited */
+	dev_t dev; /* of the file that is ours to remove */
+	ino_t ino;
+};
+
+/* Untouched on failure. */
+int listener_open(struct listener *, const char *path, mode_t, struct err *);
+/* Takes fd over if it is a Unix stream socket that listens. */
+int listener_adopt(struct listener *, int fd, struct err *);
+void listener_close(struct listener *); /* and removes the file, if it is still ours */
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "listener.h"
+
+enum { BACKLOG = 64 };
+
+/* 0: nobody listens at the socket, and its file is gone now. */
+static int remove_stale(const struct sockaddr_un *a, struct err *e)
+{
+	CLEANUP(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct stat st;
+
+	if (fd < 0)
+		return err_set(e, -errno, "cannot make a socket: %s", strerror(errno));
+	if (lstat(a->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		return err_set(e, -EEXIST,
+			       "%s is there already and is not a socket; choose another path",
+			       a->sun_path);
+	/* EAGAIN: it has more clients waiting than it takes. */
+	if (connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 || errno == EAGAIN)
+		return err_set(e, -EADDRINUSE,
+			       "socket %s is in use by another process; choose another path",
+			       a->sun_path);
+	if (errno != ECONNREFUSED && errno != ENOENT)
+		return err_set(e, -errno, "cannot tell whether socket %s is in use: %s",
+			       a->sun_path, strerror(errno));
+	if (unlink(a->sun_path) < 0 && errno != ENOENT)
+		return err_set(e, -errno, "cannot replace socket %s: %s", a->sun_path,
+			       strerror(errno));
+	return 0;
+}
+
+static int bind_socket(int fd, const struct sockaddr_un *a, struct err *e)
+{
+	int r = bind(fd, (const struct sockaddr *)a, sizeof(*a));
+
+	if (r < 0 && errno == EADDRINUSE) {
+		r = remove_stale(a, e);
+		if (r)
+			return r;
+		r = bind(fd, (const struct sockaddr *)a, sizeof(*a));
+	}
+	return r < 0 ? err_set(e, -errno, "cannot make socket %s: %s", a->sun_path, strerror(errno))
+		     : 0;
+}
+
+int listener_open(struct listener *l, const char *path, mode_t mode, struct err *e)
+{
+	CLEANUP(fd) int fd = -1;
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct stat st;
+	int r;
+
+	if (strlen(path) >= sizeof(a.sun_path))
+		return err_set(e, -ENAMETOOLONG,
+			       "socket path %s is too long; at most %zu characters fit", path,
+			       sizeof(a.sun_path) - 1);
+	memcpy(a.sun_path, path, strlen(path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	/* bind() gives the file this mode, so that it is never open to others. */
+	if (fd < 0 || fchmod(fd, mode) < 0)
+		return err_set(e, -errno, "cannot make a socket: %s", strerror(errno));
+	r = bind_socket(fd, &a, e);
+	if (r)
+		return r;
+	if (lstat(path, &st) < 0 || listen(fd, BACKLOG) < 0)
+		return err_set(e, -errno, "cannot listen at %s: %s", path, strerror(errno));
+	*l = (struct listener){ .fd = TAKE_FD(fd), .dev = st.st_dev, .ino = st.st_ino };
+	memcpy(l->path, a.sun_path, sizeof(l->path));
+	return 0;
+}
+
+static int socket_number(int fd, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &len) < 0 ? -1 : value;
+}
+
+int listener_adopt(struct listener *l, int fd, struct err *e)
+{
+	if (socket_number(fd, SO_DOMAIN) != AF_UNIX || socket_number(fd, SO_TYPE) != SOCK_STREAM ||
+	    socket_number(fd, SO_ACCEPTCONN) != 1)
+		return err_set(e, -EINVAL,
+			       "file descriptor %d is not a Unix stream socket that listens; "
+			       "pass one, or give a path",
+			       fd);
+	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+	    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
+		return err_set(e, -errno, "cannot use file descriptor %d: %s", fd, strerror(errno));
+	*l = (struct listener){ .fd = fd };
+	return 0;
+}
+
+void listener_close(struct listener *l)
+{
+	struct stat st;
+
+	/* Another process may have taken the path since.  While the socket is open the number of
+	 * its file is not given to another. */
+	if (*l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
+		unlink(l->path);
+	close(l->fd);
+	l->fd = -1;
+}
