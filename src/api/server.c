@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "log.h"
+#include "server.h"
+
+enum { READ_BYTES = 4 * KIB, PAUSE_NS = 1000000000 };
+
+#define CONTINUE "HTTP/1.1 100 \r\n\r\n"
+#define TOO_MANY_FDS "There are more than 253 file descriptors, or not all could be received."
+
+enum conn_state {
+	CONN_READ, /* a request, or waits for one */
+	CONN_HANDLED, /* the handler has it */
+	CONN_WRITE, /* the answer */
+	CONN_DRAIN, /* after the last answer, so that it reaches a client that still sends */
+};
+
+static const uint32_t awaited[] = {
+	[CONN_READ] = EPOLLIN,
+	[CONN_HANDLED] = 0, /* a hangup is told all the same */
+	[CONN_WRITE] = EPOLLOUT,
+	[CONN_DRAIN] = EPOLLIN,
+};
+
+struct conn {
+	struct server *server; /* NULL: gone, only the request remains */
+	struct list node;
+	struct watch watch; /* fd -1: the client is gone */
+	struct timer patience;
+	enum conn_state state;
+	uint64_t idle_since_ns;
+	struct http_parser parser;
+	struct request request; /* its fds also before the rest of it is there */
+	char *out;
+	size_t out_len, out_at;
+	size_t in_len, in_at;
+	char in[READ_BYTES];
+};
+
+struct server {
+	struct loop *loop;
+	struct listener listener;
+	struct watch watch; /* of the listener; active: not full */
+	struct timer pause;
+	struct server_handler handler;
+	struct server_limits limits;
+	struct list conns; /* the one idle for longest before others that are idle */
+	unsigned nconns;
+};
+
+const struct server_limits server_limits = {
+	.connections = 64,
+	.request_ns = 30 * UINT64_C(1000000000),
+	.idle_ns = 5 * UINT64_C(1000000000),
+};
+
+static void listen_again(struct server *s)
+{
+	if (!s->watch.active && loop_watch(s->loop, &s->watch, EPOLLIN))
+		loop_timer_set(s->loop, &s->pause, loop_now_ns() + PAUSE_NS);
+}
+
+/* Connections */
+
+static void close_fds(struct request *r)
+{
+	for (unsigned i = 0; i < r->nfds; i++)
+		if (r->fds[i] >= 0)
+			close(r->fds[i]);
+	r->nfds = 0;
+}
+
+static void conn_hang_up(struct conn *c)
+{
+	if (c->watch.fd < 0)
+		return;
+	loop_timer_cancel(c->server->loop, &c->patience);
+	loop_unwatch(c->server->loop, &c->watch);
+	close(c->watch.fd);
+	c->watch.fd = -1;
+}
+
+static void conn_free(struct conn *c)
+{
+	if (c->server) {
+		conn_hang_up(c);
+		list_remove(&c->node);
+		c->server->nconns--;
+		listen_again(c->server);
+	}
+	close_fds(&c->request);
+	http_reset(&c->parser);
+	free(c->out);
+	free(c);
+}
+
+static void conn_enter(struct conn *c, enum conn_state state)
+{
+	/* Bytes behind the last request give no event of their own: ask for one that comes. */
+	bool more = state == CONN_READ && c->in_at < c->in_len;
+
+	c->state = state;
+	loop_watch_change(c->server->loop, &c->watch, awaited[state] | (more ? EPOLLOUT : 0));
+}
+
+static void conn_limit(struct conn *c)
+{
+	loop_timer_set(c->server->loop, &c->patience, loop_now_ns() + c->server->limits.request_ns);
+}
+
+static void conn_idle(struct conn *c)
+{
+	close_fds(&c->request);
+	http_reset(&c->parser);
+	if (c->in_at == c->in_len)
+		loop_timer_cancel(c->server->loop, &c->patience);
+	list_remove(&c->node);
+	list_append(&c->server->conns, &c->node);
+	c->idle_since_ns = loop_now_ns();
+	conn_enter(c, CONN_READ);
+}
+
+/* Answers */
+
+static void conn_write(struct conn *c)
+{
+	ssize_t n = send(c->watch.fd, c->out + c->out_at, c->out_len - c->out_at,
+			 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		return conn_free(c);
+	if (n > 0) {
+		c->out_at += (size_t)n;
+		conn_limit(c);
+	}
+	if (c->out_at < c->out_len)
+		return;
+	free(TAKE(c->out));
+	if (!c->parser.close)
+		return conn_idle(c);
+	shutdown(c->watch.fd, SHUT_WR);
+	close_fds(&c->request);
+	conn_enter(c, CONN_DRAIN);
+}
+
+static void conn_answer(struct conn *c, int status, const char *type, const void *body, size_t len)
+{
+	struct http_answer answer = {
+		.status = status, .type = type, .len = len, .close = c->parser.close
+	};
+
+	c->out = malloc(HTTP_ANSWER_HEAD_MAX + len);
+	if (!c->out)
+		return conn_free(c);
+	c->out_len = http_answer_head(c->out, &answer);
+	c->out_at = 0;
+	/* In one piece: clients expect the whole head in the first they read. */
+	if (len)
+		memcpy(c->out + c->out_len, body, len);
+	c->out_len += len;
+	conn_limit(c);
+	conn_enter(c, CONN_WRITE);
+	conn_write(c);
+}
+
+/* What is not HTTP as we speak it leaves nobody sure where the next request begins. */
+static void conn_refuse(struct conn *c, int status, const char *reason)
+{
+	char body[256];
+	int len = snprintf(body, sizeof(body), "[\"%s\"]\n", reason);
+
+	assert(len > 0 && (size_t)len < sizeof(body));
+	close_fds(&c->request);
+	c->parser.close = true;
+	conn_answer(c, status, "application/json", body, (size_t)len);
+}
+
+void request_answer(struct request *r, int status, const char *type, const void *body, size_t len)
+{
+	struct conn *c = container_of(r, struct conn, request);
+
+	assert(c->state == CONN_HANDLED);
+	assert(status != 204 || !len);
+	if (c->watch.fd < 0)
+		conn_free(c);
+	else
+		conn_answer(c, status, type, body, len);
+}
+
+/* Requests */
+
+/* false: more than fit, or the kernel had to leave some out. */
+static bool keep_fds(struct request *r, struct msghdr *m)
+{
+	bool all = !(m->msg_flags & MSG_CTRUNC);
+
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
+		size_t n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(h) + i * sizeof(fd), sizeof(fd));
+			if (r->nfds < REQUEST_FDS_MAX) {
+				r->fds[r->nfds++] = fd;
+			} else {
+				close(fd);
+				all = false;
+			}
+		}
+	}
+	return all;
+}
+
+/* Returns as recvmsg() does; *new_fds is how many came, -1: not all could be kept. */
+static ssize_t conn_receive(struct conn *c, int *new_fds)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(REQUEST_FDS_MAX * sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = c->in, .iov_len = sizeof(c->in) };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+	unsigned before = c->request.nfds;
+	ssize_t n = recvmsg(c->watch.fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	*new_fds = 0;
+	if (n < 0)
+		return n;
+	c->in_at = 0;
+	c->in_len = (size_t)n;
+	*new_fds = keep_fds(&c->request, &m) ? (int)(c->request.nfds - before) : -1;
+	return n;
+}
+
+static void conn_handle(struct conn *c)
+{
+	struct request *r = &c->request;
+
+	r->method = c->parser.method;
+	r->path = c->parser.path;
+	r->query = c->parser.query;
+	r->accept = c->parser.accept;
+	r->body = c->parser.body;
+	r->body_len = c->parser.body_len;
+	loop_timer_cancel(c->server->loop, &c->patience);
+	conn_enter(c, CONN_HANDLED);
+	c->server->handler.handle(c->server->handler.arg, r);
+}
+
+static void conn_parse(struct conn *c, int new_fds)
+{
+	struct http_parser *p = &c->parser;
+	bool begun = http_begun(p);
+
+	c->in_at += http_parse(p, c->in + c->in_at, c->in_len - c->in_at);
+	if (new_fds < 0)
+		return conn_refuse(c, 400, TOO_MANY_FDS);
+	if (p->state == HTTP_FAILED)
+		return conn_refuse(c, p->status, p->reason);
+	if (new_fds && c->in_at < c->in_len)
+		return conn_refuse(c, 400,
+				   "It is not clear to which of two requests the file "
+				   "descriptors belong; send one at a time.");
+	if (p->state == HTTP_DONE)
+		return conn_handle(c);
+	if (!begun)
+		conn_limit(c);
+	/* A client that does not get it, because its socket is full, sends after a while. */
+	if (p->expects_continue && p->state > HTTP_HEADER) {
+		p->expects_continue = false;
+		send(c->watch.fd, CONTINUE, strlen(CONTINUE), MSG_NOSIGNAL | MSG_DONTWAIT);
+	}
+	conn_enter(c, CONN_READ);
+}
+
+static void conn_read(struct conn *c)
+{
+	int new_fds = 0;
+	ssize_t n = 1;
+
+	if (c->in_at == c->in_len)
+		n = conn_receive(c, &new_fds);
+	if (n > 0)
+		conn_parse(c, new_fds);
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		conn_free(c);
+}
+
+static void conn_drain(struct conn *c)
+{
+	int new_fds;
+	ssize_t n = conn_receive(c, &new_fds);
+
+	close_fds(&c->request);
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		conn_free(c);
+}
+
+static void conn_gone(struct conn *c)
+{
+	const struct server_handler *h = &c->server->handler;
+
+	conn_hang_up(c);
+	if (h->gone)
+		h->gone(h->arg, &c->request);
+}
+
+static void conn_ready(void *arg, uint32_t events)
+{
+	static void (*const act[])(struct conn *) = {
+		[CONN_READ] = conn_read,
+		[CONN_HANDLED] = conn_gone,
+		[CONN_WRITE] = conn_write,
+		[CONN_DRAIN] = conn_drain,
+	};
+	struct conn *c = arg;
+
+	(void)events;
+	act[c->state](c);
+}
+
+static void conn_too_slow(void *arg)
+{
+	struct conn *c = arg;
+
+	if (c->state == CONN_READ)
+		conn_refuse(c, 408, "The request did not come to its end in time.");
+	else
+		conn_free(c);
+}
+
+/* Clients */
+
+static int conn_new(struct server *s, int fd)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+	socklen_t len = sizeof(c->request.peer);
+
+	if (!c)
+		return -ENOMEM;
+	c->watch = (struct watch){ .fd = fd, .ready = conn_ready, .arg = c };
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c->request.peer, &len) < 0 ||
+	    loop_watch(s->loop, &c->watch, EPOLLIN)) {
+		free(c);
+		return -errno;
+	}
+	c->server = s;
+	c->patience = (struct timer){ .expired = conn_too_slow, .arg = c };
+	http_start(&c->parser);
+	list_append(&s->conns, &c->node);
+	c->idle_since_ns = loop_now_ns();
+	s->nconns++;
+	return 0;
+}
+
+static bool is_idle(const struct conn *c, uint64_t since_ns)
+{
+	char byte;
+
+	return c->state == CONN_READ && !http_begun(&c->parser) && c->in_at == c->in_len &&
+	       c->idle_since_ns <= since_ns &&
+	       recv(c->watch.fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) < 0;
+}
+
+static bool make_room(struct server *s)
+{
+	struct conn *c;
+
+	if (s->nconns < s->limits.connections)
+		return true;
+	list_for_each (c, &s->conns, node) {
+		if (is_idle(c, loop_now_ns() - s->limits.idle_ns)) {
+			conn_free(c);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void listen_later(struct server *s)
+{
+	loop_unwatch(s->loop, &s->watch);
+	loop_timer_set(s->loop, &s->pause, loop_now_ns() + PAUSE_NS);
+}
+
+static void client_arrives(void *arg, uint32_t events)
+{
+	struct server *s = arg;
+	int fd, r;
+
+	(void)events;
+	if (!make_room(s))
+		return listen_later(s);
+	fd = accept4(s->watch.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
+		return;
+	r = fd < 0 ? -errno : conn_new(s, fd);
+	if (!r)
+		return;
+	if (fd >= 0)
+		close(fd);
+	log_warn("cannot serve a client of the API: %s", strerror(-r));
+	listen_later(s);
+}
+
+static void pause_over(void *arg)
+{
+	listen_again(arg);
+}
+
+int server_new(struct server **out, struct loop *loop, const struct listener *listener,
+	       const struct server_handler *handler, const struct server_limits *limits,
+	       struct err *e)
+{
+	struct server *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return err_set(e, -ENOMEM, "out of memory");
+	s->loop = loop;
+	s->handler = *handler;
+	s->limits = *limits;
+	list_init(&s->conns);
+	s->watch = (struct watch){ .fd = listener->fd, .ready = client_arrives, .arg = s };
+	s->pause = (struct timer){ .expired = pause_over, .arg = s };
+	r = loop_watch(loop, &s->watch, EPOLLIN);
+	if (r) {
+		free(s);
+		return err_set(e, r, "cannot watch the socket of the API: %s", strerror(-r));
+	}
+	s->listener = *listener;
+	*out = s;
+	return 0;
+}
+
+void server_free(struct server *s)
+{
+	if (!s)
+		return;
+	while (!list_empty(&s->conns)) {
+		struct conn *c = list_item(s->conns.next, struct conn, node);
+
+		if (c->state != CONN_HANDLED) {
+			conn_free(c);
+			continue;
+		}
+		conn_hang_up(c);
+		list_remove(&c->node);
+		c->server = NULL;
+	}
+	loop_timer_cancel(s->loop, &s->pause);
+	loop_unwatch(s->loop, &s->watch);
+	listener_close(&s->listener);
+	free(s);
+}
