@@ -67,6 +67,8 @@ void loop_timer_cancel(struct loop *, struct timer *);
  * again before it ran runs once.  Any thread.
  */
 void loop_post(struct loop *, struct work *);
+/* What was posted and has not run will not.  On the loop's thread, once nobody posts it. */
+void loop_unpost(struct loop *, struct work *);
 
 uint64_t loop_now_ns(void); /* CLOCK_MONOTONIC */
 

@@ -20,6 +20,7 @@ struct loop {
 	struct watch wake; /* eventfd: work was posted, or quit */
 	struct list timers; /* by deadline */
 	_Atomic(struct work *) posted; /* newest first */
+	struct work *batch; /* taken from there, oldest first */
 	struct epoll_event *ready; /* the batch under way, for loop_unwatch() */
 	int nready;
 };
@@ -53,22 +54,33 @@ static void loop_wake(struct loop *l)
 		assert(errno == EAGAIN);
 }
 
-static void run_posted(void *arg, uint32_t events)
+/* What was posted goes behind the batch, in order. */
+static void take_posted(struct loop *l)
 {
-	struct loop *l = arg;
-	struct work *w, *next, *oldest = NULL;
-	uint64_t count;
+	struct work *w, *next, *oldest = NULL, **end = &l->batch;
 
-	(void)events;
-	if (read(l->wake.fd, &count, sizeof(count)) < 0)
-		assert(errno == EAGAIN);
 	for (w = atomic_exchange(&l->posted, NULL); w; w = next) {
 		next = w->next;
 		w->next = oldest;
 		oldest = w;
 	}
-	for (w = oldest; w; w = next) {
-		next = w->next;
+	while (*end)
+		end = &(*end)->next;
+	*end = oldest;
+}
+
+static void run_posted(void *arg, uint32_t events)
+{
+	struct loop *l = arg;
+	struct work *w;
+	uint64_t count;
+
+	(void)events;
+	if (read(l->wake.fd, &count, sizeof(count)) < 0)
+		assert(errno == EAGAIN);
+	take_posted(l);
+	while ((w = l->batch)) {
+		l->batch = w->next;
 		/* From here on it may be posted again, also by itself. */
 		atomic_store(&w->queued, false);
 		w->run(w->arg);
@@ -233,4 +245,18 @@ void loop_post(struct loop *l, struct work *w)
 	while (!atomic_compare_exchange_weak(&l->posted, &w->next, w))
 		;
 	loop_wake(l);
+}
+
+void loop_unpost(struct loop *l, struct work *w)
+{
+	struct work **i;
+
+	if (!atomic_load(&w->queued))
+		return;
+	take_posted(l);
+	for (i = &l->batch; *i && *i != w; i = &(*i)->next)
+		;
+	if (*i)
+		*i = w->next;
+	atomic_store(&w->queued, false);
 }

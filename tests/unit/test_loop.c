@@ -55,6 +55,50 @@ START_TEST(work_runs_in_order_and_once)
 }
 END_TEST
 
+struct retraction {
+	struct log *log;
+	struct work *earlier, *later;
+};
+
+static void retract(void *arg)
+{
+	struct retraction *r = arg;
+
+	loop_unpost(r->log->loop, r->earlier);
+	loop_unpost(r->log->loop, r->later);
+}
+
+START_TEST(work_is_taken_back)
+{
+	struct log log = { 0 };
+	struct entry a = { &log, 'a' }, b = { &log, 'b' }, c = { &log, 'c' }, q = { &log, 'q' };
+	struct work wa = { .run = note, .arg = &a }, wb = { .run = note, .arg = &b },
+		    wc = { .run = note, .arg = &c }, wq = { .run = note, .arg = &q };
+	struct retraction r = { &log, &wa, &wc };
+	struct work wr = { .run = retract, .arg = &r };
+	struct err e;
+
+	ck_assert_int_eq(loop_new(&log.loop, &e), 0);
+	loop_post(log.loop, &wa);
+	loop_post(log.loop, &wb);
+	loop_unpost(log.loop, &wa); /* before the loop runs */
+	loop_post(log.loop, &wr);
+	loop_post(log.loop, &wc); /* in the batch that the retraction is in */
+	loop_post(log.loop, &wa);
+	loop_unpost(log.loop, &wa);
+	loop_unpost(log.loop, &wa);
+	loop_post(log.loop, &wq);
+	loop_run(log.loop);
+	ck_assert_str_eq(log.text, "bq");
+	loop_post(log.loop, &wc);
+	loop_post(log.loop, &wa);
+	loop_post(log.loop, &wq);
+	loop_run(log.loop);
+	ck_assert_str_eq(log.text, "bqcaq");
+	loop_free(log.loop);
+}
+END_TEST
+
 START_TEST(timers_expire_by_deadline)
 {
 	struct log log = { 0 };
@@ -232,6 +276,7 @@ static Suite *loop_suite(void)
 	TCase *t = tcase_create("loop");
 
 	tcase_add_test(t, work_runs_in_order_and_once);
+	tcase_add_test(t, work_is_taken_back);
 	tcase_add_test(t, timers_expire_by_deadline);
 	tcase_add_test(t, unwatched_is_not_called);
 	tcase_add_test(t, watch_under_the_lock);
