@@ -56,7 +56,8 @@ static int irqchip_get(struct irqchip *q, struct err *e)
 
 static int irqchip_set(struct irqchip *q, struct err *e)
 {
-	for (unsigned i = 0; i < CHIPS; i++) {
+	/* The slave first: when its master is set KVM passes on what the slave has pending. */
+	for (unsigned i = CHIPS; i-- > 0;) {
 		struct kvm_irqchip k = { .chip_id = chip_ids[i] };
 
 		memcpy(&k.chip, q->s.chip[i].bytes, CHIP_BYTES);
