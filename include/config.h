@@ -74,4 +74,11 @@ const struct option_table *config_section_table(const struct config_section *);
 int config_load(struct config *, const json_t *object, struct err *);
 void config_free(struct config *);
 
+/* One more device of a section that has hotplug: checked, complete, with an id, and part of
+ * c->json, which *added belongs to.  -EEXIST: the id is taken. */
+int config_add(struct config *, const char *key, const json_t *in, const json_t **added,
+	       struct err *);
+/* False: no such device is there, or it stays for life. */
+bool config_remove(struct config *, const char *id);
+
 #endif

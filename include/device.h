@@ -59,6 +59,7 @@ struct device {
 	void *stopped_arg;
 	uint64_t notes_second, notes; /* of device_note() */
 	struct rate_limit *limit; /* NULL: nothing of it can be limited */
+	const char *host_path; /* where to connect to it: its pty or socket; NULL: nowhere */
 	void *counters; /* ncounters blocks, see device_claim_counters() */
 	unsigned ncounters;
 };

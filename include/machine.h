@@ -8,6 +8,7 @@
 #define MACHINE_H
 
 #include "config.h"
+#include "events.h"
 #include "loop.h"
 #include "vm.h"
 
@@ -17,6 +18,7 @@ struct machine_hooks {
 	/* The VM is over: 0 the guest powered off, else 1 and why.  Called once. */
 	void (*ended)(void *arg, int status, const char *why);
 	void *arg;
+	struct events *events; /* what happens is told there; NULL: nowhere */
 	const char *run_dir; /* of this VM, for sockets of its devices; NULL: none */
 };
 
@@ -35,6 +37,8 @@ void machine_resume(struct machine *);
 void machine_reset(struct machine *); /* as if by the reset button; goes on running */
 void machine_end(struct machine *, int status, const char *why); /* hard; ended() follows */
 int machine_press_power_button(struct machine *);
+int machine_inject_nmi(struct machine *, struct err *); /* into every vCPU */
+bool machine_is_paused(const struct machine *); /* or about to be */
 
 /*
  * Devices that come and go.  section: "disks" or "net"; object: complete, as the configuration

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#define RUNDIR_API_SOCKET "api.sock"
+
 /* -ENAMETOOLONG: it does not fit. */
 int rundir_path(uid_t uid, char *path, size_t size);
 /* The name of the VM that is process pid, of that user; false: not written down. */

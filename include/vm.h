@@ -30,6 +30,7 @@ enum vm_event {
 	VM_EJECT = 1 << 5, /* the guest gives up PCI slots: pci_hotplug_take_ejected() */
 };
 
+struct events;
 struct pci_bus;
 struct kvm_cpuid2;
 
@@ -52,8 +53,10 @@ struct vm {
 	struct device *acpi; /* who tells the guest of ACPI events; NULL: nobody */
 	void (*acpi_raise)(struct device *, uint8_t events);
 
+	struct events *events; /* what others are told of the VM; NULL: nobody */
+
 	/* vm_raise(): set by any thread, taken by on_event on main */
-	atomic_uint events;
+	atomic_uint raised;
 	struct work event_work;
 	void (*on_event)(void *arg, unsigned events); /* a set of enum vm_event */
 	void *on_event_arg;

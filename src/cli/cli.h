@@ -5,6 +5,7 @@
 
 #include "config.h"
 #include "err.h"
+#include "verb.h"
 
 /* Exit status: the guest powered off; the host or the guest failed; the command is wrong. */
 enum { CLI_OK, CLI_FAILED, CLI_USAGE };
@@ -14,9 +15,24 @@ int run_main(int argc, char **argv);
 int console_main(int argc, char **argv);
 int probe_main(int argc, char **argv);
 
+int add_run(const struct verb *, const struct verb_args *); /* add-disk, add-net */
+int control_run(const struct verb *, const struct verb_args *); /* pause, resume, reset, nmi */
+int events_run(const struct verb *, const struct verb_args *);
+int info_run(const struct verb *, const struct verb_args *);
+int list_run(const struct verb *, const struct verb_args *);
+int remove_run(const struct verb *, const struct verb_args *);
+int shutdown_run(const struct verb *, const struct verb_args *);
+
+/* Given as PATH, path=PATH or fd=N. */
+struct place {
+	const char *path; /* NULL: it is an fd */
+	int fd; /* -1: it is a path, or not given */
+};
+
 /* "godwit run": the command line merged over the file of --config. */
 struct run_options {
 	json_t *json; /* for config_load() */
+	struct place api_socket, event_monitor;
 	bool dry_run, help;
 };
 
@@ -24,17 +40,10 @@ int run_options_parse(struct run_options *, int argc, char **argv, struct err *)
 void run_options_free(struct run_options *);
 void run_options_help(void);
 
-/* Build the VM and keep it until it is over; returns the exit status. */
-int lifecycle_run(const struct config *);
+bool place_is_given(const struct place *);
 
-/* The directory of a running VM (rundir.h): holds its name for one process and user. */
-struct vmdir {
-	char name[65];
-	char path[32]; /* to it, by way of fd: short enough for the address of a socket */
-	int parent_fd, fd;
-};
-
-int vmdir_new(struct vmdir *, const char *name, struct err *);
-void vmdir_free(struct vmdir *); /* removes it and what is in it */
+/* Be a monitor until it is over; returns the exit status.  With waits it starts empty, for
+ * someone to create a VM by the API. */
+int lifecycle_run(const struct run_options *, bool waits);
 
 #endif

@@ -6,25 +6,31 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "api.h"
 #include "bits.h"
 #include "chardev.h"
 #include "cleanup.h"
 #include "cli.h"
+#include "config.h"
 #include "log.h"
 #include "machine.h"
+#include "rundir.h"
+#include "vmm.h"
 
 struct lifecycle {
-	const struct config *config;
-	struct vmdir dir;
+	const struct run_options *options;
+	struct api *api;
 	struct loop *loop;
-	struct machine *machine;
+	struct events *events;
+	struct vmm *vmm;
+	struct vmm_request create, boot;
 	struct watch signals; /* SIGTERM, SIGINT, SIGHUP */
 	struct timer limit; /* from the power button to a hard end */
 	bool stopping;
 	int status;
 };
 
-static void on_ended(void *arg, int status, const char *why)
+static void on_over(void *arg, int status, const char *why)
 {
 	struct lifecycle *l = arg;
 
@@ -32,7 +38,16 @@ static void on_ended(void *arg, int status, const char *why)
 	if (why)
 		log_error("%s", why);
 	l->status = status;
-	loop_quit(l->loop);
+	vmm_quit(l->vmm);
+}
+
+static void on_done(struct vmm_request *q)
+{
+	struct lifecycle *l = q->arg;
+
+	if (!q->fault)
+		return;
+	on_over(l, q->fault == VMM_INVALID ? CLI_USAGE : CLI_FAILED, q->e.text);
 }
 
 static void on_limit(void *arg)
@@ -43,30 +58,35 @@ static void on_limit(void *arg)
 	snprintf(why, sizeof(why),
 		 "the guest did not power off within %u s of its power button and was ended; "
 		 "--stop-timeout gives it longer",
-		 l->config->stop_timeout_s);
-	machine_end(l->machine, 1, why);
+		 vmm_config(l->vmm)->stop_timeout_s);
+	machine_end(vmm_machine(l->vmm), 1, why);
 }
 
 /* First the power button; whoever asks again, or cannot be served so, gets a hard end. */
 static void on_signal(void *arg, uint32_t events)
 {
 	struct lifecycle *l = arg;
+	struct machine *m = vmm_machine(l->vmm);
 	struct signalfd_siginfo info;
 
 	(void)events;
 	if (read(l->signals.fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (!m) {
+		on_over(l, CLI_FAILED, "ended by a signal before the VM was built");
+		return;
+	}
 	if (l->stopping) {
-		machine_end(l->machine, 1, "ended by a second signal before the guest powered off");
+		machine_end(m, 1, "ended by a second signal before the guest powered off");
 		return;
 	}
 	l->stopping = true;
-	if (machine_press_power_button(l->machine)) {
-		machine_end(l->machine, 1, "ended by a signal: the guest has no power button");
+	if (machine_press_power_button(m)) {
+		machine_end(m, 1, "ended by a signal: the guest has no power button");
 		return;
 	}
 	loop_timer_set(l->loop, &l->limit,
-		       loop_now_ns() + l->config->stop_timeout_s * UINT64_C(1000000000));
+		       loop_now_ns() + vmm_config(l->vmm)->stop_timeout_s * UINT64_C(1000000000));
 	log_info("SIG%s: pressed the guest's power button; a second signal ends it at once",
 		 sigabbrev_np((int)info.ssi_signo));
 }
@@ -110,17 +130,54 @@ static int prepare_signals(struct lifecycle *l, struct err *e)
 	return 0;
 }
 
+static int open_api(struct lifecycle *l, const struct place *place, struct err *e)
+{
+	const struct api_config c = { .path = place->path,
+				      .fd = place->fd,
+				      .event_path = l->options->event_monitor.path,
+				      .event_fd = l->options->event_monitor.fd,
+				      .vmm = l->vmm,
+				      .main_loop = l->loop,
+				      .events = l->events };
+
+	return api_new(&l->api, &c, e);
+}
+
+/* The API is found by the VM's name, wherever else its socket is. */
+static int on_created(void *arg, int dir_fd, struct err *e)
+{
+	struct lifecycle *l = arg;
+	const char *given = l->options->api_socket.path;
+	char path[64], *real;
+	int r;
+
+	if (!l->api) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d/" RUNDIR_API_SOCKET, dir_fd);
+		return open_api(l, &(struct place){ path, -1 }, e);
+	}
+	if (!given)
+		return 0;
+	real = realpath(given, NULL);
+	r = real && !symlinkat(real, dir_fd, RUNDIR_API_SOCKET) ? 0 : -errno;
+	free(real);
+	return r ? err_set(e, r, "%s: no link to it can be made: %s", given, strerror(-r)) : 0;
+}
+
 static int lifecycle_open(struct lifecycle *l, struct err *e)
 {
-	const struct machine_hooks hooks = { .ended = on_ended, .arg = l, .run_dir = l->dir.path };
+	struct vmm_hooks hooks = { .created = on_created, .over = on_over, .arg = l };
 	int rc = prepare_signals(l, e);
 
 	if (!rc)
-		rc = vmdir_new(&l->dir, l->config->name, e);
-	if (!rc)
 		rc = loop_new(&l->loop, e);
 	if (!rc)
-		rc = machine_new(&l->machine, l->config, l->loop, &hooks, e);
+		rc = events_new(&l->events, e);
+	hooks.loop = l->loop;
+	hooks.events = l->events;
+	if (!rc)
+		rc = vmm_new(&l->vmm, &hooks, e);
+	if (!rc && place_is_given(&l->options->api_socket))
+		rc = open_api(l, &l->options->api_socket, e);
 	if (rc)
 		return rc;
 	rc = loop_watch(l->loop, &l->signals, EPOLLIN);
@@ -129,29 +186,39 @@ static int lifecycle_open(struct lifecycle *l, struct err *e)
 
 static void lifecycle_close(struct lifecycle *l)
 {
-	if (machine_free(l->machine))
-		loop_free(l->loop);
+	bool stopped;
+
+	api_free(l->api);
+	stopped = vmm_free(l->vmm);
 	chardev_restore_terminal();
-	vmdir_free(&l->dir);
+	if (stopped) {
+		events_free(l->events);
+		loop_free(l->loop);
+	}
 	cleanup_fd(&l->signals.fd);
 }
 
-int lifecycle_run(const struct config *config)
+int lifecycle_run(const struct run_options *options, bool waits)
 {
-	struct lifecycle l = { .config = config,
-			       .dir = { .fd = -1, .parent_fd = -1 },
-			       .signals = { .fd = -1, .ready = on_signal, .arg = &l },
-			       .limit = { .expired = on_limit, .arg = &l },
-			       .status = CLI_FAILED };
+	struct lifecycle l = {
+		.options = options,
+		.create = { .run = vmm_create, .in = options->json, .done = on_done, .arg = &l },
+		.boot = { .run = vmm_boot, .done = on_done, .arg = &l },
+		.signals = { .fd = -1, .ready = on_signal, .arg = &l },
+		.limit = { .expired = on_limit, .arg = &l },
+		.status = CLI_FAILED
+	};
 	struct err e;
 
 	log_set_level(LOG_INFO);
 	if (lifecycle_open(&l, &e)) {
-		chardev_restore_terminal();
 		log_error("%s", e.text);
 	} else {
-		machine_start(l.machine);
-		loop_run(l.loop);
+		if (!waits) {
+			vmm_submit(l.vmm, &l.create);
+			vmm_submit(l.vmm, &l.boot);
+		}
+		vmm_run(l.vmm);
 	}
 	lifecycle_close(&l);
 	return l.status;

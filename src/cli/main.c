@@ -21,15 +21,30 @@ static int version_main(int argc, char **argv)
 	return CLI_OK;
 }
 
-static const struct verb {
-	const char *name, *help;
-	int (*main)(int argc, char **argv);
-} verbs[] = {
-	{ "run", "start a virtual machine and stay with it", run_main },
-	{ "console", "attach this terminal to a port of a running VM", console_main },
-	{ "probe", "say what guests can run on this host", probe_main },
-	{ "help", "explain a command", help_main },
-	{ "version", "print the version", version_main },
+static const struct verb verbs[] = {
+	{ "run", .help = "start a virtual machine and stay with it", .main = run_main },
+	{ "list", "", "show the VMs that run",
+	  .options = { { "--json", NULL, "as JSON, with every number" } }, .run = list_run },
+	{ "info", "NAME...", "print all that is known of a VM, as JSON", .run = info_run },
+	{ "console", .help = "attach this terminal to a port of a running VM",
+	  .main = console_main },
+	{ "pause", "NAME...", "stop a guest where it is", .run = control_run },
+	{ "resume", "NAME...", "let a paused guest go on", .run = control_run },
+	{ "reset", "NAME...", "press a guest's reset button", .run = control_run },
+	{ "nmi", "NAME...", "send every vCPU a non-maskable interrupt", .run = control_run },
+	{ "shutdown", "NAME...", "press a guest's power button and wait until it is off",
+	  .options = { { "--now", NULL, "do not ask the guest" } }, .run = shutdown_run },
+	{ "add-disk", "NAME KEY=VALUE,...", "give a running VM a disk; keys as run --disk has them",
+	  .run = add_run },
+	{ "add-net", "NAME KEY=VALUE,...",
+	  "give a running VM a network card; keys as run --net has them", .run = add_run },
+	{ "remove", "NAME ID", "take a disk or network card away from a running VM",
+	  .run = remove_run },
+	{ "events", "NAME...", "print what happened to a VM, a line of JSON each",
+	  .options = { { "--follow", NULL, "and go on until it ends" } }, .run = events_run },
+	{ "probe", .help = "say what guests can run on this host", .main = probe_main },
+	{ "help", .help = "explain a command", .main = help_main },
+	{ "version", .help = "print the version", .main = version_main },
 };
 
 static const struct verb *find_verb(const char *name)
@@ -70,7 +85,7 @@ static int help_main(int argc, char **argv)
 	if (!v)
 		return CLI_USAGE;
 	ask[0] = argv[1];
-	return v->main(2, ask);
+	return verb_main(v, 2, ask);
 }
 
 /* So that no file opened later becomes standard input, output or error. */
@@ -98,7 +113,9 @@ int main(int argc, char **argv)
 		v = find_verb("help");
 	else if (!strcmp(argv[1], "--version"))
 		v = find_verb("version");
+	else if (!strncmp(argv[1], "--", 2))
+		return run_main(argc, argv); /* a monitor that waits for vm.create */
 	else
 		v = find_verb(argv[1]);
-	return v ? v->main(argc - 1, argv + 1) : CLI_USAGE;
+	return v ? verb_main(v, argc - 1, argv + 1) : CLI_USAGE;
 }

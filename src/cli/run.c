@@ -1,40 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli.h"
 #include "log.h"
 
-static int print_config(const struct config *c)
+static int print_config(const json_t *options)
 {
-	if (json_dumpf(c->json, stdout, JSON_INDENT(2)) || putchar('\n') < 0 || fflush(stdout)) {
-		log_error("the configuration cannot be written to standard output: %m");
-		return CLI_FAILED;
+	struct config c;
+	struct err e;
+	int rc = config_load(&c, options, &e), status = CLI_OK;
+
+	if (rc) {
+		log_error("%s", e.text);
+		return rc == -EINVAL ? CLI_USAGE : CLI_FAILED;
 	}
-	return CLI_OK;
+	if (json_dumpf(c.json, stdout, JSON_INDENT(2)) || putchar('\n') < 0 || fflush(stdout)) {
+		log_error("the configuration cannot be written to standard output: %m");
+		status = CLI_FAILED;
+	}
+	config_free(&c);
+	return status;
+}
+
+/* "godwit --api-socket PATH" has no verb, and a VM only if it names a kernel. */
+static bool waits(const char *verb, const struct run_options *o)
+{
+	return strcmp(verb, "run") && place_is_given(&o->api_socket) &&
+	       !json_object_get(o->json, "payload");
 }
 
 int run_main(int argc, char **argv)
 {
 	struct run_options options;
-	struct config config = { 0 };
 	struct err e;
-	int status, rc = run_options_parse(&options, argc, argv, &e);
+	int status = CLI_OK, rc = run_options_parse(&options, argc, argv, &e);
 
-	if (!rc && options.help) {
-		run_options_help();
-		run_options_free(&options);
-		return CLI_OK;
-	}
-	if (!rc)
-		rc = config_load(&config, options.json, &e);
 	if (rc) {
 		log_error("%s", e.text);
-		run_options_free(&options);
-		return rc == -EINVAL ? CLI_USAGE : CLI_FAILED;
+		status = rc == -EINVAL ? CLI_USAGE : CLI_FAILED;
+	} else if (options.help) {
+		run_options_help();
+	} else {
+		status = options.dry_run ? print_config(options.json)
+					 : lifecycle_run(&options, waits(argv[0], &options));
 	}
-	status = options.dry_run ? print_config(&config) : lifecycle_run(&config);
-	config_free(&config);
 	run_options_free(&options);
 	return status;
 }

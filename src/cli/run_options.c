@@ -1,15 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command line of "godwit run", turned into the JSON of a configuration. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "bits.h"
 #include "cleanup.h"
 #include "cli.h"
 
-enum flag_kind { FLAG_VALUE, FLAG_CONFIG, FLAG_DRY_RUN, FLAG_HELP };
+enum flag_kind {
+	FLAG_VALUE,
+	FLAG_CONFIG,
+	FLAG_API_SOCKET,
+	FLAG_EVENT_MONITOR,
+	FLAG_DRY_RUN,
+	FLAG_HELP
+};
 
 /* Flags beside those of the sections. */
 static const struct flag {
@@ -31,6 +41,10 @@ static const struct flag {
 	  "stop_timeout_s" },
 	{ "--pvpanic", "on|off", "the guest can report a panic (on)", FLAG_VALUE, NULL, "pvpanic" },
 	{ "--config", "FILE", "JSON that these options are laid over", FLAG_CONFIG, NULL, NULL },
+	{ "--api-socket", "PATH|fd=N", "control socket, beside the one that has the VM's name",
+	  FLAG_API_SOCKET, NULL, NULL },
+	{ "--event-monitor", "path=PATH|fd=N", "write events there, a line of JSON each",
+	  FLAG_EVENT_MONITOR, NULL, NULL },
 	{ "--dry-run", NULL, "print the complete JSON and start nothing", FLAG_DRY_RUN, NULL,
 	  NULL },
 	{ "--help", NULL, "print this", FLAG_HELP, NULL, NULL },
@@ -165,6 +179,30 @@ static int take_section(struct parser *p, const struct config_section *s, const 
 	return 0;
 }
 
+bool place_is_given(const struct place *p)
+{
+	return p->path || p->fd >= 0;
+}
+
+static int take_place(struct place *p, const char *name, const char *text, struct err *e)
+{
+	char *end;
+	long n;
+
+	if (place_is_given(p))
+		return err_set(e, -EINVAL, "%s is given twice", name);
+	if (strncmp(text, "fd=", 3)) {
+		p->path = strncmp(text, "path=", 5) ? text : text + 5;
+		return *p->path ? 0 : err_set(e, -EINVAL, "%s names no path", name);
+	}
+	n = strtol(text + 3, &end, 10);
+	if (end == text + 3 || *end || n <= STDERR_FILENO || n > INT_MAX)
+		return err_set(e, -EINVAL, "%s: \"%.64s\" is not the number of an open file, fd=3",
+			       name, text);
+	p->fd = (int)n;
+	return 0;
+}
+
 static int take_flag(struct parser *p, const struct flag *f, const char *text, struct err *e)
 {
 	switch (f->kind) {
@@ -175,6 +213,10 @@ static int take_flag(struct parser *p, const struct flag *f, const char *text, s
 			return err_set(e, -EINVAL, "--config is given twice");
 		p->config_path = text;
 		return 0;
+	case FLAG_API_SOCKET:
+		return take_place(&p->out->api_socket, f->name, text, e);
+	case FLAG_EVENT_MONITOR:
+		return take_place(&p->out->event_monitor, f->name, text, e);
 	case FLAG_DRY_RUN:
 		p->out->dry_run = true;
 		return 0;
@@ -291,7 +333,9 @@ int run_options_parse(struct run_options *out, int argc, char **argv, struct err
 	struct parser p = { .out = out };
 	int used, rc = 0;
 
-	*out = (struct run_options){ .json = json_object() };
+	*out = (struct run_options){ .json = json_object(),
+				     .api_socket.fd = -1,
+				     .event_monitor.fd = -1 };
 	for (int i = 1; !rc && i < argc && !out->help; i += used)
 		rc = take_argument(&p, argv + i, &used, e);
 	if (rc || out->help)

@@ -473,16 +473,15 @@ static int uart_open_host(struct uart *u, struct err *e)
 					 .arg = u };
 	int r = device_claim(&u->dev, uart_close_host, u, e);
 	struct vm *vm = u->dev.vm;
-	const char *path;
 
 	if (r)
 		return r;
 	r = hub_new(&u->host, &u->config, vm->run_dir, u->dev.id, vm->loop, &events, e);
 	if (r)
 		return err_prefix(e, r, "%s", u->dev.id);
-	path = chardev_path(hub_chardev(u->host));
-	if (path)
-		log_info("%s: connect to %s", u->dev.id, path);
+	u->dev.host_path = chardev_path(hub_chardev(u->host));
+	if (u->dev.host_path)
+		log_info("%s: connect to %s", u->dev.id, u->dev.host_path);
 	return 0;
 }
 

@@ -95,28 +95,6 @@ static int build_platform(struct build *b, struct err *e)
 	return r;
 }
 
-/* "disks" holds disks, "net" cards. */
-static int singular_len(const char *key)
-{
-	size_t len = strlen(key);
-
-	return (int)(key[len - 1] == 's' ? len - 1 : len);
-}
-
-/* The id the user gave, or the section's name: "disk0" is the first of "disks". */
-static void device_id(const struct config_section *s, const json_t *options, size_t n, char *id,
-		      size_t len)
-{
-	const char *given = json_string_value(json_object_get(options, "id"));
-
-	if (given)
-		snprintf(id, len, "%s", given);
-	else if (s->many)
-		snprintf(id, len, "%.*s%zu", singular_len(s->key), s->key, n);
-	else
-		snprintf(id, len, "%s", s->key);
-}
-
 /* A serial port or a console may be written out and not be there. */
 static bool is_off(const json_t *options)
 {
@@ -125,23 +103,23 @@ static bool is_off(const json_t *options)
 	return mode && !strcmp(mode, "Off");
 }
 
+/* Of a device that there are many of; the configuration gives each one. */
+static const char *id_of(const json_t *options)
+{
+	return json_string_value(json_object_get(options, "id"));
+}
+
 static int build_section(struct build *b, const struct config_section *s, struct err *e)
 {
 	const json_t *given = json_object_get(b->config->json, s->key), *options;
-	char id[32];
 	size_t n;
 	int r = 0;
 
-	if (!s->many) {
-		if (!given || is_off(given))
-			return 0;
-		device_id(s, given, 0, id, sizeof(id));
-		return build_device(b, s->class, id, given, e);
-	}
+	if (!s->many)
+		return given && !is_off(given) ? build_device(b, s->class, s->key, given, e) : 0;
 	json_array_foreach(given, n, options)
 	{
-		device_id(s, options, n, id, sizeof(id));
-		r = build_device(b, s->class, id, options, e);
+		r = build_device(b, s->class, id_of(options), options, e);
 		if (r)
 			break;
 	}
@@ -152,18 +130,12 @@ int build_added(struct build *b, const struct config_section *s, const json_t *o
 		struct device **out, struct err *e)
 {
 	struct device *first = vm_device(b->vm, "vcpu0"), *dev;
-	char id[32];
-	size_t n = 0;
-	int r;
+	int r = build_device(b, s->class, id_of(options), options, e);
 
-	do
-		device_id(s, options, n++, id, sizeof(id));
-	while (!json_is_string(json_object_get(options, "id")) && vm_device(b->vm, id));
-	r = build_device(b, s->class, id, options, e);
 	if (r)
 		return r;
 	/* vCPUs stay the last. */
-	dev = vm_device(b->vm, id);
+	dev = vm_device(b->vm, id_of(options));
 	list_remove(&dev->node);
 	list_append(&first->node, &dev->node);
 	*out = dev;
@@ -306,5 +278,27 @@ int build_load(struct build *b, struct err *e)
 		r = boot_load(&b->boot, b->vm->mem, &regs, &sregs, e);
 	if (!r)
 		r = vcpu_set_registers(first, &regs, &sregs, e);
+	return r;
+}
+
+/* As a message signalled interrupt, which needs no vCPU's thread: Intel SDM 3, 10.11.1 and .2, with
+ * the destination's upper bits in the upper half of the address (KVM_CAP_X2APIC_API). */
+int build_inject_nmi(struct build *b, struct err *e)
+{
+	enum { MSI_DELIVERY_NMI = 4 << 8, MSI_DESTINATION_SHIFT = 12 };
+	const struct config_cpus *cpus = &b->config->cpus;
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < cpus->boot_vcpus; i++) {
+		uint32_t id = cpuid_apic_id(cpus, i);
+		struct kvm_msi msi = {
+			.address_lo = PLATFORM_LAPIC_BASE | (id & 0xff) << MSI_DESTINATION_SHIFT,
+			.address_hi = id & ~UINT32_C(0xff),
+			.data = MSI_DELIVERY_NMI,
+		};
+
+		/* above 0: delivered */
+		r = MIN(kvm_ioctl(b->vm->fd, KVM_SIGNAL_MSI, "KVM_SIGNAL_MSI", &msi, e), 0);
+	}
 	return r;
 }

@@ -31,4 +31,7 @@ int build_added(struct build *, const struct config_section *, const json_t *opt
 /* Kernel, tables and first registers, as at each power-on; devices are reset. */
 int build_load(struct build *, struct err *);
 
+/* A non-maskable interrupt for every vCPU. */
+int build_inject_nmi(struct build *, struct err *);
+
 #endif

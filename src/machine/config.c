@@ -10,10 +10,8 @@
 #include "bits.h"
 #include "chardev.h"
 #include "classes.h"
-#include "cleanup.h"
 #include "config.h"
 #include "config_tables.h"
-#include "rate_limit.h"
 
 const struct config_section config_sections[] = {
 	{ "payload", NULL, &config_payload_options, .class = NULL },
@@ -76,11 +74,7 @@ static int take_legacy_payload(json_t *in, struct err *e)
 	return 0;
 }
 
-/*
- * Load one object into base by way of its complete form, which *complete then owns: strings in
- * base point into it.
- */
-static int load_object(const struct option_table *t, const char *what, const json_t *in, void *base,
+int config_load_object(const struct option_table *t, const char *what, const json_t *in, void *base,
 		       json_t **complete, struct err *e)
 {
 	int rc = option_load(t, what, in, base, e);
@@ -105,17 +99,6 @@ static void *section_base(struct config *c, const struct config_section *s,
 	return platform;
 }
 
-/* The device makes its own struct later: here its options are only checked. */
-static int check_device(const struct config_section *s, const char *what, const json_t *in,
-			json_t **complete, struct err *e)
-{
-	CLEANUP(free) void *scratch = calloc(1, s->class->size);
-
-	if (!scratch)
-		return err_set(e, -ENOMEM, "configuration: out of memory");
-	return load_object(config_section_table(s), what, in, scratch, complete, e);
-}
-
 static int load_array(const struct config_section *s, const json_t *in, json_t *array,
 		      struct err *e)
 {
@@ -128,7 +111,7 @@ static int load_array(const struct config_section *s, const json_t *in, json_t *
 	for (size_t i = 0; i < json_array_size(in); i++) {
 		snprintf(what, sizeof(what), "%s[%zu]", s->key, i);
 		complete = NULL;
-		rc = check_device(s, what, json_array_get(in, i), &complete, e);
+		rc = config_check_device(s, what, json_array_get(in, i), &complete, e);
 		if (rc) {
 			json_decref(complete);
 			return rc;
@@ -150,9 +133,10 @@ static int load_section(struct config *c, const struct config_section *s, const 
 	if (s->many)
 		rc = load_array(s, in, complete, e);
 	else if (!s->class)
-		rc = load_object(s->table, s->key, in, section_base(c, s, platform), &complete, e);
+		rc = config_load_object(s->table, s->key, in, section_base(c, s, platform),
+					&complete, e);
 	else if (in || s->always)
-		rc = check_device(s, s->key, in, &complete, e);
+		rc = config_check_device(s, s->key, in, &complete, e);
 	else
 		return 0;
 	if (rc) {
@@ -173,7 +157,7 @@ static int load_rest(struct config *c, const json_t *in, struct err *e)
 
 	for (size_t i = 0; i < nconfig_sections; i++)
 		json_object_del(rest, config_sections[i].key);
-	rc = load_object(&config_options, "configuration", rest, c, &complete, e);
+	rc = config_load_object(&config_options, "configuration", rest, c, &complete, e);
 	if (!rc && json_object_update(c->json, complete))
 		rc = err_set(e, -ENOMEM, "configuration: out of memory");
 	return rc;
@@ -336,32 +320,6 @@ static int identify(struct config *c, const char *given_uuid, struct err *e)
 		       : err_set(e, -ENOMEM, "configuration: out of memory");
 }
 
-/* The same guest has the same addresses in every life: made from its uuid (FNV-1a, RFC 9923) and
- * the card's place. 52:54:00 is administered locally. */
-static int give_macs(struct config *c, struct err *e)
-{
-	json_t *cards = json_object_get(c->json, "net"), *card;
-	size_t i;
-
-	json_array_foreach(cards, i, card)
-	{
-		uint32_t hash = 2166136261u;
-		char mac[18];
-
-		if (json_object_get(card, "mac"))
-			continue;
-		for (const char *p = c->uuid; *p; p++)
-			hash = (hash ^ (uint8_t)*p) * 16777619u;
-		hash = (hash ^ (uint8_t)i) * 16777619u;
-		snprintf(mac, sizeof(mac), "52:54:00:%02x:%02x:%02x", hash >> 16 & 0xff,
-			 hash >> 8 & 0xff, hash & 0xff);
-		if (json_object_set_new(card, "mac", json_string(mac)) ||
-		    json_array_set_new(cards, i, option_complete(virtio_net_class.options, card)))
-			return err_set(e, -ENOMEM, "configuration: out of memory");
-	}
-	return 0;
-}
-
 /* Values made here stand where given ones would, so that the complete form of c->json is itself.
  * Its strings are the same ones: those in c stay valid. */
 static int put_in_order(struct config *c, struct err *e)
@@ -388,39 +346,6 @@ static int put_in_order(struct config *c, struct err *e)
 	return 0;
 }
 
-static bool has_group(const struct config *c, const char *id)
-{
-	json_t *groups = json_object_get(c->json, "rate_limit_groups"), *group;
-	size_t i;
-
-	json_array_foreach(groups, i, group)
-	{
-		if (!strcmp(json_string_value(json_object_get(group, "id")), id))
-			return true;
-	}
-	return false;
-}
-
-static int check_limits(const struct config *c, const char *section, struct err *e)
-{
-	json_t *devices = json_object_get(c->json, section), *device;
-	char what[48];
-	size_t i;
-	int rc = 0;
-
-	json_array_foreach(devices, i, device)
-	{
-		const char *group = json_string_value(json_object_get(device, "rate_limit_group"));
-
-		snprintf(what, sizeof(what), "%s[%zu]", section, i);
-		rc = rate_limit_check(what, json_object_get(device, "rate_limiter_config"), group,
-				      group && has_group(c, group), e);
-		if (rc)
-			break;
-	}
-	return rc;
-}
-
 static int load_all(struct config *c, json_t *in, struct err *e)
 {
 	struct config_platform platform = { 0 };
@@ -442,13 +367,10 @@ static int load_all(struct config *c, json_t *in, struct err *e)
 	if (!rc)
 		rc = check_terminal(c, e);
 	if (!rc)
-		rc = check_limits(c, "disks", e);
-	if (!rc)
-		rc = check_limits(c, "net", e);
-	if (!rc)
 		rc = identify(c, platform.uuid, e);
-	if (!rc)
-		rc = give_macs(c, e);
+	for (size_t i = 0; !rc && i < nconfig_sections; i++)
+		if (config_sections[i].hotplug)
+			rc = config_finish_devices(c, &config_sections[i], e);
 	return rc ? rc : put_in_order(c, e);
 }
 

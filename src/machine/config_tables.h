@@ -3,7 +3,7 @@
 #ifndef CONFIG_TABLES_H
 #define CONFIG_TABLES_H
 
-#include "option.h"
+#include "config.h"
 
 enum { CONFIG_NAME_MAX = 64 };
 
@@ -15,5 +15,16 @@ extern const struct option_table config_payload_options;
 extern const struct option_table config_cpus_options;
 extern const struct option_table config_memory_options;
 extern const struct option_table config_platform_options;
+
+/* Load one object into base by way of its complete form, which *complete then owns: strings in
+ * base point into it. */
+int config_load_object(const struct option_table *, const char *what, const json_t *in, void *base,
+		       json_t **complete, struct err *);
+
+/* config_devices.c */
+int config_check_device(const struct config_section *, const char *what, const json_t *in,
+			json_t **complete, struct err *);
+/* Give what needs one an id and an address. */
+int config_finish_devices(struct config *, const struct config_section *, struct err *);
 
 #endif

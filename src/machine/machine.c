@@ -32,6 +32,7 @@ struct machine {
 	struct timer limit;
 	bool want_start, want_reset, want_end, ended;
 	bool paused; /* stays stopped until machine_resume() */
+	bool told_paused; /* to events */
 	void (*pause_done)(void *arg);
 	void *pause_arg;
 	int end_status;
@@ -101,6 +102,9 @@ static void machine_run(struct machine *m)
 	struct device *dev;
 
 	m->phase = PHASE_RUNNING;
+	if (m->told_paused)
+		events_add(m->vm.events, "vm", "resumed", NULL);
+	m->told_paused = false;
 	list_for_each (dev, &m->vm.devices, node)
 		device_start(dev);
 }
@@ -124,6 +128,20 @@ static void machine_do_reset(struct machine *m)
 		device_reset(dev);
 	if (build_load(&m->build, &e))
 		machine_over(m, 1, e.text);
+	else
+		events_add(m->vm.events, "vm", "rebooted", NULL);
+}
+
+static void machine_has_paused(struct machine *m)
+{
+	void (*done)(void *arg) = m->pause_done;
+
+	if (!m->told_paused)
+		events_add(m->vm.events, "vm", "paused", NULL);
+	m->told_paused = true;
+	m->pause_done = NULL;
+	if (done)
+		done(m->pause_arg);
 }
 
 /* Bring the phase in line with what is wanted; called on main whenever either changed. */
@@ -147,12 +165,8 @@ static void machine_settle(struct machine *m)
 		m->want_reset = false;
 		machine_do_reset(m);
 	}
-	if (m->paused && m->pause_done) {
-		void (*done)(void *arg) = m->pause_done;
-
-		m->pause_done = NULL;
-		done(m->pause_arg);
-	}
+	if (m->paused)
+		machine_has_paused(m);
 	if (m->want_start && !m->paused && !m->ended)
 		machine_run(m);
 }
@@ -179,6 +193,7 @@ static void machine_stuck(void *arg)
 static void on_panic(struct machine *m)
 {
 	log_write(LOG_ERROR, "the guest's kernel panicked");
+	events_add(m->vm.events, "guest", "panic", NULL);
 	switch (m->config->on_panic) {
 	case ON_PANIC_PAUSE:
 		machine_pause(m, NULL, NULL);
@@ -230,6 +245,7 @@ int machine_new(struct machine **out, const struct config *config, struct loop *
 	}
 	m->vm.on_event = on_event;
 	m->vm.on_event_arg = m;
+	m->vm.events = hooks->events;
 	loop_set_lock(loop, &m->vm.lock);
 	*out = m;
 	return 0;
@@ -244,6 +260,8 @@ bool machine_free(struct machine *m)
 	hotplug_cancel(&m->hotplug);
 	loop_set_lock(m->vm.loop, NULL);
 	build_free(&m->build);
+	loop_unpost(m->vm.loop, &m->step);
+	loop_timer_cancel(m->vm.loop, &m->limit);
 	free(m);
 	return true;
 }
@@ -287,6 +305,16 @@ void machine_end(struct machine *m, int status, const char *why)
 int machine_press_power_button(struct machine *m)
 {
 	return vm_press_power_button(&m->vm);
+}
+
+int machine_inject_nmi(struct machine *m, struct err *e)
+{
+	return build_inject_nmi(&m->build, e);
+}
+
+bool machine_is_paused(const struct machine *m)
+{
+	return m->paused;
 }
 
 int machine_add_device(struct machine *m, const char *section, const json_t *object,

@@ -280,16 +280,15 @@ static int console_open_host(struct console *c, struct err *e)
 					       .arg = c };
 	struct device *dev = &c->v.dev;
 	int r = device_claim(dev, console_close_host, c, e);
-	const char *path;
 
 	if (r)
 		return r;
 	r = hub_new(&c->host, &c->config, dev->vm->run_dir, dev->id, dev->vm->loop, &events, e);
 	if (r)
 		return err_prefix(e, r, "%s", dev->id);
-	path = chardev_path(hub_chardev(c->host));
-	if (path)
-		log_info("%s: connect to %s", dev->id, path);
+	dev->host_path = chardev_path(hub_chardev(c->host));
+	if (dev->host_path)
+		log_info("%s: connect to %s", dev->id, dev->host_path);
 	return 0;
 }
 

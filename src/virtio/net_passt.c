@@ -370,6 +370,7 @@ static void passt_release(void *arg)
 	if (net->wire && net->wire->room.fd >= 0)
 		close(net->wire->room.fd);
 	passt_stop(net->passt);
+	loop_unpost(net->v.dev.vm->loop, &net->unplugged);
 }
 
 static int check_options(const struct net *net, struct err *e)

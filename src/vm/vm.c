@@ -13,10 +13,10 @@
 static void run_events(void *arg)
 {
 	struct vm *vm = arg;
-	unsigned events = atomic_exchange(&vm->events, 0);
+	unsigned raised = atomic_exchange(&vm->raised, 0);
 
-	if (events)
-		vm->on_event(vm->on_event_arg, events);
+	if (raised)
+		vm->on_event(vm->on_event_arg, raised);
 }
 
 int vm_init(struct vm *vm, int kvm_fd, struct loop *loop, unsigned nio_threads, struct err *e)
@@ -48,6 +48,7 @@ void vm_free(struct vm *vm)
 		device_free(list_item(vm->devices.prev, struct device, node));
 	while (vm->nio_threads)
 		io_thread_free(vm->io_thread[--vm->nio_threads]);
+	loop_unpost(vm->loop, &vm->event_work);
 	irq_free(&vm->irq);
 	bus_free(&vm->pio);
 	bus_free(&vm->mmio);
@@ -59,7 +60,7 @@ void vm_free(struct vm *vm)
 
 void vm_raise(struct vm *vm, enum vm_event event)
 {
-	atomic_fetch_or(&vm->events, event);
+	atomic_fetch_or(&vm->raised, event);
 	loop_post(vm->loop, &vm->event_work);
 }
 

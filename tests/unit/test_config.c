@@ -375,6 +375,62 @@ START_TEST(names)
 }
 END_TEST
 
+static const char *text_in(const struct config *c, const char *section, size_t i, const char *key)
+{
+	const json_t *device = json_array_get(json_object_get(c->json, section), i);
+
+	return json_string_value(json_object_get(device, key));
+}
+
+START_TEST(devices_have_names_and_addresses)
+{
+	struct config c;
+
+	assert_loads(&c,
+		     "{" KERNEL ",'disks':[{'path':'a'},{'path':'b','id':'disk0'},{'path':'c'}],"
+		     "'net':[{'tap':'x'},{'tap':'y'},{'tap':'z','id':'net1'}]}");
+	ck_assert_str_eq(text_in(&c, "disks", 0, "id"), "disk1");
+	ck_assert_str_eq(text_in(&c, "disks", 1, "id"), "disk0");
+	ck_assert_str_eq(text_in(&c, "disks", 2, "id"), "disk2");
+	ck_assert_str_eq(text_in(&c, "net", 0, "id"), "net0");
+	ck_assert_str_eq(text_in(&c, "net", 1, "id"), "net2");
+	ck_assert_str_ne(text_in(&c, "net", 0, "mac"), text_in(&c, "net", 1, "mac"));
+	config_free(&c);
+}
+END_TEST
+
+START_TEST(devices_come_and_go)
+{
+	json_auto_t *disk = json_of("{'path':'a'}");
+	json_auto_t *named = json_of("{'path':'b','id':'disk1'}");
+	json_auto_t *card = json_of("{'tap':'x'}"), *wrong = json_of("{'num_queues':2}");
+	const json_t *added;
+	struct config c;
+	struct err e;
+
+	assert_loads(&c, "{" KERNEL ",'disks':[{'path':'a'}]}");
+	ck_assert_int_eq(config_add(&c, "disks", disk, &added, &e), 0);
+	ck_assert_str_eq(json_string_value(json_object_get(added, "id")), "disk1");
+	ck_assert(json_is_false(json_object_get(added, "readonly")));
+	ck_assert_int_eq(config_add(&c, "disks", named, &added, &e), -EEXIST);
+	ck_assert_ptr_nonnull(strstr(e.text, "disk1"));
+	ck_assert_int_eq(config_add(&c, "disks", wrong, &added, &e), -EINVAL);
+	ck_assert_uint_eq(json_array_size(json_object_get(c.json, "disks")), 2);
+	ck_assert(config_remove(&c, "disk0"));
+	ck_assert(!config_remove(&c, "disk0"));
+	ck_assert(!config_remove(&c, "serial"));
+	ck_assert_int_eq(config_add(&c, "disks", disk, &added, &e), 0);
+	ck_assert_str_eq(json_string_value(json_object_get(added, "id")), "disk2");
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(config_add(&c, "net", card, &added, &e), 0);
+	ck_assert(config_remove(&c, "net0"));
+	ck_assert_int_eq(config_add(&c, "net", card, &added, &e), 0);
+	for (int i = 0; i < 2; i++)
+		ck_assert_str_ne(text_in(&c, "net", 2, "mac"), text_in(&c, "net", i, "mac"));
+	config_free(&c);
+}
+END_TEST
+
 static Suite *config_suite(void)
 {
 	Suite *s = suite_create("config");
@@ -392,6 +448,8 @@ static Suite *config_suite(void)
 	tcase_add_test(t, limits);
 	tcase_add_test(t, identity);
 	tcase_add_test(t, names);
+	tcase_add_test(t, devices_have_names_and_addresses);
+	tcase_add_test(t, devices_come_and_go);
 	suite_add_tcase(s, t);
 	return s;
 }

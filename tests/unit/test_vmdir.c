@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "check_main.h"
-#include "cli.h"
 #include "rundir.h"
+#include "vmdir.h"
 
 /* Of this process, so that a run beside this one does not disturb. */
 static void own_name(char name[65])

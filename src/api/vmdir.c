@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "cli.h"
 #include "rundir.h"
+#include "vmdir.h"
 
 static int open_parent(int *fd, struct err *e)
 {

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control API: the REST API of Cloud Hypervisor on a Unix socket, with additions.  A thread of
+ * its own, "_api", speaks HTTP and JSON; what concerns the VM is posted to main, answered there and
+ * posted back, so that no client can hold up the machine, and a VM that is being built no client
+ * that asks for something else.
+ */
+#ifndef API_H
+#define API_H
+
+#include "vmm.h"
+
+struct api;
+
+struct api_config {
+	const char *path; /* where to listen; or NULL, and */
+	int fd; /* a socket that listens already, the server's from then on */
+	const char *event_path; /* the event monitor's; or NULL, and */
+	int event_fd; /* -1: there is none */
+	struct vmm *vmm;
+	struct loop *main_loop;
+	struct events *events;
+};
+
+int api_new(struct api **, const struct api_config *, struct err *);
+/* Once main's loop has ended, before vmm_free(): requests under way are not answered any more.
+ * NULL is fine. */
+void api_free(struct api *);
+
+#endif

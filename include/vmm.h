@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The monitor of one VM as its users see it: empty, created (a configuration and a name), booted,
+ * paused.  What is asked of it is a request; requests are done one after another, in order, so
+ * that none meets a machine that another is building or taking apart.  Looking (vmm_info) waits
+ * for nobody.  All of it runs on main.
+ *
+ * A machine is made and freed between two runs of the main loop, where nothing is in a callback.
+ */
+#ifndef VMM_H
+#define VMM_H
+
+#include <jansson.h>
+
+#include "events.h"
+#include "list.h"
+#include "loop.h"
+
+struct config;
+struct machine;
+struct vmm;
+
+/* What a request found wrong, for answers in the terms of HTTP. */
+enum vmm_fault {
+	VMM_OK,
+	VMM_INVALID, /* the request itself */
+	VMM_NO_VM, /* none was created, or none of that id */
+	VMM_TAKEN, /* of that id there is one */
+	VMM_LATER, /* the guest has not answered the one before */
+	VMM_FAILED, /* anything else */
+};
+
+struct vmm_request {
+	void (*run)(struct vmm *, struct vmm_request *); /* vmm_boot, ...; ends in done() */
+	const json_t *in; /* its argument; NULL: none */
+	int *fds; /* that came with it: -1 where one was taken */
+	unsigned nfds;
+	void (*done)(struct vmm_request *);
+	void *arg; /* of the caller */
+	/* The answer. */
+	enum vmm_fault fault;
+	struct err e;
+	json_t *out; /* the caller's from then on; NULL: nothing to say */
+	/* The monitor's. */
+	struct vmm *vmm;
+	struct list node;
+};
+
+struct vmm_hooks {
+	struct loop *loop; /* main's */
+	struct events *events;
+	/* A VM was created; dir_fd is its directory (rundir.h) until it is deleted.  May refuse. */
+	int (*created)(void *arg, int dir_fd, struct err *);
+	/* The guest powered off or failed: 0, or 1 and why.  The process is to end. */
+	void (*over)(void *arg, int status, const char *why);
+	void *arg;
+};
+
+int vmm_new(struct vmm **, const struct vmm_hooks *, struct err *);
+/* False: as machine_free().  NULL is fine. */
+bool vmm_free(struct vmm *);
+
+/* Runs the main loop until vmm_quit(). */
+void vmm_run(struct vmm *);
+void vmm_quit(struct vmm *); /* from over() */
+void vmm_end(struct vmm *); /* the process is to end, and all is well */
+
+/* The request is the caller's and lasts until done(). */
+void vmm_submit(struct vmm *, struct vmm_request *);
+
+/* For vmm_request.run */
+void vmm_create(struct vmm *, struct vmm_request *); /* in: VmConfig */
+void vmm_boot(struct vmm *, struct vmm_request *);
+void vmm_pause(struct vmm *, struct vmm_request *);
+void vmm_resume(struct vmm *, struct vmm_request *);
+void vmm_reboot(struct vmm *, struct vmm_request *);
+void vmm_shutdown(struct vmm *, struct vmm_request *); /* hard; created again */
+void vmm_delete(struct vmm *, struct vmm_request *);
+void vmm_power_button(struct vmm *, struct vmm_request *);
+void vmm_nmi(struct vmm *, struct vmm_request *);
+
+void vmm_add_disk(struct vmm *, struct vmm_request *); /* in: DiskConfig; out: {id, bdf} */
+void vmm_add_net(struct vmm *, struct vmm_request *); /* in: NetConfig */
+void vmm_remove_device(struct vmm *, struct vmm_request *); /* in: {id} */
+
+/* At once, without vmm_submit() and without done(): fills the answer. */
+void vmm_info(struct vmm *, struct vmm_request *); /* out: VmInfo */
+void vmm_refuse_none(struct vmm_request *); /* no VM was created */
+
+struct machine *vmm_machine(struct vmm *); /* NULL: not booted */
+const struct config *vmm_config(struct vmm *); /* NULL: no VM */
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api_internal.h"
+#include "thread.h"
+
+static const char application_json[] = "application/json";
+
+static void call_free(struct call *c)
+{
+	json_decref(c->body);
+	json_decref(c->vmm.out);
+	counters_free(&c->counters);
+	list_remove(&c->node);
+	free(c);
+}
+
+void call_answer(struct call *c, int status, const char *type, char *text)
+{
+	request_answer(c->http, status, type, text, text ? strlen(text) : 0);
+	free(text);
+	call_free(c);
+}
+
+/* ASCII only, and a line: some clients read in pieces that would split a character. */
+static char *dump(const json_t *json)
+{
+	char *text = json_dumps(json, JSON_ENSURE_ASCII | JSON_COMPACT), *line = NULL;
+
+	if (text && asprintf(&line, "%s\n", text) < 0)
+		line = NULL;
+	free(text);
+	return line;
+}
+
+void call_answer_json(struct call *c, json_t *json)
+{
+	char *text;
+
+	if (!json) {
+		call_answer(c, 204, NULL, NULL);
+		return;
+	}
+	text = dump(json);
+	json_decref(json);
+	call_answer(c, text ? 200 : 500, application_json, text);
+}
+
+void call_fail(struct call *c, int status, const char *fmt, ...)
+{
+	char sentence[sizeof(struct err)];
+	json_t *json;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(sentence, sizeof(sentence), fmt, ap);
+	va_end(ap);
+	/* A file's name in it need not be text. */
+	json = json_pack("[s]", sentence);
+	if (!json)
+		json = json_pack("[s]", "the reason cannot be written down as text");
+	call_answer(c, status, application_json, dump(json));
+	json_decref(json);
+}
+
+static int status_of(enum vmm_fault fault)
+{
+	static const int status[] = { [VMM_INVALID] = 400,
+				      [VMM_NO_VM] = 404,
+				      [VMM_TAKEN] = 409,
+				      [VMM_LATER] = 429,
+				      [VMM_FAILED] = 500 };
+
+	return status[fault];
+}
+
+/* On the API's thread: main is done with it. */
+static void call_is_back(void *arg)
+{
+	struct call *c = arg;
+	bool leave = c->route->ends_process && !c->vmm.fault;
+	struct api *a = c->api;
+
+	if (c->vmm.fault)
+		call_fail(c, status_of(c->vmm.fault), "%s", c->vmm.e.text);
+	else if (c->route->here)
+		c->route->here(c);
+	else
+		call_answer_json(c, TAKE(c->vmm.out));
+	if (leave)
+		loop_post(a->c.main_loop, &a->leave);
+}
+
+static void call_is_done(struct vmm_request *q)
+{
+	struct call *c = q->arg;
+
+	loop_post(c->api->loop, &c->back);
+}
+
+static void call_on_main(void *arg)
+{
+	struct call *c = arg;
+
+	if (c->route->run) {
+		vmm_submit(c->api->c.vmm, &c->vmm);
+		return;
+	}
+	c->route->look(c->api->c.vmm, &c->vmm);
+	call_is_done(&c->vmm);
+}
+
+/* False: the call is answered. */
+static bool take_body(struct call *c)
+{
+	json_error_t where;
+
+	if (c->route->body == BODY_NONE && c->http->body_len) {
+		call_fail(c, 400, "%s takes no body", c->route->name);
+		return false;
+	}
+	if (c->route->body == BODY_NONE)
+		return true;
+	if (!c->http->body_len) {
+		call_fail(c, 400, "%s needs a JSON object as its body", c->route->name);
+		return false;
+	}
+	c->body = json_loadb(c->http->body, c->http->body_len, 0, &where);
+	if (!c->body)
+		call_fail(c, 400, "the body is not valid JSON: line %d, column %d: %s", where.line,
+			  where.column, where.text);
+	else if (!json_is_object(c->body))
+		call_fail(c, 400, "the body must be a JSON object, { ... }");
+	else
+		return true;
+	return false;
+}
+
+static void on_request(void *arg, struct request *http)
+{
+	struct api *a = arg;
+	struct call *c = calloc(1, sizeof(*c));
+
+	if (!c) {
+		request_answer(http, 500, NULL, NULL, 0);
+		return;
+	}
+	c->api = a;
+	c->http = http;
+	list_append(&a->calls, &c->node);
+	c->route = route_find(http->path);
+	if (!c->route) {
+		call_fail(c, 404, "there is no %s; paths look like /api/v1/vm.info", http->path);
+		return;
+	}
+	if (c->route->method != http->method) {
+		call_fail(c, 400, "%s is asked for with %s", c->route->name,
+			  c->route->method == HTTP_GET ? "GET" : "PUT");
+		return;
+	}
+	if (!take_body(c))
+		return;
+	if (!c->route->look && !c->route->run) {
+		c->route->here(c);
+		return;
+	}
+	c->back = (struct work){ .run = call_is_back, .arg = c };
+	c->to_main = (struct work){ .run = call_on_main, .arg = c };
+	c->vmm = (struct vmm_request){ .run = c->route->run,
+				       .in = c->body,
+				       .fds = http->fds,
+				       .nfds = http->nfds,
+				       .done = call_is_done,
+				       .arg = c };
+	loop_post(a->c.main_loop, &c->to_main);
+}
+
+/* Whoever waited for an event waits no more. */
+static void on_gone(void *arg, struct request *http)
+{
+	struct api *a = arg;
+	struct call *c;
+
+	list_for_each (c, &a->calls, node) {
+		if (c->http == http) {
+			watch_events_gone(c);
+			return;
+		}
+	}
+}
+
+static void *api_main(void *arg)
+{
+	struct api *a = arg;
+
+	loop_run(a->loop);
+	return NULL;
+}
+
+static void api_leave(void *arg)
+{
+	struct api *a = arg;
+
+	vmm_end(a->c.vmm);
+}
+
+int api_new(struct api **out, const struct api_config *config, struct err *e)
+{
+	struct api *a = calloc(1, sizeof(*a));
+	const struct server_handler handler = { .handle = on_request, .gone = on_gone, .arg = a };
+	struct listener listener;
+	int r;
+
+	if (!a)
+		return err_set(e, -ENOMEM, "out of memory");
+	a->c = *config;
+	a->leave = (struct work){ .run = api_leave, .arg = a };
+	list_init(&a->calls);
+	list_init(&a->watchers);
+	r = loop_new(&a->loop, e);
+	/* First, for clients that wait for it before they connect. */
+	if (!r && (config->event_path || config->event_fd >= 0))
+		r = event_monitor_new(&a->monitor, a->loop, config->events, config->event_path,
+				      config->event_fd, e);
+	if (!r)
+		r = config->path ? listener_open(&listener, config->path, 0600, e)
+				 : listener_adopt(&listener, config->fd, e);
+	if (!r) {
+		r = server_new(&a->server, a->loop, &listener, &handler, &server_limits, e);
+		if (r)
+			listener_close(&listener);
+	}
+	if (!r) {
+		watch_events_begin(a);
+		r = thread_new(&a->thread, "_api", 0, api_main, a);
+		a->runs = !r;
+		if (r)
+			err_set(e, r, "cannot start the thread of the API: %s", strerror(-r));
+	}
+	if (r) {
+		api_free(a);
+		return r;
+	}
+	*out = a;
+	return 0;
+}
+
+void api_free(struct api *a)
+{
+	if (!a)
+		return;
+	if (a->runs) {
+		loop_quit(a->loop);
+		pthread_join(a->thread, NULL);
+	}
+	watch_events_end(a);
+	event_monitor_free(a->monitor);
+	server_free(a->server);
+	/* Nobody hears it; the server lets the request go. */
+	while (!list_empty(&a->calls))
+		call_answer(list_item(a->calls.next, struct call, node), 503, NULL, NULL);
+	loop_free(a->loop);
+	free(a);
+}

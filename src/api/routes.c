@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every path of the API and what stands behind it. */
+#include <string.h>
+
+#include "bits.h"
+#include "call.h"
+#include "routes.h"
+
+static const char prefix[] = "/api/v1/";
+
+static void not_yet(struct call *c)
+{
+	call_fail(c, 501,
+		  "%s is not something that this version can do; vmm.ping lists its features",
+		  c->route->name);
+}
+
+static const struct route routes[] = {
+	{ "vmm.ping", HTTP_GET, BODY_NONE, .here = route_ping },
+	{ "vmm.shutdown", HTTP_PUT, BODY_NONE, .run = vmm_delete, .ends_process = true },
+	{ "vm.create", HTTP_PUT, BODY_NEEDED, .run = vmm_create },
+	{ "vm.delete", HTTP_PUT, BODY_NONE, .run = vmm_delete },
+	{ "vm.boot", HTTP_PUT, BODY_NONE, .run = vmm_boot },
+	{ "vm.shutdown", HTTP_PUT, BODY_NONE, .run = vmm_shutdown },
+	{ "vm.reboot", HTTP_PUT, BODY_NONE, .run = vmm_reboot },
+	{ "vm.pause", HTTP_PUT, BODY_NONE, .run = vmm_pause },
+	{ "vm.resume", HTTP_PUT, BODY_NONE, .run = vmm_resume },
+	{ "vm.power-button", HTTP_PUT, BODY_NONE, .run = vmm_power_button },
+	{ "vm.nmi", HTTP_PUT, BODY_NONE, .run = vmm_nmi },
+	{ "vm.add-disk", HTTP_PUT, BODY_NEEDED, .run = vmm_add_disk },
+	{ "vm.add-net", HTTP_PUT, BODY_NEEDED, .run = vmm_add_net },
+	{ "vm.remove-device", HTTP_PUT, BODY_NEEDED, .run = vmm_remove_device },
+	{ "vm.info", HTTP_GET, BODY_NONE, .look = vmm_info },
+	{ "vm.counters", HTTP_GET, BODY_NONE, .look = read_counters, .here = route_counters },
+	{ "/metrics", HTTP_GET, BODY_NONE, .look = read_counters, .here = route_metrics },
+	{ "events", HTTP_GET, BODY_NONE, .here = route_events },
+	{ "vm.resize", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+	{ "vm.resize-zone", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+	{ "vm.snapshot", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+	{ "vm.restore", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+	{ "vm.coredump", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+	{ "vm.send-migration", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+	{ "vm.receive-migration", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+	{ "vm.cancel-migration", HTTP_PUT, BODY_NONE, .here = not_yet },
+	{ "vm.migration-progress", HTTP_GET, BODY_NONE, .here = not_yet },
+	{ "vm.balloon-stats", HTTP_GET, BODY_NONE, .here = not_yet },
+	{ "vm.add-device", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+	{ "vm.add-fs", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+	{ "vm.add-vsock", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+	{ "vm.add-pmem", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+	{ "vm.add-vdpa", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+	{ "vm.add-user-device", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+	{ "vm.add-generic-vhost-user", HTTP_PUT, BODY_NEEDED, .here = not_yet },
+};
+
+const struct route *route_find(const char *path)
+{
+	if (!strncmp(path, prefix, strlen(prefix)))
+		path += strlen(prefix);
+	else if (*path != '/')
+		return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
+		if (!strcmp(path, routes[i].name))
+			return &routes[i];
+	return NULL;
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "machine.h"
+#include "vmm_internal.h"
+
+static void vmm_next(void *arg)
+{
+	struct vmm *v = arg;
+
+	if (v->current || v->due || list_empty(&v->waiting))
+		return;
+	v->current = list_item(v->waiting.next, struct vmm_request, node);
+	list_remove(&v->current->node);
+	v->current->run(v, v->current);
+}
+
+void vmm_release(struct vmm *v)
+{
+	v->current = NULL;
+	loop_post(v->hooks.loop, &v->next);
+}
+
+void vmm_finish(struct vmm *v, enum vmm_fault fault)
+{
+	struct vmm_request *q = v->current;
+
+	vmm_release(v);
+	q->fault = fault;
+	q->done(q);
+}
+
+void vmm_fail(struct vmm *v, enum vmm_fault fault, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(v->current->e.text, sizeof(v->current->e.text), fmt, ap);
+	va_end(ap);
+	vmm_finish(v, fault);
+}
+
+static void tell(struct vmm *v, const char *event)
+{
+	events_add(v->hooks.events, "vm", event, NULL);
+}
+
+void vmm_submit(struct vmm *v, struct vmm_request *q)
+{
+	q->vmm = v;
+	list_append(&v->waiting, &q->node);
+	loop_post(v->hooks.loop, &v->next);
+}
+
+/* False: the request was refused, as there is no VM or it does not run. */
+bool vmm_check_created(struct vmm *v)
+{
+	if (v->config.json)
+		return true;
+	vmm_fail(v, VMM_NO_VM, VMM_NONE_CREATED);
+	return false;
+}
+
+static bool check_booted(struct vmm *v)
+{
+	if (!vmm_check_created(v))
+		return false;
+	if (v->machine)
+		return true;
+	vmm_fail(v, VMM_FAILED, "the VM \"%s\" is not booted; vm.boot does that", v->config.name);
+	return false;
+}
+
+void vmm_create(struct vmm *v, struct vmm_request *q)
+{
+	int r;
+
+	if (v->config.json) {
+		vmm_fail(v, VMM_FAILED, "there is the VM \"%s\" already; delete it first",
+			 v->config.name);
+		return;
+	}
+	r = config_load(&v->config, q->in, &q->e);
+	if (r) {
+		vmm_finish(v, r == -EINVAL ? VMM_INVALID : VMM_FAILED);
+		return;
+	}
+	r = vmdir_new(&v->dir, v->config.name, &q->e);
+	if (!r)
+		r = v->hooks.created(v->hooks.arg, v->dir.fd, &q->e);
+	if (r) {
+		vmdir_free(&v->dir);
+		config_free(&v->config);
+	}
+	vmm_finish(v, r ? VMM_FAILED : VMM_OK);
+}
+
+static void leave_loop(struct vmm *v, enum due due)
+{
+	v->due = due;
+	loop_quit(v->hooks.loop);
+}
+
+void vmm_boot(struct vmm *v, struct vmm_request *q)
+{
+	(void)q;
+	if (!vmm_check_created(v))
+		return;
+	if (v->machine) {
+		vmm_fail(v, VMM_FAILED, "the VM \"%s\" is booted already", v->config.name);
+		return;
+	}
+	tell(v, "booting");
+	leave_loop(v, DUE_BUILD);
+}
+
+static void over(struct vmm *v, int status, const char *why)
+{
+	events_add(v->hooks.events, "vmm", "shutdown", NULL);
+	v->hooks.over(v->hooks.arg, status, why);
+}
+
+void vmm_end(struct vmm *v)
+{
+	over(v, 0, NULL);
+}
+
+static void on_ended(void *arg, int status, const char *why)
+{
+	struct vmm *v = arg;
+
+	tell(v, "shutdown");
+	if (v->discarding)
+		leave_loop(v, DUE_DISCARD);
+	else
+		over(v, status, why);
+}
+
+static void build(struct vmm *v)
+{
+	const struct machine_hooks hooks = {
+		.ended = on_ended, .arg = v, .events = v->hooks.events, .run_dir = v->dir.path
+	};
+	int r = machine_new(&v->machine, &v->config, v->hooks.loop, &hooks, &v->current->e);
+
+	if (!r) {
+		machine_start(v->machine);
+		tell(v, "booted");
+	}
+	vmm_finish(v, r ? VMM_FAILED : VMM_OK);
+}
+
+static void drop_config(struct vmm *v)
+{
+	if (!v->config.json)
+		return;
+	tell(v, "deleted");
+	vmdir_free(&v->dir);
+	config_free(&v->config);
+	v->config = (struct config){ 0 };
+}
+
+static void discard(struct vmm *v)
+{
+	v->discarding = false;
+	v->stuck = !machine_free(v->machine);
+	v->machine = NULL;
+	if (v->stuck) {
+		vmm_fail(v, VMM_FAILED, "a device of the VM did not stop; this process has to end");
+		over(v, 1, "a device did not stop: its host file or disk does not answer");
+		return;
+	}
+	if (v->current->run == vmm_delete)
+		drop_config(v);
+	vmm_finish(v, VMM_OK);
+}
+
+void vmm_run(struct vmm *v)
+{
+	do {
+		enum due due = v->due;
+
+		v->due = DUE_NOTHING;
+		if (due == DUE_BUILD)
+			build(v);
+		else if (due == DUE_DISCARD)
+			discard(v);
+		if (!v->quit)
+			loop_run(v->hooks.loop);
+	} while (!v->quit);
+}
+
+void vmm_quit(struct vmm *v)
+{
+	v->quit = true;
+	loop_quit(v->hooks.loop);
+}
+
+static void end_machine(struct vmm *v)
+{
+	v->discarding = true;
+	machine_end(v->machine, 0, NULL);
+}
+
+void vmm_shutdown(struct vmm *v, struct vmm_request *q)
+{
+	(void)q;
+	if (check_booted(v))
+		end_machine(v);
+}
+
+void vmm_delete(struct vmm *v, struct vmm_request *q)
+{
+	(void)q;
+	if (v->machine) {
+		end_machine(v);
+		return;
+	}
+	drop_config(v);
+	vmm_finish(v, VMM_OK);
+}
+
+static void on_paused(void *arg)
+{
+	vmm_finish(arg, VMM_OK);
+}
+
+void vmm_pause(struct vmm *v, struct vmm_request *q)
+{
+	(void)q;
+	if (!check_booted(v))
+		return;
+	if (machine_is_paused(v->machine)) {
+		vmm_fail(v, VMM_FAILED, "the VM \"%s\" is paused already", v->config.name);
+		return;
+	}
+	tell(v, "pausing");
+	machine_pause(v->machine, on_paused, v);
+}
+
+void vmm_resume(struct vmm *v, struct vmm_request *q)
+{
+	(void)q;
+	if (!check_booted(v))
+		return;
+	if (!machine_is_paused(v->machine)) {
+		vmm_fail(v, VMM_FAILED, "the VM \"%s\" is not paused", v->config.name);
+		return;
+	}
+	tell(v, "resuming");
+	machine_resume(v->machine);
+	vmm_finish(v, VMM_OK);
+}
+
+void vmm_reboot(struct vmm *v, struct vmm_request *q)
+{
+	(void)q;
+	if (!check_booted(v))
+		return;
+	tell(v, "rebooting");
+	machine_reset(v->machine);
+	vmm_finish(v, VMM_OK);
+}
+
+void vmm_power_button(struct vmm *v, struct vmm_request *q)
+{
+	(void)q;
+	if (!check_booted(v))
+		return;
+	if (machine_press_power_button(v->machine))
+		vmm_fail(v, VMM_FAILED, "the guest has no power button");
+	else
+		vmm_finish(v, VMM_OK);
+}
+
+void vmm_nmi(struct vmm *v, struct vmm_request *q)
+{
+	if (check_booted(v))
+		vmm_finish(v, machine_inject_nmi(v->machine, &q->e) ? VMM_FAILED : VMM_OK);
+}
+
+struct machine *vmm_machine(struct vmm *v)
+{
+	return v->machine;
+}
+
+const struct config *vmm_config(struct vmm *v)
+{
+	return v->config.json ? &v->config : NULL;
+}
+
+int vmm_new(struct vmm **out, const struct vmm_hooks *hooks, struct err *e)
+{
+	struct vmm *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return err_set(e, -ENOMEM, "out of memory");
+	v->hooks = *hooks;
+	v->dir = (struct vmdir){ .parent_fd = -1, .fd = -1 };
+	v->next = (struct work){ .run = vmm_next, .arg = v };
+	list_init(&v->waiting);
+	*out = v;
+	return 0;
+}
+
+bool vmm_free(struct vmm *v)
+{
+	bool stopped;
+
+	if (!v)
+		return true;
+	stopped = machine_free(v->machine) && !v->stuck;
+	loop_unpost(v->hooks.loop, &v->next);
+	vmdir_free(&v->dir);
+	/* A device that still moves may read its configuration. */
+	if (stopped) {
+		config_free(&v->config);
+		free(v);
+	}
+	return stopped;
+}

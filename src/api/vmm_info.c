@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the control API says of a VM: VmInfo. */
+#include <stdio.h>
+#include <string.h>
+
+#include "chardev.h"
+#include "machine.h"
+#include "pci.h"
+#include "vmm_internal.h"
+
+/* Runs in the guest's terms: the states that clients know. */
+static const char *state_of(struct vmm *v)
+{
+	if (!v->machine)
+		return "Created";
+	return machine_is_paused(v->machine) ? "Paused" : "Running";
+}
+
+/* A pty that was made for a port stands where its file would. */
+static void put_host_path(json_t *config, const struct device *dev)
+{
+	json_t *port = json_object_get(config, dev->id);
+	const char *mode = json_string_value(json_object_get(port, "mode"));
+
+	if (dev->host_path && mode && !strcmp(mode, chardev_mode_names[CHARDEV_PTY]))
+		json_object_set_new(port, "file", json_string(dev->host_path));
+}
+
+static json_t *tree_entry(const struct vm *vm, const struct device *dev)
+{
+	json_t *entry = json_pack("{s:s, s:[], s:[]}", "id", dev->id, "resources", "children");
+	int slot = pci_slot_of(vm->pci, dev);
+	char bdf[16];
+
+	if (slot < 0)
+		return entry;
+	vmm_bdf((unsigned)slot, bdf);
+	json_object_set_new(entry, "pci_bdf", json_string(bdf));
+	return entry;
+}
+
+void vmm_bdf(unsigned slot, char bdf[16])
+{
+	snprintf(bdf, 16, "0000:00:%02x.0", slot);
+}
+
+void vmm_refuse_none(struct vmm_request *q)
+{
+	q->fault = VMM_NO_VM;
+	err_set(&q->e, 0, VMM_NONE_CREATED);
+}
+
+void vmm_info(struct vmm *v, struct vmm_request *q)
+{
+	json_t *config, *tree;
+	struct device *dev;
+	struct vm *vm;
+
+	if (!v->config.json) {
+		vmm_refuse_none(q);
+		return;
+	}
+	config = json_deep_copy(v->config.json);
+	tree = json_object();
+	if (v->machine) {
+		vm = machine_vm(v->machine);
+		list_for_each (dev, &vm->devices, node) {
+			put_host_path(config, dev);
+			json_object_set_new(tree, dev->id, tree_entry(vm, dev));
+		}
+	}
+	q->out = json_pack("{s:o, s:s, s:I, s:o}", "config", config, "state", state_of(v),
+			   "memory_actual_size", (json_int_t)v->config.memory.size, "device_tree",
+			   tree);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The monitor's parts, for the files that it consists of. */
+#ifndef VMM_INTERNAL_H
+#define VMM_INTERNAL_H
+
+#include "config.h"
+#include "vmdir.h"
+#include "vmm.h"
+
+/* What is due between two runs of the loop. */
+enum due { DUE_NOTHING, DUE_BUILD, DUE_DISCARD };
+
+struct vmm {
+	struct vmm_hooks hooks;
+	struct config config; /* config.json NULL: empty */
+	struct vmdir dir;
+	struct machine *machine; /* NULL: not booted */
+	struct list waiting; /* requests */
+	struct vmm_request *current;
+	struct work next;
+	enum due due;
+	bool discarding; /* the machine's end is not the VM's */
+	bool quit, stuck;
+};
+
+/* The current request is answered: q->done(); vmm_fail() says why. */
+void vmm_finish(struct vmm *, enum vmm_fault);
+void vmm_fail(struct vmm *, enum vmm_fault, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The next one may begin, though this one's done() comes later. */
+void vmm_release(struct vmm *);
+/* False: the current request was refused, as there is no VM. */
+bool vmm_check_created(struct vmm *);
+
+#define VMM_NONE_CREATED "no VM was created; vm.create makes one"
+
+void vmm_bdf(unsigned slot, char bdf[16]); /* how the API writes a PCI address */
+
+#endif

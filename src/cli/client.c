@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "bits.h"
+#include "cleanup.h"
+#include "client.h"
+#include "rundir.h"
+
+enum { HEAD_BYTES_MAX = 4096, BODY_BYTES_MAX = 64 << 20 };
+
+static void add_name(void *arg, const char *name, int dir, pid_t pid)
+{
+	struct err *e = arg;
+	size_t len = strlen(e->text);
+
+	(void)dir;
+	(void)pid;
+	snprintf(e->text + len, sizeof(e->text) - len, "%s%s", len ? ", " : "", name);
+}
+
+static int refuse_unknown(const char *name, struct err *e)
+{
+	struct err names = { "" };
+
+	rundir_each(geteuid(), add_name, &names);
+	if (!names.text[0])
+		return err_set(e, -ENOENT, "no VM \"%.64s\" is running, and no other", name);
+	return err_set(e, -ENOENT, "no VM \"%.64s\" is running; there is %.400s", name, names.text);
+}
+
+int client_open(struct client *c, const char *name, struct err *e)
+{
+	CLEANUP(fd) int dir = rundir_open(geteuid(), name);
+
+	*c = (struct client){ .fd = -1 };
+	if (dir == -ENOENT)
+		return refuse_unknown(name, e);
+	snprintf(c->name, sizeof(c->name), "%s", name);
+	if (dir >= 0)
+		c->fd = rundir_connect(dir, RUNDIR_API_SOCKET);
+	if (dir < 0 || c->fd < 0)
+		return err_set(e, dir < 0 ? dir : c->fd,
+			       "the control socket of VM \"%s\" cannot be reached: %s", name,
+			       strerror(dir < 0 ? -dir : -c->fd));
+	return 0;
+}
+
+void client_close(struct client *c)
+{
+	cleanup_fd(&c->fd);
+	c->fd = -1;
+}
+
+static int lost(const struct client *c, struct err *e)
+{
+	return err_set(e, -EPIPE, "VM \"%s\" ended before it answered", c->name);
+}
+
+static int send_all(struct client *c, const char *text, size_t len, struct err *e)
+{
+	while (len) {
+		ssize_t n = send(c->fd, text, len, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return lost(c, e);
+		text += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* To the end of the empty line; what came with it of the body is left behind it. */
+static int read_head(struct client *c, char *head, size_t *len, char **body, struct err *e)
+{
+	*len = 0;
+	do {
+		ssize_t n = recv(c->fd, head + *len, HEAD_BYTES_MAX - *len, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return lost(c, e);
+		*len += (size_t)n;
+		head[*len] = '\0';
+		*body = strstr(head, "\r\n\r\n");
+	} while (!*body && *len < HEAD_BYTES_MAX);
+	if (!*body)
+		return err_set(e, -EPROTO, "VM \"%s\" does not speak HTTP", c->name);
+	*body += 4;
+	return 0;
+}
+
+static int read_body(struct client *c, char *body, size_t have, size_t len, struct err *e)
+{
+	while (have < len) {
+		ssize_t n = recv(c->fd, body + have, len - have, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return lost(c, e);
+		have += (size_t)n;
+	}
+	return 0;
+}
+
+/* The sentences of a refusal, the outermost first. */
+static int refused(const struct client *c, const json_t *why, struct err *e)
+{
+	const json_t *sentence;
+	size_t i;
+
+	err_set(e, 0, "VM \"%s\" refused", c->name);
+	json_array_foreach(why, i, sentence)
+	{
+		size_t at = strlen(e->text);
+
+		snprintf(e->text + at, sizeof(e->text) - at, ": %s", json_string_value(sentence));
+	}
+	return -EREMOTEIO;
+}
+
+static int receive(struct client *c, json_t **out, struct err *e)
+{
+	char head[HEAD_BYTES_MAX + 1], *body, *text;
+	CLEANUP(free) char *whole = NULL;
+	json_auto_t *json = NULL;
+	size_t have, len = 0;
+	int status, r = read_head(c, head, &have, &body, e);
+
+	if (r)
+		return r;
+	have -= (size_t)(body - head);
+	text = strcasestr(head, "\r\nContent-Length: ");
+	if (text && text < body)
+		len = strtoul(text + strlen("\r\nContent-Length: "), NULL, 10);
+	if (sscanf(head, "HTTP/1.1 %d", &status) != 1 || len > BODY_BYTES_MAX || have > len)
+		return err_set(e, -EPROTO, "VM \"%s\" does not speak HTTP", c->name);
+	whole = malloc(len + 1);
+	if (!whole)
+		return err_set(e, -ENOMEM, "out of memory");
+	memcpy(whole, body, have);
+	r = read_body(c, whole, have, len, e);
+	if (r)
+		return r;
+	json = len ? json_loadb(whole, len, JSON_DECODE_ANY, NULL) : NULL;
+	if (status >= 400)
+		return refused(c, json, e);
+	if (len && !json)
+		return err_set(e, -EPROTO, "VM \"%s\" answered with what is no JSON", c->name);
+	if (out)
+		*out = TAKE(json);
+	return 0;
+}
+
+static int ask(struct client *c, const char *method, const char *path, const json_t *body,
+	       json_t **out, struct err *e)
+{
+	CLEANUP(free) char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	CLEANUP(free) char *request = NULL;
+	int len, r;
+
+	if (body && !text)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (out)
+		*out = NULL;
+	len = text ? asprintf(&request,
+			      "%s /api/v1/%s HTTP/1.1\r\nHost: localhost\r\n"
+			      "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+			      method, path, strlen(text), text)
+		   : asprintf(&request, "%s /api/v1/%s HTTP/1.1\r\nHost: localhost\r\n\r\n", method,
+			      path);
+	if (len < 0) {
+		request = NULL;
+		return err_set(e, -ENOMEM, "out of memory");
+	}
+	r = send_all(c, request, (size_t)len, e);
+	return r ? r : receive(c, out, e);
+}
+
+int client_get(struct client *c, const char *path, json_t **out, struct err *e)
+{
+	return ask(c, "GET", path, NULL, out, e);
+}
+
+int client_put(struct client *c, const char *path, const json_t *body, json_t **out, struct err *e)
+{
+	return ask(c, "PUT", path, body, out, e);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client of a running VM's control socket, found by the VM's name.  One request at a time, as
+ * src/api/ answers them: HTTP/1.1 with Content-Length.
+ */
+#ifndef CLIENT_H
+#define CLIENT_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "err.h"
+
+struct client {
+	int fd; /* -1: none */
+	char name[65];
+};
+
+/* -ENOENT: no such VM runs, and the sentence says which do. */
+int client_open(struct client *, const char *name, struct err *);
+void client_close(struct client *);
+
+/*
+ * Ask; path is behind /api/v1/.  body NULL: none.  *out, unless NULL, gets the answer, a new
+ * reference or NULL if there is nothing to say.  A refusal is -EREMOTEIO with the VM's sentence;
+ * -EPIPE: the VM is gone.
+ */
+int client_get(struct client *, const char *path, json_t **out, struct err *);
+int client_put(struct client *, const char *path, const json_t *body, json_t **out, struct err *);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The devices that a configuration has many of: names, addresses and limits, now and later. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "classes.h"
+#include "cleanup.h"
+#include "config_tables.h"
+#include "rate_limit.h"
+
+/* The device makes its own struct later: here its options are only checked. */
+int config_check_device(const struct config_section *s, const char *what, const json_t *in,
+			json_t **complete, struct err *e)
+{
+	CLEANUP(free) void *scratch = calloc(1, s->class->size);
+
+	if (!scratch)
+		return err_set(e, -ENOMEM, "configuration: out of memory");
+	return config_load_object(config_section_table(s), what, in, scratch, complete, e);
+}
+
+/* The device of any section whose key has this value; NULL: none. */
+static json_t *find_device(const struct config *c, const char *key, const char *value,
+			   const struct config_section **section, size_t *index)
+{
+	for (size_t i = 0; i < nconfig_sections; i++) {
+		json_t *devices = json_object_get(c->json, config_sections[i].key), *device;
+		size_t n;
+
+		if (!config_sections[i].many)
+			continue;
+		json_array_foreach(devices, n, device)
+		{
+			const char *text = json_string_value(json_object_get(device, key));
+
+			*section = &config_sections[i];
+			*index = n;
+			if (text && !strcmp(text, value))
+				return device;
+		}
+	}
+	return NULL;
+}
+
+static bool is_taken(const struct config *c, const char *key, const char *value)
+{
+	const struct config_section *section;
+	size_t index;
+
+	return find_device(c, key, value, &section, &index);
+}
+
+/* "disk0" is the first of "disks", "net0" of "net", unless it has that name already. */
+static void make_id(const struct config *c, const struct config_section *s, size_t place,
+		    char id[32])
+{
+	size_t len = strlen(s->key);
+
+	do
+		snprintf(id, 32, "%.*s%zu", (int)(s->key[len - 1] == 's' ? len - 1 : len), s->key,
+			 place++);
+	while (is_taken(c, "id", id));
+}
+
+/* The same guest has the same addresses in every life: made from its uuid (FNV-1a, RFC 9923) and
+ * the card's place. 52:54:00 is administered locally. */
+static void make_mac(const struct config *c, size_t place, char mac[18])
+{
+	do {
+		uint32_t hash = 2166136261u;
+
+		for (const char *p = c->uuid; *p; p++)
+			hash = (hash ^ (uint8_t)*p) * 16777619u;
+		hash = (hash ^ (uint8_t)place++) * 16777619u;
+		snprintf(mac, 18, "52:54:00:%02x:%02x:%02x", hash >> 16 & 0xff, hash >> 8 & 0xff,
+			 hash & 0xff);
+	} while (is_taken(c, "mac", mac));
+}
+
+static int check_limit(const struct config *c, const char *what, const json_t *device,
+		       struct err *e)
+{
+	const char *group = json_string_value(json_object_get(device, "rate_limit_group"));
+	const struct config_section *section = NULL;
+	size_t index = 0;
+	bool found = group && find_device(c, "id", group, &section, &index);
+
+	return rate_limit_check(what, json_object_get(device, "rate_limiter_config"), group,
+				found && section->class == &limit_group_class, e);
+}
+
+/* Values made here stand where given ones would, which is why the object is completed anew. */
+static int finish_device(struct config *c, const struct config_section *s, size_t place,
+			 struct err *e)
+{
+	json_t *devices = json_object_get(c->json, s->key);
+	json_t *device = json_array_get(devices, place);
+	char what[48], id[32], mac[18];
+	int rc;
+
+	snprintf(what, sizeof(what), "%s[%zu]", s->key, place);
+	rc = check_limit(c, what, device, e);
+	if (rc)
+		return rc;
+	if (!json_object_get(device, "id")) {
+		make_id(c, s, place, id);
+		rc = json_object_set_new(device, "id", json_string(id));
+	}
+	if (!rc && s->class == &virtio_net_class && !json_object_get(device, "mac")) {
+		make_mac(c, place, mac);
+		rc = json_object_set_new(device, "mac", json_string(mac));
+	}
+	if (!rc)
+		rc = json_array_set_new(devices, place, option_complete(s->class->options, device));
+	return rc ? err_set(e, -ENOMEM, "configuration: out of memory") : 0;
+}
+
+int config_finish_devices(struct config *c, const struct config_section *s, struct err *e)
+{
+	size_t n = json_array_size(json_object_get(c->json, s->key));
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = finish_device(c, s, i, e);
+	return rc;
+}
+
+int config_add(struct config *c, const char *key, const json_t *in, const json_t **added,
+	       struct err *e)
+{
+	const struct config_section *s = config_find_section(key);
+	json_t *devices = json_object_get(c->json, key), *complete = NULL;
+	const char *id = json_string_value(json_object_get(in, "id"));
+	size_t place = json_array_size(devices);
+	int rc;
+
+	if (id && is_taken(c, "id", id))
+		return err_set(e, -EEXIST, "there is a device \"%.64s\" already", id);
+	rc = config_check_device(s, key, in, &complete, e);
+	if (!rc && json_array_append(devices, complete))
+		rc = err_set(e, -ENOMEM, "configuration: out of memory");
+	json_decref(complete);
+	if (rc)
+		return rc;
+	rc = finish_device(c, s, place, e);
+	if (rc)
+		json_array_remove(devices, place);
+	else
+		*added = json_array_get(devices, place);
+	return rc;
+}
+
+bool config_remove(struct config *c, const char *id)
+{
+	const struct config_section *s;
+	size_t index;
+
+	if (!find_device(c, "id", id, &s, &index) || !s->hotplug)
+		return false;
+	return !json_array_remove(json_object_get(c->json, s->key), index);
+}

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The control API over raw sockets, as clients that exist speak it, and what they must not do."""
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import threading
+import time
+
+from rig import LIMIT, check
+
+
+class Connection:
+    """One connection; every answer is taken apart by the byte."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(LIMIT)
+        self.socket.connect(path)
+        self.buffer = b""
+
+    def send(self, *pieces):
+        for piece in pieces:
+            self.socket.sendall(piece)
+
+    def until(self, end):
+        while end not in self.buffer:
+            more = self.socket.recv(256)
+            check(more, f"the connection ended after {self.buffer!r}")
+            self.buffer += more
+        head, _, self.buffer = self.buffer.partition(end)
+        return head
+
+    def answer(self):
+        """(status, body): and the head is as strict clients want it."""
+        head = self.until(b"\r\n\r\n")
+        check(len(head) < 1019, f"the head has {len(head)} bytes")
+        status, *fields = head.decode("ascii").split("\r\n")
+        check(re.fullmatch(r"HTTP/1\.1 \d\d\d ", status), f"status line {status!r}")
+        number = int(status[9:12])
+        length = [int(f[16:]) for f in fields if f.startswith("Content-Length: ")]
+        if not length:
+            check(number in (100, 204), f"{number} has no length")
+            return number, None
+        check(number != 204 and len(length) == 1, f"{number} has the lengths {length}")
+        while len(self.buffer) < length[0]:
+            self.buffer += self.socket.recv(256)
+        body, self.buffer = self.buffer[:length[0]], self.buffer[length[0]:]
+        body.decode("ascii")
+        if "Content-Type: application/json" not in fields:
+            return number, body.decode("ascii")
+        check(body.endswith(b"\n"), "the JSON is no line")
+        return number, json.loads(body)
+
+    def ask(self, method, name, body=None):
+        """In pieces, the body last."""
+        path = name if name.startswith("/") else "/api/v1/" + name
+        self.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n".encode())
+        if body is not None:
+            text = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send(f"Content-Length: {len(text)}\r\n".encode(), b"\r\n", text)
+        else:
+            self.send(b"\r\n")
+        return self.answer()
+
+    def close(self):
+        self.socket.close()
+
+
+@contextlib.contextmanager
+def monitor(rig, *options, status=0, **popen):
+    """An empty monitor; it must end by itself, with that status."""
+    path = rig.path("api.sock")
+    options = options or ("--api-socket", path)
+    with subprocess.Popen([rig.godwit, *options], stdin=subprocess.DEVNULL, **popen) as process:
+        try:
+            deadline = time.monotonic() + LIMIT
+            while True:
+                with contextlib.suppress(OSError):
+                    client = Connection(path)
+                    break
+                check(time.monotonic() < deadline, "there is no socket")
+                time.sleep(0.01)
+            yield process, client
+            check(process.wait(LIMIT) == status, f"it ended with {process.returncode}")
+        finally:
+            process.kill()
+
+
+def config(rig, program="echo", **more):
+    return {"payload": {"kernel": rig.elf(program)}, "memory": {"size": 64 << 20},
+            "serial": {"mode": "Null"}, "platform": {"uuid": None}, "disks": None,
+            "name": f"test-{os.getpid()}", "nobody_knows_this": 1, **more}
+
+
+def wants(client, status, method, name, body=None):
+    got, answer = client.ask(method, name, body)
+    check(got == status, f"{method} {name}: {got} {answer}, wanted {status}")
+    if status >= 400:
+        check(isinstance(answer, list) and answer and all(isinstance(s, str) for s in answer),
+              f"{method} {name}: the error is {answer}")
+    return answer
+
+
+def test_api_life(rig):
+    """Everything a VM goes through, and every step at the wrong time."""
+    with monitor(rig) as (process, client):
+        ping = wants(client, 200, "GET", "vmm.ping")
+        check(ping["pid"] == process.pid and ping["product"] == "godwit", ping)
+        for verb, name in (("GET", "vm.info"), ("PUT", "vm.boot"), ("PUT", "vm.pause"),
+                           ("PUT", "vm.resume"), ("PUT", "vm.shutdown"), ("PUT", "vm.reboot"),
+                           ("PUT", "vm.power-button"), ("PUT", "vm.nmi"), ("GET", "vm.counters")):
+            wants(client, 404, verb, name)
+        wants(client, 204, "PUT", "vm.delete")
+        wants(client, 400, "PUT", "vm.create", {"payload": {}})
+        wants(client, 204, "PUT", "vm.create", config(rig))
+        wants(client, 500, "PUT", "vm.create", config(rig))
+        check(wants(client, 200, "GET", "vm.info")["state"] == "Created", "not created")
+        wants(client, 500, "PUT", "vm.pause")
+        wants(client, 204, "PUT", "vm.boot")
+        threads = {open(f"/proc/{process.pid}/task/{t}/comm", encoding="ascii").read().strip()
+                   for t in os.listdir(f"/proc/{process.pid}/task")}
+        check({"vcpu0", "_api"} <= threads, threads)
+        wants(client, 500, "PUT", "vm.boot")
+        check(wants(client, 200, "GET", "vm.info")["state"] == "Running", "not running")
+        wants(client, 204, "PUT", "vm.pause")
+        wants(client, 500, "PUT", "vm.pause")
+        check(wants(client, 200, "GET", "vm.info")["state"] == "Paused", "not paused")
+        wants(client, 204, "PUT", "vm.resume")
+        wants(client, 500, "PUT", "vm.resume")
+        wants(client, 204, "PUT", "vm.reboot")
+        wants(client, 204, "PUT", "vm.shutdown")
+        check(wants(client, 200, "GET", "vm.info")["state"] == "Created", "not created again")
+        for _ in range(3):
+            wants(client, 204, "PUT", "vm.boot")
+            wants(client, 204, "PUT", "vm.shutdown")
+        wants(client, 204, "PUT", "vm.boot")
+        wants(client, 204, "PUT", "vm.delete")
+        wants(client, 404, "GET", "vm.info")
+        wants(client, 204, "PUT", "vm.create", config(rig))
+        wants(client, 204, "PUT", "vm.boot")
+        wants(client, 204, "PUT", "vmm.shutdown")
+
+
+def test_api_guest_ends(rig):
+    """The process ends with the guest; a kernel that is not there does not end it."""
+    with monitor(rig) as (_, client):
+        wants(client, 204, "PUT", "vm.create", config(rig, "nosuch"))
+        wants(client, 500, "PUT", "vm.boot")
+        wants(client, 204, "PUT", "vm.delete")
+        wants(client, 204, "PUT", "vm.create", config(rig, "hello"))
+        wants(client, 204, "PUT", "vm.boot")
+
+
+def test_api_requests(rig):
+    """What is no request is refused with a sentence."""
+    with monitor(rig) as (_, client):
+        wants(client, 404, "GET", "vm.nothing")
+        wants(client, 404, "GET", "/api/v2/vm.info")
+        wants(client, 400, "PUT", "vm.info")
+        wants(client, 400, "GET", "vm.boot")
+        wants(client, 400, "PUT", "vm.boot", {"a": 1})
+        wants(client, 400, "PUT", "vm.create")
+        wants(client, 400, "PUT", "vm.create", b"{")
+        wants(client, 400, "PUT", "vm.create", [])
+        wants(client, 501, "PUT", "vm.resize", {"desired_vcpus": None})
+        check("features" in wants(client, 200, "GET", "vmm.ping"), "no features")
+        wants(client, 204, "PUT", "vm.delete", b"")
+        client.send(b"PUT /api/v1/vm.create HTTP/1.1\r\nContent-Length: 4194305\r\n\r\n")
+        check(client.answer()[0] == 413, "a body of more than 4 MiB")
+        other = Connection(rig.path("api.sock"))
+        other.send(b"GET /api/v1/vmm.ping HTTP/1.1\r\n", b"X: " + b"y" * 20000)
+        check(other.answer()[0] in (400, 431), "a head without end")
+        last = Connection(rig.path("api.sock"))
+        wants(last, 204, "PUT", "vmm.shutdown")
+
+
+def test_api_old_libvirt(rig):
+    """libvirt 9.0: kernel and cmdline at the top, a chunked body of nothing after a 100."""
+    with monitor(rig) as (_, client):
+        old = config(rig, kernel={"path": rig.elf("echo")}, cmdline={"args": "x=é"})
+        del old["payload"]
+        wants(client, 204, "PUT", "vm.create", old)
+        cmdline = wants(client, 200, "GET", "vm.info")["config"]["payload"]["cmdline"]
+        check(cmdline == "x=é", cmdline)
+        for name in ("vm.boot", "vm.pause", "vm.resume", "vmm.shutdown"):
+            client.send(f"PUT /api/v1/{name} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n"
+                        "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n".encode())
+            check(client.answer() == (100, None), "no 100")
+            client.send(b"0\r\n\r\n")
+            check(client.answer() == (204, None), name)
+
+
+def test_api_stuck_clients(rig):
+    """Ping is answered beside clients that stop in the middle, and while a VM is built."""
+    with monitor(rig) as (_, client):
+        stuck = [Connection(rig.path("api.sock")) for _ in range(20)]
+        for other in stuck:
+            other.send(b"PUT /api/v1/vm.create HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+        wants(client, 204, "PUT", "vm.create", config(rig, memory={"size": 4 << 30,
+                                                                   "prefault": True}))
+        builder = threading.Thread(target=wants, args=(client, 204, "PUT", "vm.boot"))
+        builder.start()
+        for _ in range(5):
+            other = Connection(rig.path("api.sock"))
+            wants(other, 200, "GET", "vmm.ping")
+        builder.join()
+        wants(client, 204, "PUT", "vmm.shutdown")
+
+
+def test_api_files(rig):
+    """Files that come with requests that want none are closed."""
+    def count(process):
+        return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+    with monitor(rig) as (process, client):
+        wants(client, 200, "GET", "vmm.ping")
+        before = count(process)
+        for request in (b"GET /api/v1/vmm.ping HTTP/1.1\r\n", b"GET /api/v1/nothing HTTP/1.1\r\n"):
+            socket.send_fds(client.socket, [request], [0] * 100)
+            client.send(b"\r\n")
+            client.answer()
+        wants(client, 200, "GET", "vmm.ping")
+        check(count(process) == before, f"{count(process)} files are open, not {before}")
+        wants(client, 204, "PUT", "vmm.shutdown")
+
+
+def test_api_devices(rig):
+    """Disks before and after the boot; names taken and unknown."""
+    with monitor(rig) as (_, client):
+        disk = {"path": rig.disk()}
+        wants(client, 404, "PUT", "vm.add-disk", disk)
+        wants(client, 204, "PUT", "vm.create", config(rig))
+        wants(client, 204, "PUT", "vm.add-disk", disk)
+        wants(client, 409, "PUT", "vm.add-disk", {"id": "disk0", **disk})
+        wants(client, 404, "PUT", "vm.remove-device", {"id": "disk1"})
+        wants(client, 204, "PUT", "vm.remove-device", {"id": "disk0"})
+        wants(client, 204, "PUT", "vm.boot")
+        wants(client, 400, "PUT", "vm.add-disk", {})
+        hot = wants(client, 200, "PUT", "vm.add-disk", disk)
+        check(hot["id"] == "disk0", hot)
+        check(re.fullmatch(r"0000:00:[01][0-9a-f]\.0", hot["bdf"]), hot)
+        info = wants(client, 200, "GET", "vm.info")
+        check([d["id"] for d in info["config"]["disks"]] == ["disk0"], info["config"]["disks"])
+        check(info["device_tree"]["disk0"]["pci_bdf"] == hot["bdf"], info["device_tree"])
+        wants(client, 409, "PUT", "vm.add-disk", {"id": "disk0", **disk})
+        wants(client, 500, "PUT", "vm.add-disk", {"path": rig.path("nothing")})
+        wants(client, 404, "PUT", "vm.remove-device", {"id": "disk1"})
+        wants(client, 400, "PUT", "vm.remove-device", {})
+        check("disk0" in wants(client, 200, "GET", "vm.counters"), "no counters of disk0")
+        check('device="disk0"' in wants(client, 200, "GET", "/metrics"), "no metrics of disk0")
+        wants(client, 204, "PUT", "vmm.shutdown")
+
+
+def test_api_events(rig):
+    """A FIFO before and without a reader, and the same by GET."""
+    fifo = rig.path("events")
+    os.mkfifo(fifo)
+    with monitor(rig, "--api-socket", "path=" + rig.path("api.sock"),
+                 "--event-monitor", "path=" + fifo) as (_, client):
+        wants(client, 204, "PUT", "vm.create", config(rig))
+        wants(client, 204, "PUT", "vm.boot")
+        wants(client, 204, "PUT", "vm.pause")
+        with open(fifo, encoding="ascii") as f:
+            names = [json.loads(f.readline())["event"] for _ in range(4)]
+        check(names == ["booting", "booted", "pausing", "paused"], names)
+        answer = wants(client, 200, "GET", "events")
+        check([e["event"] for e in answer["events"]] == names, answer)
+        waiter = Connection(rig.path("api.sock"))
+        waiter.send(f"GET /api/v1/events?since={answer['seq']}&wait=60 HTTP/1.1\r\n\r\n".encode())
+        gone = Connection(rig.path("api.sock"))
+        gone.send(f"GET /api/v1/events?since={answer['seq']}&wait=60 HTTP/1.1\r\n\r\n".encode())
+        gone.close()
+        wants(client, 204, "PUT", "vm.resume")
+        news = waiter.answer()[1]["events"]
+        check(news[0]["event"] == "resuming" and news[0]["seq"] == 5, news)
+        wants(client, 400, "GET", "events?since=x")
+        wants(client, 204, "PUT", "vmm.shutdown")
+
+
+def test_api_socket(rig):
+    """Its mode; a path that is taken, one that was left behind, and a socket that is inherited."""
+    path = rig.path("api.sock")
+    with monitor(rig) as (_, client):
+        check(stat.S_IMODE(os.stat(path).st_mode) == 0o600, "others may connect")
+        second = subprocess.run([rig.godwit, "--api-socket", path], capture_output=True, text=True,
+                                timeout=LIMIT, check=False)
+        check(second.returncode == 1 and path in second.stderr, second.stderr)
+        wants(client, 204, "PUT", "vmm.shutdown")
+    check(not os.path.exists(path), "the socket is left")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(path)
+    with monitor(rig) as (_, client):
+        wants(client, 204, "PUT", "vmm.shutdown")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen(1)
+        with monitor(rig, "--api-socket", f"fd={listening.fileno()}",
+                     pass_fds=[listening.fileno()]) as (_, client):
+            wants(client, 204, "PUT", "vmm.shutdown")
+
+
+def test_verbs(rig):
+    """The client: by name, with a sentence for each mistake."""
+    name = f"test-{os.getpid()}"
+
+    def verb(*words, status=0):
+        done = subprocess.run([rig.godwit, *words], capture_output=True, text=True, timeout=LIMIT,
+                              check=False)
+        check(done.returncode == status, f"{words}: {done.returncode}: {done.stderr}")
+        return done.stdout if status == 0 else done.stderr
+
+    with subprocess.Popen(rig.command("echo", "--memory", "64M", "--serial", "null"),
+                          stdin=subprocess.DEVNULL) as vm:
+        try:
+            deadline = time.monotonic() + LIMIT
+            while not any(v["name"] == name and v["state"] == "Running"
+                          for v in json.loads(verb("list", "--json"))):
+                check(time.monotonic() < deadline, "the VM is not listed")
+            verb("pause", name)
+            check(re.search(rf"^{name} +Paused +1 +64 MiB +{vm.pid}$", verb("list"), re.M), "list")
+            check("paused already" in verb("pause", name, status=1), "paused twice")
+            verb("resume", name)
+            verb("reset", name)
+            check(json.loads(verb("info", name))["config"]["name"] == name, "info")
+            events = [json.loads(line)["event"] for line in verb("events", name).splitlines()]
+            check(events[:4] == ["booting", "booted", "pausing", "paused"], events)
+            check(verb("add-disk", name, rig.disk()).startswith("disk0 at 0000:00:"), "add-disk")
+            check(f"there is {name}" in verb("pause", "nobody", status=1)
+                  or name in verb("pause", "nobody", status=1), "who is there")
+            verb("pause", status=2)
+            check('did you mean "--now"' in verb("shutdown", "--nwo", name, status=2), "--nwo")
+            verb("shutdown", "--now", name)
+            check(vm.wait(LIMIT) == 0, "it did not end well")
+        finally:
+            vm.send_signal(signal.SIGKILL)
