@@ -18,7 +18,7 @@ check() {
 	# In the background, because set -e does not count in a condition.
 	(
 		cd "$folder"
-		trap vm_kill EXIT
+		trap 'vm_kill; jobs -p | xargs -r kill 2>/dev/null || true' EXIT
 		"$@"
 	) >"$folder/log" 2>&1 &
 	wait $! || status=$?
