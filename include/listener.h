@@ -22,6 +22,7 @@ struct listener {
 int listener_open(struct listener *, const char *path, mode_t, struct err *);
 /* Takes fd over if it is a Unix stream socket that listens. */
 int listener_adopt(struct listener *, int fd, struct err *);
-void listener_close(struct listener *); /* and removes the file, if it is still ours */
+/* And removes the file, if it is still ours; fd -1 is fine. */
+void listener_close(struct listener *);
 
 #endif

@@ -3,17 +3,16 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "bits.h"
 #include "chardev.h"
-#include "cleanup.h"
+#include "listener.h"
 #include "log.h"
 #include "tty.h"
 
@@ -33,7 +32,8 @@ struct chardev {
 	struct loop *loop;
 	struct chardev_events events;
 	struct end in, out; /* out is watched while output was refused */
-	struct end listen; /* Socket: watched while there is no client */
+	struct listener listener; /* Socket; fd -1: none */
+	struct end listen; /* its: watched while there is no client */
 	struct end size; /* of a terminal: readable when it changed */
 	bool in_over; /* nothing more can come */
 	bool in_paused; /* the guest has no room */
@@ -42,8 +42,7 @@ struct chardev {
 	struct tty_keys keys;
 	struct timer look;
 	bool warned;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	struct stat made; /* Socket: the file that is ours to remove */
+	char path[sizeof(((struct listener *)0)->path)];
 	size_t held_at, held; /* input that the guest has not taken yet */
 	uint8_t input[INPUT_BYTES];
 };
@@ -420,69 +419,18 @@ static void client_arrives(void *arg, uint32_t events)
 		input_unwatch(c);
 }
 
-/* 0: nobody listens at the socket, and its file is gone now. */
-static int remove_stale(const struct sockaddr_un *a, struct err *e)
-{
-	CLEANUP(fd)
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	struct stat st;
-
-	if (fd < 0)
-		return err_set(e, -errno, "cannot make a socket: %s", strerror(errno));
-	if (lstat(a->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode))
-		return err_set(e, -EEXIST,
-			       "%s is there already and is not a socket; choose another path",
-			       a->sun_path);
-	if (connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 || errno == EAGAIN)
-		return err_set(e, -EADDRINUSE,
-			       "socket %s is in use by another process; choose another path",
-			       a->sun_path);
-	if (errno != ECONNREFUSED && errno != ENOENT)
-		return err_set(e, -errno, "cannot tell whether socket %s is in use: %s",
-			       a->sun_path, strerror(errno));
-	if (unlink(a->sun_path) < 0 && errno != ENOENT)
-		return err_set(e, -errno, "cannot replace socket %s: %s", a->sun_path,
-			       strerror(errno));
-	return 0;
-}
-
-static int bind_socket(int fd, const struct sockaddr_un *a, struct err *e)
-{
-	int r = bind(fd, (const struct sockaddr *)a, sizeof(*a));
-
-	if (r < 0 && errno == EADDRINUSE) {
-		r = remove_stale(a, e);
-		if (r)
-			return r;
-		r = bind(fd, (const struct sockaddr *)a, sizeof(*a));
-	}
-	return r < 0 ? err_set(e, -errno, "cannot make socket %s: %s", a->sun_path, strerror(errno))
-		     : 0;
-}
-
 static int open_socket(struct chardev *c, const char *path, struct err *e)
 {
-	CLEANUP(fd) int fd = -1;
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int r;
 
 	if (!path)
 		return err_set(e, -EINVAL, "mode Socket needs a path: add socket=PATH");
-	if (strlen(path) >= sizeof(a.sun_path))
-		return err_set(e, -ENAMETOOLONG,
-			       "socket path %s is too long; at most %zu characters fit", path,
-			       sizeof(a.sun_path) - 1);
-	memcpy(a.sun_path, path, strlen(path));
-	memcpy(c->path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return err_set(e, -errno, "cannot make a socket: %s", strerror(errno));
-	r = bind_socket(fd, &a, e);
+	/* Who may connect is left to the umask, as with any file that a user names. */
+	r = listener_open(&c->listener, path, 0777, e);
 	if (r)
 		return r;
-	if (lstat(path, &c->made) < 0 || listen(fd, 1) < 0)
-		return err_set(e, -errno, "cannot listen at %s: %s", path, strerror(errno));
-	end_open(&c->listen, TAKE_FD(fd), true);
+	snprintf(c->path, sizeof(c->path), "%s", path);
+	end_open(&c->listen, c->listener.fd, false);
 	r = end_watch(c, &c->listen, EPOLLIN | EPOLLET);
 	return r ? err_set(e, r, "cannot watch %s: %s", path, strerror(-r)) : 0;
 }
@@ -516,6 +464,7 @@ int chardev_new(struct chardev **out, const struct chardev_config *config, struc
 	c->events = *events;
 	c->in.watch = (struct watch){ .fd = -1, .ready = input_ready, .arg = c };
 	c->out.watch = (struct watch){ .fd = -1, .ready = output_ready, .arg = c };
+	c->listener.fd = -1;
 	c->listen.watch = (struct watch){ .fd = -1, .ready = client_arrives, .arg = c };
 	c->size.watch = (struct watch){ .fd = -1, .ready = size_changed, .arg = c };
 	c->look = (struct timer){ .expired = terminal_look, .arg = c };
@@ -532,8 +481,6 @@ int chardev_new(struct chardev **out, const struct chardev_config *config, struc
 
 void chardev_free(struct chardev *c)
 {
-	struct stat st;
-
 	if (!c)
 		return;
 	loop_timer_cancel(c->loop, &c->look);
@@ -541,10 +488,7 @@ void chardev_free(struct chardev *c)
 	end_close(c, &c->out);
 	end_close(c, &c->listen);
 	end_close(c, &c->size);
-	/* Another process may have taken the path since. */
-	if (c->made.st_ino && lstat(c->path, &st) == 0 && st.st_ino == c->made.st_ino &&
-	    st.st_dev == c->made.st_dev)
-		unlink(c->path);
+	listener_close(&c->listener);
 	if (c->terminal)
 		tty_restore();
 	free(c);

@@ -5,13 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "bits.h"
 #include "cleanup.h"
 #include "hub.h"
+#include "listener.h"
 
 #define GREETING "godwit-console 1 "
 
@@ -39,10 +38,10 @@ struct hub {
 	struct chardev *host;
 	struct loop *loop;
 	struct chardev_events events;
-	struct watch listen; /* fd -1: none */
+	struct listener listener; /* fd -1: none */
+	struct watch listen;
 	struct timer gather; /* set while consoles are to get something */
 	bool gathers;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	uint64_t arrivals;
 	unsigned nconsoles;
 	struct console console[HUB_CONSOLES];
@@ -432,22 +431,20 @@ static void consoles_arrive(void *arg, uint32_t events)
 
 static int hub_listen(struct hub *h, const char *run_dir, const char *name, struct err *e)
 {
-	CLEANUP(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s/%s.sock", run_dir, name), r;
+	CLEANUP(free) char *path = NULL;
+	int r;
 
-	if (n >= (int)sizeof(a.sun_path))
-		return err_set(e, -ENAMETOOLONG, "run directory %s is too long", run_dir);
-	/* The mode of the socket becomes that of its file. */
-	if (fd < 0 || fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&a, sizeof(a)))
-		return err_set(e, -errno, "cannot make socket %s: %s", a.sun_path, strerror(errno));
-	memcpy(h->path, a.sun_path, sizeof(h->path));
-	if (listen(fd, HUB_CONSOLES))
-		return err_set(e, -errno, "cannot listen at %s: %s", h->path, strerror(errno));
-	h->listen.fd = TAKE_FD(fd);
+	if (asprintf(&path, "%s/%s.sock", run_dir, name) < 0) {
+		path = NULL;
+		return err_set(e, -ENOMEM, "out of memory");
+	}
+	r = listener_open(&h->listener, path, 0600, e);
+	if (r)
+		return r;
+	h->listen.fd = h->listener.fd;
 	/* EPOLLET: without a descriptor to accept with, one who waits is not reported again. */
 	r = loop_watch(h->loop, &h->listen, EPOLLIN | EPOLLET);
-	return r ? err_set(e, r, "cannot watch %s: %s", h->path, strerror(-r)) : 0;
+	return r ? err_set(e, r, "cannot watch %s: %s", path, strerror(-r)) : 0;
 }
 
 int hub_new(struct hub **out, const struct chardev_config *config, const char *run_dir,
@@ -460,6 +457,7 @@ int hub_new(struct hub **out, const struct chardev_config *config, const char *r
 		return err_set(e, -ENOMEM, "out of memory");
 	h->loop = loop;
 	h->events = *events;
+	h->listener.fd = -1;
 	h->listen = (struct watch){ .fd = -1, .ready = consoles_arrive, .arg = h };
 	h->gather = (struct timer){ .expired = hub_gathered, .arg = h };
 	for (size_t i = 0; i < ARRAY_SIZE(h->console); i++)
@@ -486,12 +484,9 @@ void hub_free(struct hub *h)
 	for (size_t i = 0; i < ARRAY_SIZE(h->console); i++)
 		if (h->console[i].watch.fd >= 0)
 			console_drop(&h->console[i]);
-	if (h->listen.fd >= 0) {
+	if (h->listener.fd >= 0)
 		loop_unwatch(h->loop, &h->listen);
-		close(h->listen.fd);
-	}
-	if (h->path[0])
-		unlink(h->path);
+	listener_close(&h->listener);
 	chardev_free(h->host);
 	free(h);
 }

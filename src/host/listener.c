@@ -105,6 +105,8 @@ void listener_close(struct listener *l)
 {
 	struct stat st;
 
+	if (l->fd < 0)
+		return;
 	/* Another process may have taken the path since.  While the socket is open the number of
 	 * its file is not given to another. */
 	if (*l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
