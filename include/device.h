@@ -22,6 +22,7 @@
 #include "irq.h"
 #include "loop.h"
 #include "option.h"
+#include "pace.h"
 #include "state.h"
 
 struct device;
@@ -57,7 +58,7 @@ struct device {
 	struct list node; /* in vm->devices, in order of creation */
 	void (*stopped)(struct device *, void *arg); /* the core's, while STOPPING */
 	void *stopped_arg;
-	uint64_t notes_second, notes; /* of device_note() */
+	struct pace notes; /* of device_note() */
 	struct rate_limit *limit; /* NULL: nothing of it can be limited */
 	const char *host_path; /* where to connect to it: its pty or socket; NULL: nowhere */
 	void *counters; /* ncounters blocks, see device_claim_counters() */
@@ -111,5 +112,9 @@ int device_claim_acpi_events(struct device *, void (*raise)(struct device *, uin
 
 /* A sentence about what the guest did wrong, at most a few a second per device. */
 void device_note(struct device *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Any thread: something that others may want to know (events.h).  more, an object, is taken over
+ * and gains the device's id. */
+void device_tell(struct device *, const char *source, const char *event, json_t *more);
 
 #endif

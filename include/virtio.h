@@ -78,6 +78,7 @@ struct virtio_device {
 	struct virtio_queue *queue; /* nqueues of them */
 	unsigned handed_over; /* queues that an I/O thread has, or is giving back */
 	bool resetting; /* the guest's reset waits for queues */
+	struct pace told; /* of events */
 	struct ioeventfd kick[VIRTIO_QUEUES_MAX];
 };
 

@@ -132,7 +132,8 @@ static void on_ended(void *arg, int status, const char *why)
 {
 	struct vmm *v = arg;
 
-	tell(v, "shutdown");
+	events_add(v->hooks.events, "vm", "shutdown",
+		   why ? json_pack("{s:s}", "reason", why) : NULL);
 	if (v->discarding)
 		leave_loop(v, DUE_DISCARD);
 	else

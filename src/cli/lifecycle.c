@@ -172,6 +172,7 @@ static int lifecycle_open(struct lifecycle *l, struct err *e)
 		rc = loop_new(&l->loop, e);
 	if (!rc)
 		rc = events_new(&l->events, e);
+	events_add(l->events, "vmm", "starting", NULL);
 	hooks.loop = l->loop;
 	hooks.events = l->events;
 	if (!rc)

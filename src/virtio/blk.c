@@ -24,7 +24,6 @@ enum {
 	CLASS_CODE = 0x018000, /* another mass storage controller */
 	CONFIG_BYTES = offsetof(struct virtio_blk_config, max_secure_erase_sectors),
 	PENDING = -1, /* not a status byte */
-	NS_PER_S = 1000000000,
 };
 
 enum image_type { IMAGE_UNKNOWN, IMAGE_RAW };
@@ -55,7 +54,7 @@ struct blk_queue {
 	uint64_t done_ns; /* when the batch came that completes now; 0: not looked yet */
 	struct blk_request *free;
 	bool write_through; /* the driver will not flush */
-	uint64_t reported_s; /* when a failure was last told */
+	struct pace reports; /* of failures */
 };
 
 struct blk {
@@ -145,12 +144,13 @@ static void blk_report(struct blk_request *r, int error)
 					    [DISK_FLUSH] = "flush",
 					    [DISK_DISCARD] = "discard",
 					    [DISK_WRITE_ZEROES] = "write zeroes to" };
-	const struct blk *blk = r->q->blk;
-	uint64_t now_s = loop_now_ns() / NS_PER_S;
+	struct blk *blk = r->q->blk;
 
-	if (now_s == r->q->reported_s)
+	if (!pace_allows(&r->q->reports, 1))
 		return;
-	r->q->reported_s = now_s;
+	device_tell(&blk->v.dev, "block", "io-error",
+		    json_pack("{s:s, s:I, s:s}", "operation", verb[r->disk.op], "offset",
+			      (json_int_t)r->disk.offset, "reason", strerror(error)));
 	log_warn("%s: cannot %s %s at byte %llu: %s; the guest was told", blk->v.dev.id,
 		 verb[r->disk.op], blk->path, (unsigned long long)r->disk.offset, strerror(error));
 }

@@ -360,6 +360,8 @@ static void passt_hung_up(void *arg)
 	passt_last_words(net->passt, words, sizeof(words));
 	log_warn("%s: passt has ended%s%s; the guest sees its link go down", net->v.dev.id,
 		 *words ? ": " : "", words);
+	device_tell(&net->v.dev, "net", "link-down",
+		    json_pack("{s:s}", "reason", *words ? words : "passt has ended"));
 	net_plug(net, false);
 }
 

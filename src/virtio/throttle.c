@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "throttle.h"
 
+#define SILENCE_NS (UINT64_C(10) * 1000000000)
+
 static void open_again(void *arg)
 {
 	struct throttle *t = arg;
@@ -42,11 +44,15 @@ bool throttle_begin(struct throttle *t)
 
 void throttle_charge_now(struct throttle *t, uint64_t bytes)
 {
+	struct virtio_device *v = t->vq->owner;
 	uint64_t wait_ns = limiter_charge(t->limiter, &t->taker, bytes, t->now_ns);
 
 	if (!wait_ns)
 		return;
 	t->closed = true;
+	if (t->now_ns >= t->silent_until_ns)
+		device_tell(&v->dev, "virtio-device", "throttled", json_object());
+	t->silent_until_ns = t->now_ns + SILENCE_NS;
 	counter_add(t->closings, 1);
 	t->opens_at_ns = t->now_ns + wait_ns;
 	loop_timer_set(t->loop, &t->opens, t->opens_at_ns);

@@ -23,6 +23,7 @@ struct throttle {
 	struct timer opens;
 	uint64_t now_ns; /* when the batch began */
 	uint64_t opens_at_ns;
+	uint64_t silent_until_ns; /* it closes often: told after a while without */
 	unsigned changes; /* of the limiter, when it was last looked at */
 	bool closed;
 };

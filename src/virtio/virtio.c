@@ -12,6 +12,7 @@ enum {
 		      VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK |
 		      VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED,
 	ISR_MASK = 1 | VIRTIO_PCI_ISR_CONFIG,
+	EVENTS_PER_SECOND = 4, /* two drivers one after another, as by kexec, are told whole */
 };
 
 static const struct state_field virtio_fields[] = {
@@ -84,11 +85,21 @@ void virtio_config_changed(struct virtio_device *v)
 	notify_config(v);
 }
 
+/* The driver makes these as often as it likes. */
+static void tell(struct virtio_device *v, const char *event, json_t *more)
+{
+	if (pace_allows(&v->told, EVENTS_PER_SECOND))
+		device_tell(&v->dev, "virtio-device", event, more);
+	else
+		json_decref(more);
+}
+
 void virtio_needs_reset(struct virtio_device *v, const char *why)
 {
 	v->s->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
 	notify_config(v);
 	device_note(&v->dev, "%s; the guest must reset the device", why);
+	tell(v, "needs-reset", json_pack("{s:s}", "reason", why));
 }
 
 /* What a reset by the guest resets: the PCI function and its vectors stay (4.1.4.3). */
@@ -133,6 +144,8 @@ void virtio_settle(struct virtio_device *v)
 		return;
 	if (v->resetting) {
 		v->resetting = false;
+		if (v->s->status & VIRTIO_CONFIG_S_DRIVER_OK)
+			tell(v, "reset", json_object());
 		reset_common(v);
 	}
 	if (v->dev.phase == DEVICE_STOPPING)
@@ -165,6 +178,8 @@ void virtio_set_status(struct virtio_device *v, uint8_t status)
 		if ((status & ~now & step->bit) && may_set(v, step, now))
 			now |= step->bit;
 	}
+	if (now & ~v->s->status & VIRTIO_CONFIG_S_DRIVER_OK)
+		tell(v, "activated", json_object());
 	v->s->status = now;
 	virtio_settle(v);
 }

@@ -7,6 +7,7 @@
 
 #include "claim.h"
 #include "device.h"
+#include "events.h"
 #include "log.h"
 #include "vm.h"
 
@@ -106,18 +107,19 @@ int device_loaded(struct device *dev, struct err *e)
 
 void device_note(struct device *dev, const char *fmt, ...)
 {
-	uint64_t second = loop_now_ns() / 1000000000;
 	char text[256];
 	va_list ap;
 
-	if (second != dev->notes_second) {
-		dev->notes_second = second;
-		dev->notes = 0;
-	}
-	if (dev->notes++ >= NOTES_PER_SECOND)
+	if (!pace_allows(&dev->notes, NOTES_PER_SECOND))
 		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	log_warn("%s: %s", dev->id, text);
+}
+
+void device_tell(struct device *dev, const char *source, const char *event, json_t *more)
+{
+	json_object_set_new(more, "id", json_string(dev->id));
+	events_add(dev->vm->events, source, event, more);
 }

@@ -266,8 +266,8 @@ def test_api_events(rig):
         wants(client, 204, "PUT", "vm.boot")
         wants(client, 204, "PUT", "vm.pause")
         with open(fifo, encoding="ascii") as f:
-            names = [json.loads(f.readline())["event"] for _ in range(4)]
-        check(names == ["booting", "booted", "pausing", "paused"], names)
+            names = [json.loads(f.readline())["event"] for _ in range(5)]
+        check(names == ["starting", "booting", "booted", "pausing", "paused"], names)
         answer = wants(client, 200, "GET", "events")
         check([e["event"] for e in answer["events"]] == names, answer)
         waiter = Connection(rig.path("api.sock"))
@@ -277,7 +277,7 @@ def test_api_events(rig):
         gone.close()
         wants(client, 204, "PUT", "vm.resume")
         news = waiter.answer()[1]["events"]
-        check(news[0]["event"] == "resuming" and news[0]["seq"] == 5, news)
+        check(news[0]["event"] == "resuming" and news[0]["seq"] == 6, news)
         wants(client, 400, "GET", "events?since=x")
         wants(client, 204, "PUT", "vmm.shutdown")
 
@@ -328,7 +328,7 @@ def test_verbs(rig):
             verb("reset", name)
             check(json.loads(verb("info", name))["config"]["name"] == name, "info")
             events = [json.loads(line)["event"] for line in verb("events", name).splitlines()]
-            check(events[:4] == ["booting", "booted", "pausing", "paused"], events)
+            check(events[:5] == ["starting", "booting", "booted", "pausing", "paused"], events)
             check(verb("add-disk", name, rig.disk()).startswith("disk0 at 0000:00:"), "add-disk")
             check(f"there is {name}" in verb("pause", "nobody", status=1)
                   or name in verb("pause", "nobody", status=1), "who is there")

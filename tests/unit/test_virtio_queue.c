@@ -319,11 +319,11 @@ START_TEST(test_lies)
 	wait_until(&g, status_is, LIVE | NEEDS_RESET);
 	ck_assert_uint_eq(interrupts(&g, 0), 1);
 	/* One note, and no more for all the kicks that follow. */
-	g.v->dev.notes_second = 0;
+	g.v->dev.notes.second = 0;
 	for (unsigned i = 0; i < 100; i++)
 		kick(&g, 0);
 	guest_run(&g, QUIET_MS);
-	ck_assert_uint_eq(g.v->dev.notes_second, 0);
+	ck_assert_uint_eq(g.v->dev.notes.second, 0);
 	/* Other queues go on. */
 	release(&g, 0);
 	used_will_be(0, 1);
