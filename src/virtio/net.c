@@ -24,6 +24,9 @@ static const char *const vhost_names[] = {
 	[NET_VHOST_AUTO] = "Auto", [NET_VHOST_ON] = "On", [NET_VHOST_OFF] = "Off", NULL
 };
 
+/* Clients that have no word for "none" want the addresses to be there. */
+#define NO_ADDRESS "0.0.0.0"
+
 static const struct option net_options[] = {
 	{ .key = "backend",
 	  .help = "what the card is plugged into; Passt needs no rights",
@@ -40,8 +43,9 @@ static const struct option net_options[] = {
 	OPTION(struct net, mac, .help = "the guest's address; else made from the VM's uuid"),
 	OPTION(struct net, mtu, .help = "largest packet without its Ethernet header",
 	       .min = MTU_MIN),
-	OPTION(struct net, ip, .help = "the host's address on the tap"),
-	OPTION(struct net, mask, .help = "and its netmask"),
+	OPTION(struct net, ip, .help = "the host's address on the tap; 0.0.0.0: none",
+	       .fallback = NO_ADDRESS),
+	OPTION(struct net, mask, .help = "and its netmask", .fallback = NO_ADDRESS),
 	OPTION(struct net, host_mac, .help = "and its network card's address"),
 	OPTION(struct net, forward,
 	       .help = "ports that passt forwards: HOST:GUEST,udp:HOST:GUEST,..."),
@@ -283,6 +287,10 @@ static int net_check_options(struct net *net, struct err *e)
 {
 	const char *id = net->v.dev.id;
 
+	if (!strcmp(net->ip, NO_ADDRESS))
+		net->ip = NULL;
+	if (!strcmp(net->mask, NO_ADDRESS))
+		net->mask = NULL;
 	if (!is_power_of_two(net->queue_size))
 		return err_set(e, -EINVAL, "%s: queue_size=%u is not a power of two", id,
 			       net->queue_size);
