@@ -23,6 +23,7 @@ struct config_topology {
 struct config_cpus {
 	uint32_t boot_vcpus, max_vcpus;
 	struct config_topology topology; /* all 0: one package of boot_vcpus cores */
+	uint8_t max_phys_bits; /* of a guest's physical address: never more than the host's */
 };
 
 struct config_memory {

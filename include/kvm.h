@@ -6,6 +6,8 @@
 #ifndef KVM_H
 #define KVM_H
 
+#include <stdint.h>
+
 #include "err.h"
 
 /* Open /dev/kvm; every capability that the machine cannot do without is there. */
@@ -14,6 +16,9 @@ int kvm_open(int *fd, struct err *);
 /* The two halves of kvm_open(), for who wants to know what else there is. */
 int kvm_open_unchecked(int *fd, struct err *);
 int kvm_check(int kvm_fd, struct err *);
+
+/* Of a physical address on this host: a guest's has no more. */
+uint8_t kvm_phys_bits(void);
 
 int kvm_new_vm(int kvm_fd, int *fd, struct err *);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -122,6 +123,14 @@ int kvm_open(int *fd, struct err *e)
 	if (!rc)
 		*fd = TAKE_FD(opened);
 	return rc;
+}
+
+uint8_t kvm_phys_bits(void)
+{
+	unsigned eax, ebx, ecx, edx;
+
+	/* SDM volume 3A, 4.1.4: 36 where the processor does not say. */
+	return __get_cpuid(0x80000008, &eax, &ebx, &ecx, &edx) ? (uint8_t)eax : 36;
 }
 
 int kvm_new_vm(int kvm_fd, int *fd, struct err *e)

@@ -12,6 +12,8 @@
 #include "classes.h"
 #include "config.h"
 #include "config_tables.h"
+#include "kvm.h"
+#include "platform.h"
 
 const struct config_section config_sections[] = {
 	{ "payload", NULL, &config_payload_options, .class = NULL },
@@ -184,8 +186,25 @@ static int check_cpus(struct config *c, struct err *e)
 			       "boot_vcpus is %u; make the product equal to it",
 			       t->threads_per_core, t->cores_per_die, t->dies_per_package,
 			       t->packages, (unsigned long long)product, n);
-	json_object_set_new(json_object_get(c->json, "cpus"), "max_vcpus", json_integer(n));
+	c->cpus.max_phys_bits = MIN(c->cpus.max_phys_bits, kvm_phys_bits());
+	json_object_update_new(json_object_get(c->json, "cpus"),
+			       json_pack("{s:I, s:i}", "max_vcpus", (json_int_t)n, "max_phys_bits",
+					 c->cpus.max_phys_bits));
 	return 0;
+}
+
+/* RAM that does not fit below the PCI hole is above 4 GiB. */
+static int check_phys_bits(const struct config *c, struct err *e)
+{
+	uint64_t hole = PLATFORM_HIGH_RAM_BASE - PLATFORM_LOW_RAM_END;
+	uint64_t size = c->memory.size;
+
+	if (size <= PLATFORM_LOW_RAM_END || size <= BIT(c->cpus.max_phys_bits) - hole)
+		return 0;
+	return err_set(e, -EINVAL,
+		       "memory: the guest's %llu MiB reach beyond its addresses of %u bits, which "
+		       "are this host's or those of max_phys_bits; give it less",
+		       (unsigned long long)(size / MIB), c->cpus.max_phys_bits);
 }
 
 static int check_host_memory(const struct config_memory *m, struct err *e)
@@ -364,6 +383,8 @@ static int load_all(struct config *c, json_t *in, struct err *e)
 		rc = check_cpus(c, e);
 	if (!rc)
 		rc = check_memory(&c->memory, e);
+	if (!rc)
+		rc = check_phys_bits(c, e);
 	if (!rc)
 		rc = check_terminal(c, e);
 	if (!rc)

@@ -173,6 +173,13 @@ static uint32_t cpuid_cache_sharing(const struct kvm_cpuid_entry2 *cache,
 	return BIT(level <= 2 ? t->core_shift : t->die_shift) - 1;
 }
 
+/* Also those that tell a guest hypervisor how far its own tables reach. */
+static void cpuid_limit_phys_bits(struct kvm_cpuid_entry2 *x, uint8_t max)
+{
+	for (unsigned shift = 0; shift <= 16; shift += 16)
+		cpuid_set_field(&x->eax, shift, 8, MIN(x->eax >> shift & 0xff, max));
+}
+
 static void cpuid_patch(struct kvm_cpuid_entry2 *x, const struct cpuid_topology *t, bool amd)
 {
 	unsigned nthreads = t->threads * t->cores * t->dies;
@@ -219,6 +226,9 @@ void cpuid_for_vcpu(struct cpuid *c, const struct config_cpus *cpus, unsigned vc
 	bool amd = cpuid_is_amd(c);
 
 	cpuid_set_levels(c, &t);
-	for (unsigned i = 0; i < c->nent; i++)
+	for (unsigned i = 0; i < c->nent; i++) {
 		cpuid_patch(&c->entry[i], &t, amd);
+		if (c->entry[i].function == 0x80000008)
+			cpuid_limit_phys_bits(&c->entry[i], cpus->max_phys_bits);
+	}
 }

@@ -8,6 +8,7 @@
 #include "bits.h"
 #include "check_main.h"
 #include "config.h"
+#include "kvm.h"
 
 #define KERNEL "'payload':{'kernel':'k'}"
 #define UUID "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
@@ -169,6 +170,29 @@ START_TEST(vcpus)
 	assert_refused("{" KERNEL ",'cpus':{'features':{'amx':true}}}",
 		       "cpus: features is not supported by this version; leave it out");
 	assert_fine("{" KERNEL ",'cpus':{'boot_vcpus':1,'features':{'amx':false},'nested':true}}");
+}
+END_TEST
+
+START_TEST(phys_bits)
+{
+	struct config c;
+
+	assert_loads(&c, "{" KERNEL ",'cpus':{'max_phys_bits':52}}");
+	ck_assert_uint_eq(c.cpus.max_phys_bits, kvm_phys_bits());
+	config_free(&c);
+	assert_loads(&c, "{" KERNEL ",'cpus':{'max_phys_bits':34},"
+			 "'memory':{'size':'15G','reserve':false}}");
+	ck_assert_uint_eq(c.cpus.max_phys_bits, 34);
+	config_free(&c);
+	assert_loads(&c, "{" KERNEL ",'cpus':{'max_phys_bits':32},"
+			 "'memory':{'size':'3G','reserve':false}}");
+	config_free(&c);
+	assert_refused("{" KERNEL ",'cpus':{'max_phys_bits':34},"
+		       "'memory':{'size':'15361M','reserve':false}}",
+		       "memory: the guest's 15361 MiB reach beyond its addresses of 34 bits, which "
+		       "are this host's or those of max_phys_bits; give it less");
+	assert_refused("{" KERNEL ",'cpus':{'max_phys_bits':53}}",
+		       "cpus: max_phys_bits must be a number from 32 to 52, not 53");
 }
 END_TEST
 
@@ -440,6 +464,7 @@ static Suite *config_suite(void)
 	tcase_add_test(t, complete_json_is_a_fixed_point);
 	tcase_add_test(t, old_clients_name_the_kernel_at_top_level);
 	tcase_add_test(t, vcpus);
+	tcase_add_test(t, phys_bits);
 	tcase_add_test(t, memory);
 	tcase_add_test(t, more_memory_than_the_host);
 	tcase_add_test(t, what_this_version_cannot_honour_is_refused);

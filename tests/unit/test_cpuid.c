@@ -65,7 +65,7 @@ static bool has_leaf(const struct cpuid *c, uint32_t function)
 	return false;
 }
 
-static const struct config_cpus plain1 = { .boot_vcpus = 1, .max_vcpus = 1 };
+static const struct config_cpus plain1 = { .boot_vcpus = 1, .max_vcpus = 1, .max_phys_bits = 46 };
 static const struct config_cpus plain4 = { .boot_vcpus = 4, .max_vcpus = 4 };
 static const struct config_cpus plain255 = { .boot_vcpus = 255, .max_vcpus = 255 };
 /* 2 packages of 2 dies of 3 cores of 2 threads */
@@ -199,6 +199,25 @@ START_TEST(amd_leaves)
 }
 END_TEST
 
+START_TEST(phys_bits)
+{
+	static const struct {
+		uint32_t host, max, guest;
+	} cases[] = { { 0x302e, 52, 0x302e }, { 0x3030, 46, 0x302e }, { 0x2f3934, 36, 0x243924 } };
+	struct cpuid c;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config_cpus cpus = plain1;
+
+		cpus.max_phys_bits = (uint8_t)cases[i].max;
+		c = (struct cpuid){ 0 };
+		add(&c, 0x80000008, 0, cases[i].host, 0, 0, 0);
+		cpuid_for_vcpu(&c, &cpus, 0);
+		ck_assert_uint_eq(leaf(&c, 0x80000008, 0)->eax, cases[i].guest);
+	}
+}
+END_TEST
+
 START_TEST(full_table)
 {
 	struct cpuid c;
@@ -251,6 +270,7 @@ static Suite *suite(void)
 	tcase_add_test(t, topology_leaves);
 	tcase_add_test(t, intel_caches);
 	tcase_add_test(t, amd_leaves);
+	tcase_add_test(t, phys_bits);
 	tcase_add_test(t, full_table);
 	tcase_add_test(t, not_kvm);
 	tcase_add_test(t, this_host);
