@@ -10,6 +10,9 @@
 
 #include "vmm.h"
 
+/* Of the API that this one follows; our own version stands beside it. */
+#define API_VERSION "51.0.0"
+
 struct api;
 
 struct api_config {

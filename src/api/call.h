@@ -23,6 +23,7 @@ struct route {
 	 * answered with what main said. */
 	void (*here)(struct call *);
 	bool ends_process; /* once it is answered */
+	const char *feature; /* for clients to search vmm.ping for; NULL: it goes without saying */
 };
 
 struct call {

@@ -27,13 +27,14 @@ static const struct route routes[] = {
 	{ "vm.resume", HTTP_PUT, BODY_NONE, .run = vmm_resume },
 	{ "vm.power-button", HTTP_PUT, BODY_NONE, .run = vmm_power_button },
 	{ "vm.nmi", HTTP_PUT, BODY_NONE, .run = vmm_nmi },
-	{ "vm.add-disk", HTTP_PUT, BODY_NEEDED, .run = vmm_add_disk },
-	{ "vm.add-net", HTTP_PUT, BODY_NEEDED, .run = vmm_add_net },
+	{ "vm.add-disk", HTTP_PUT, BODY_NEEDED, .run = vmm_add_disk, .feature = "hotplug-disk" },
+	{ "vm.add-net", HTTP_PUT, BODY_NEEDED, .run = vmm_add_net, .feature = "hotplug-net" },
 	{ "vm.remove-device", HTTP_PUT, BODY_NEEDED, .run = vmm_remove_device },
 	{ "vm.info", HTTP_GET, BODY_NONE, .look = vmm_info },
 	{ "vm.counters", HTTP_GET, BODY_NONE, .look = read_counters, .here = route_counters },
-	{ "/metrics", HTTP_GET, BODY_NONE, .look = read_counters, .here = route_metrics },
-	{ "events", HTTP_GET, BODY_NONE, .here = route_events },
+	{ "/metrics", HTTP_GET, BODY_NONE, .look = read_counters, .here = route_metrics,
+	  .feature = "metrics" },
+	{ "events", HTTP_GET, BODY_NONE, .here = route_events, .feature = "events" },
 	{ "vm.resize", HTTP_PUT, BODY_NEEDED, .here = not_yet },
 	{ "vm.resize-zone", HTTP_PUT, BODY_NEEDED, .here = not_yet },
 	{ "vm.snapshot", HTTP_PUT, BODY_NEEDED, .here = not_yet },
@@ -52,6 +53,16 @@ static const struct route routes[] = {
 	{ "vm.add-user-device", HTTP_PUT, BODY_NEEDED, .here = not_yet },
 	{ "vm.add-generic-vhost-user", HTTP_PUT, BODY_NEEDED, .here = not_yet },
 };
+
+json_t *route_features(void)
+{
+	json_t *features = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
+		if (routes[i].feature)
+			json_array_append_new(features, json_string(routes[i].feature));
+	return features;
+}
 
 const struct route *route_find(const char *path)
 {

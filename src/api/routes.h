@@ -3,9 +3,14 @@
 #ifndef ROUTES_H
 #define ROUTES_H
 
+#include <jansson.h>
+
 struct call;
 struct vmm;
 struct vmm_request;
+
+/* What vmm.ping lists: a new reference. */
+json_t *route_features(void);
 
 void route_ping(struct call *);
 void route_events(struct call *);
