@@ -5,12 +5,14 @@
 
 #include "config.h"
 #include "err.h"
+#include "log.h"
 #include "verb.h"
 
 /* Exit status: the guest powered off; the host or the guest failed; the command is wrong. */
 enum { CLI_OK, CLI_FAILED, CLI_USAGE };
 
-/* argv[0] is the verb. */
+/* argv[0] is the path of the program, or the verb. */
+int cloud_hypervisor_main(int argc, char **argv);
 int run_main(int argc, char **argv);
 int console_main(int argc, char **argv);
 int probe_main(int argc, char **argv);
@@ -33,7 +35,9 @@ struct place {
 struct run_options {
 	json_t *json; /* for config_load() */
 	struct place api_socket, event_monitor;
+	enum log_level log_level;
 	bool dry_run, help;
+	bool signal_ends; /* the VM and the process, without asking the guest */
 };
 
 int run_options_parse(struct run_options *, int argc, char **argv, struct err *);
@@ -41,6 +45,8 @@ void run_options_free(struct run_options *);
 void run_options_help(void);
 
 bool place_is_given(const struct place *);
+/* From the text of the option of that name. */
+int place_take(struct place *, const char *name, const char *text, struct err *);
 
 /* Be a monitor until it is over; returns the exit status.  With waits it starts empty, for
  * someone to create a VM by the API. */

@@ -23,10 +23,10 @@ struct lifecycle {
 	struct loop *loop;
 	struct events *events;
 	struct vmm *vmm;
-	struct vmm_request create, boot;
+	struct vmm_request create, boot, leave;
 	struct watch signals; /* SIGTERM, SIGINT, SIGHUP */
 	struct timer limit; /* from the power button to a hard end */
-	bool stopping;
+	bool waits, stopping;
 	int status;
 };
 
@@ -48,6 +48,22 @@ static void on_done(struct vmm_request *q)
 	if (!q->fault)
 		return;
 	on_over(l, q->fault == VMM_INVALID ? CLI_USAGE : CLI_FAILED, q->e.text);
+}
+
+static void on_left(struct vmm_request *q)
+{
+	struct lifecycle *l = q->arg;
+
+	if (!q->fault)
+		vmm_end(l->vmm);
+}
+
+/* As vmm.shutdown does. */
+static void leave(struct lifecycle *l)
+{
+	if (!l->stopping)
+		vmm_submit(l->vmm, &l->leave);
+	l->stopping = true;
 }
 
 static void on_limit(void *arg)
@@ -72,6 +88,10 @@ static void on_signal(void *arg, uint32_t events)
 	(void)events;
 	if (read(l->signals.fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (l->options->signal_ends || (l->waits && !m)) {
+		leave(l);
+		return;
+	}
 	if (!m) {
 		on_over(l, CLI_FAILED, "ended by a signal before the VM was built");
 		return;
@@ -203,15 +223,17 @@ int lifecycle_run(const struct run_options *options, bool waits)
 {
 	struct lifecycle l = {
 		.options = options,
+		.waits = waits,
 		.create = { .run = vmm_create, .in = options->json, .done = on_done, .arg = &l },
 		.boot = { .run = vmm_boot, .done = on_done, .arg = &l },
+		.leave = { .run = vmm_delete, .done = on_left, .arg = &l },
 		.signals = { .fd = -1, .ready = on_signal, .arg = &l },
 		.limit = { .expired = on_limit, .arg = &l },
 		.status = CLI_FAILED
 	};
 	struct err e;
 
-	log_set_level(LOG_INFO);
+	log_set_level(options->log_level);
 	if (lifecycle_open(&l, &e)) {
 		log_error("%s", e.text);
 	} else {

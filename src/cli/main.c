@@ -105,6 +105,8 @@ int main(int argc, char **argv)
 	const struct verb *v;
 
 	fill_standard_fds();
+	if (argc && !strcmp(basename(argv[0]), "cloud-hypervisor"))
+		return cloud_hypervisor_main(argc, argv);
 	if (argc < 2) {
 		print_usage(stderr);
 		return CLI_USAGE;

@@ -184,7 +184,7 @@ bool place_is_given(const struct place *p)
 	return p->path || p->fd >= 0;
 }
 
-static int take_place(struct place *p, const char *name, const char *text, struct err *e)
+int place_take(struct place *p, const char *name, const char *text, struct err *e)
 {
 	char *end;
 	long n;
@@ -214,9 +214,9 @@ static int take_flag(struct parser *p, const struct flag *f, const char *text, s
 		p->config_path = text;
 		return 0;
 	case FLAG_API_SOCKET:
-		return take_place(&p->out->api_socket, f->name, text, e);
+		return place_take(&p->out->api_socket, f->name, text, e);
 	case FLAG_EVENT_MONITOR:
-		return take_place(&p->out->event_monitor, f->name, text, e);
+		return place_take(&p->out->event_monitor, f->name, text, e);
 	case FLAG_DRY_RUN:
 		p->out->dry_run = true;
 		return 0;
@@ -335,7 +335,8 @@ int run_options_parse(struct run_options *out, int argc, char **argv, struct err
 
 	*out = (struct run_options){ .json = json_object(),
 				     .api_socket.fd = -1,
-				     .event_monitor.fd = -1 };
+				     .event_monitor.fd = -1,
+				     .log_level = LOG_INFO };
 	for (int i = 1; !rc && i < argc && !out->help; i += used)
 		rc = take_argument(&p, argv + i, &used, e);
 	if (rc || out->help)
