@@ -17,6 +17,10 @@
 #include "rundir.h"
 #include "vmdir.h"
 
+/*
+ * In root's, which others may pass through, root makes directories for other users: who finds a
+ * directory of his there is found by root under its name.
+ */
 static int open_parent(int *fd, struct err *e)
 {
 	CLEANUP(fd) int opened = -1;
@@ -25,14 +29,14 @@ static int open_parent(int *fd, struct err *e)
 
 	if (rundir_path(geteuid(), path, sizeof(path)))
 		return err_set(e, -ENAMETOOLONG, "XDG_RUNTIME_DIR is too long");
-	if (mkdir(path, 0700) && errno != EEXIST)
+	if (mkdir(path, geteuid() ? 0700 : 0755) && errno != EEXIST)
 		return err_set(e, -errno,
 			       "%s cannot be made: %s; set XDG_RUNTIME_DIR to a directory of yours",
 			       path, strerror(errno));
 	opened = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (opened < 0 || fstat(opened, &st))
 		return err_set(e, -errno, "%s cannot be opened: %s", path, strerror(errno));
-	if (st.st_uid != geteuid())
+	if (st.st_uid && st.st_uid != geteuid())
 		return err_set(e, -EPERM,
 			       "%s belongs to another user; set XDG_RUNTIME_DIR to a directory of "
 			       "yours",

@@ -91,6 +91,54 @@ START_TEST(a_stale_directory_is_taken_over)
 }
 END_TEST
 
+enum { USER = 4711, OTHER_USER = 4712 };
+
+/* In a process of its own, as USER; the code of vmdir_new() */
+static int new_as_user(const char *name)
+{
+	pid_t child = fork();
+	int status;
+
+	if (!child) {
+		struct vmdir d;
+		struct err e;
+		int rc;
+
+		ck_assert_int_eq(setresuid(USER, USER, USER), 0);
+		rc = vmdir_new(&d, name, &e);
+		if (!rc)
+			vmdir_free(&d);
+		_exit(-rc);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	return -WEXITSTATUS(status);
+}
+
+/* What a service manager makes is taken, what another user makes is not. */
+START_TEST(root_makes_one_for_a_user)
+{
+	char runtime[] = "/tmp/test-vmdir-XXXXXX", parent[64], path[80];
+
+	if (geteuid()) {
+		printf("skipped: a run directory of another user, as this is not root\n");
+		return;
+	}
+	ck_assert_ptr_nonnull(mkdtemp(runtime));
+	snprintf(parent, sizeof(parent), "%s/godwit", runtime);
+	snprintf(path, sizeof(path), "%s/vm", parent);
+	setenv("XDG_RUNTIME_DIR", runtime, 1);
+	ck_assert(!chmod(runtime, 0755) && !mkdir(parent, 0755) && !mkdir(path, 0700));
+	ck_assert_int_eq(new_as_user("vm"), -EACCES);
+	ck_assert_int_eq(chown(path, USER, 0), 0);
+	ck_assert_int_eq(new_as_user("vm"), 0);
+	ck_assert_int_eq(new_as_user("other"), -EACCES);
+	ck_assert_int_eq(chown(parent, OTHER_USER, 0), 0);
+	ck_assert_int_eq(new_as_user("vm"), -EPERM);
+	unsetenv("XDG_RUNTIME_DIR");
+	ck_assert(!rmdir(path) && !rmdir(parent) && !rmdir(runtime));
+}
+END_TEST
+
 struct seen {
 	const char *name;
 	unsigned times;
@@ -235,6 +283,7 @@ static Suite *vmdir_suite(void)
 	tcase_add_test(t, a_name_belongs_to_one);
 	tcase_add_test(t, nothing_is_left_and_others_cannot_look);
 	tcase_add_test(t, a_stale_directory_is_taken_over);
+	tcase_add_test(t, root_makes_one_for_a_user);
 	tcase_add_test(t, who_runs);
 	tcase_add_test(t, sockets_go_with_the_directory);
 	tcase_add_test(t, lookers_are_in_nobodys_way);
