@@ -14,6 +14,7 @@
 #include "config.h"
 #include "log.h"
 #include "machine.h"
+#include "notify.h"
 #include "rundir.h"
 #include "vmm.h"
 
@@ -22,6 +23,7 @@ struct lifecycle {
 	struct api *api;
 	struct loop *loop;
 	struct events *events;
+	struct notify *notify;
 	struct vmm *vmm;
 	struct vmm_request create, boot, leave;
 	struct watch signals; /* SIGTERM, SIGINT, SIGHUP */
@@ -37,6 +39,7 @@ static void on_over(void *arg, int status, const char *why)
 	chardev_restore_terminal(); /* before anything is printed */
 	if (why)
 		log_error("%s", why);
+	notify_over(l->notify, why);
 	l->status = status;
 	vmm_quit(l->vmm);
 }
@@ -105,6 +108,7 @@ static void on_signal(void *arg, uint32_t events)
 		machine_end(m, 1, "ended by a signal: the guest has no power button");
 		return;
 	}
+	notify_stopping(l->notify, vmm_config(l->vmm)->stop_timeout_s);
 	loop_timer_set(l->loop, &l->limit,
 		       loop_now_ns() + vmm_config(l->vmm)->stop_timeout_s * UINT64_C(1000000000));
 	log_info("SIG%s: pressed the guest's power button; a second signal ends it at once",
@@ -193,6 +197,9 @@ static int lifecycle_open(struct lifecycle *l, struct err *e)
 	if (!rc)
 		rc = events_new(&l->events, e);
 	events_add(l->events, "vmm", "starting", NULL);
+	/* The guest is what counts: it runs also if nobody can be told of it. */
+	if (!rc && notify_new(&l->notify, l->loop, l->events, e))
+		log_warn("%s", e->text);
 	hooks.loop = l->loop;
 	hooks.events = l->events;
 	if (!rc)
@@ -209,6 +216,7 @@ static void lifecycle_close(struct lifecycle *l)
 {
 	bool stopped;
 
+	notify_free(l->notify);
 	api_free(l->api);
 	stopped = vmm_free(l->vmm);
 	chardev_restore_terminal();
@@ -237,7 +245,9 @@ int lifecycle_run(const struct run_options *options, bool waits)
 	if (lifecycle_open(&l, &e)) {
 		log_error("%s", e.text);
 	} else {
-		if (!waits) {
+		if (waits) {
+			notify_listening(l.notify);
+		} else {
 			vmm_submit(l.vmm, &l.create);
 			vmm_submit(l.vmm, &l.boot);
 		}
