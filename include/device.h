@@ -6,9 +6,9 @@
  *
  *	NEW --attach, reset--> STOPPED --start--> RUNNING --stop--> STOPPED
  *
- * Save, load and reset happen in STOPPED only; free from anywhere, also half-attached.  What a
- * device acquires it claims here, and device_free() releases in reverse: a device file holds
- * no close, no goto and no detach.  Everything runs on main or on a vCPU thread, under the
+ * Save, load, reset and resize happen in STOPPED only; free from anywhere, also half-attached.
+ * What a device acquires it claims here, and device_free() releases in reverse: a device file
+ * holds no close, no goto and no detach.  Everything runs on main or on a vCPU thread, under the
  * machine lock, unless said otherwise.
  */
 #ifndef DEVICE_H
@@ -44,6 +44,8 @@ struct device_class {
 					* NULL: stopped at once */
 	int (*loaded)(struct device *, struct err *); /* refuse, or re-derive, after a load */
 	int (*fetch)(struct device *, struct err *); /* only where the kernel holds the state */
+	/* What is behind it gets this size, and the guest learns of that; NULL: it has none. */
+	int (*resize)(struct device *, uint64_t bytes, struct err *);
 };
 
 enum device_phase { DEVICE_NEW, DEVICE_STOPPED, DEVICE_RUNNING, DEVICE_STOPPING };
@@ -80,6 +82,7 @@ void device_stopped(struct device *);
 void *device_state(struct device *);
 int device_fetch(struct device *, struct err *); /* brings device_state() up to date */
 int device_loaded(struct device *, struct err *); /* after device_state() was replaced */
+int device_resize(struct device *, uint64_t bytes, struct err *); /* of a class that can */
 
 /*
  * Claims.  On failure nothing was acquired and the sentence names the device.  Structs passed

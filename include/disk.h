@@ -21,10 +21,11 @@ struct disk;
 struct disk_queue;
 
 struct disk_config {
-	const char *path;
+	const char *path; /* lives as long as the disk */
 	bool readonly;
 	bool direct; /* O_DIRECT for requests that the device can take so */
 	bool raw; /* raw whatever it looks like; else images of other formats are refused */
+	bool sparse; /* what a file grows by is allocated when it is written */
 };
 
 /* -EAGAIN: locked by another; the sentence names the VM if it can be found. */
@@ -32,6 +33,11 @@ int disk_open(struct disk **, const struct disk_config *, struct err *);
 void disk_close(struct disk *); /* after its queues; NULL is fine */
 uint64_t disk_size_bytes(const struct disk *);
 uint32_t disk_block_bytes(const struct disk *); /* alignment of direct I/O, at least 512 */
+/*
+ * A file gets this size, whole sectors and not 0; of a block device, which others resize, its
+ * present one is made known here.  While nothing is in flight.  -EROFS: the disk is read-only.
+ */
+int disk_resize(struct disk *, uint64_t bytes, struct err *);
 
 /* DISCARD: a hint that the host may ignore. */
 enum disk_op { DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_DISCARD, DISK_WRITE_ZEROES };

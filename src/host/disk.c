@@ -176,6 +176,7 @@ int disk_open(struct disk **out, const struct disk_config *c, struct err *e)
 
 	if (!d)
 		return err_set(e, -ENOMEM, "out of memory");
+	d->config = *c;
 	d->fd = d->direct_fd = -1;
 	d->zeroes = MAP_FAILED;
 	r = prepare(d, c, e);
@@ -211,4 +212,65 @@ uint64_t disk_size_bytes(const struct disk *d)
 uint32_t disk_block_bytes(const struct disk *d)
 {
 	return d->block_bytes;
+}
+
+/* It may have grown since it was opened. */
+static int check_device_size(const struct disk *d, uint64_t bytes, struct err *e)
+{
+	uint64_t now;
+
+	if (ioctl(d->fd, BLKGETSIZE64, &now))
+		return err_set(e, -errno, "cannot tell the size of %s: %s", d->config.path,
+			       strerror(errno));
+	if (bytes == now)
+		return 0;
+	return err_set(e, -ENOTSUP,
+		       "%s is a block device and has %llu bytes; resize it on the host, then give "
+		       "its new size here",
+		       d->config.path, (unsigned long long)now);
+}
+
+/* Where a file system cannot allocate ahead, that is as if it were sparse. */
+static int allocate(const struct disk *d, uint64_t bytes)
+{
+	int error;
+
+	if (d->config.sparse || bytes <= d->size_bytes ||
+	    !fallocate(d->fd, 0, (off_t)d->size_bytes, (off_t)(bytes - d->size_bytes)) ||
+	    errno == EOPNOTSUPP)
+		return 0;
+	error = errno;
+	/* Not to keep a full file system full with the part that it had room for. */
+	if (ftruncate(d->fd, (off_t)d->size_bytes))
+		log_warn("%s: cannot undo its growth: %s", d->config.path, strerror(errno));
+	return -error;
+}
+
+static int resize_file(struct disk *d, uint64_t bytes, struct err *e)
+{
+	int r = bytes > d->size_bytes ? disk_lock(d->fd, d->config.path, bytes, false, e) : 0;
+
+	if (r)
+		return r;
+	r = allocate(d, bytes);
+	if (!r && ftruncate(d->fd, (off_t)bytes))
+		r = -errno;
+	return r ? err_set(e, r, "cannot give %s %llu bytes: %s", d->config.path,
+			   (unsigned long long)bytes, strerror(-r))
+		 : 0;
+}
+
+int disk_resize(struct disk *d, uint64_t bytes, struct err *e)
+{
+	int r;
+
+	if (d->config.readonly)
+		return err_set(e, -EROFS,
+			       "%s is read-only here; only a disk that the VM may write can be "
+			       "resized",
+			       d->config.path);
+	r = d->is_block_device ? check_device_size(d, bytes, e) : resize_file(d, bytes, e);
+	if (!r)
+		d->size_bytes = bytes;
+	return r;
 }

@@ -15,6 +15,7 @@
 enum { DISK_ZEROES_BYTES = 1 << 20 };
 
 struct disk {
+	struct disk_config config;
 	int fd; /* holds the lock; all but aligned I/O of direct=on */
 	int direct_fd; /* -1: direct=off */
 	bool is_block_device;

@@ -429,7 +429,8 @@ static int blk_open(struct blk *blk, struct err *e)
 	const struct disk_config config = { .path = blk->path,
 					    .readonly = blk->readonly,
 					    .direct = blk->direct,
-					    .raw = blk->image_type == IMAGE_RAW };
+					    .raw = blk->image_type == IMAGE_RAW,
+					    .sparse = blk->sparse };
 	int r = device_claim(&blk->v.dev, blk_close, blk, e);
 
 	return r ? r : disk_open(&blk->disk, &config, e);
@@ -525,6 +526,20 @@ static int blk_loaded(struct device *dev, struct err *e)
 	return virtio_loaded(dev, e);
 }
 
+/* Requests from now on have the new end; those from before have completed. */
+static int blk_resize(struct device *dev, uint64_t bytes, struct err *e)
+{
+	struct blk *blk = blk_of(dev);
+	int r = disk_resize(blk->disk, bytes, e);
+
+	if (r)
+		return r;
+	blk->s.capacity = bytes / SECTOR_BYTES;
+	blk_set_config(blk);
+	virtio_config_changed(&blk->v);
+	return 0;
+}
+
 extern const struct device_class virtio_blk_class;
 const struct device_class virtio_blk_class = {
 	.kind = "virtio-blk",
@@ -539,4 +554,5 @@ const struct device_class virtio_blk_class = {
 	.stop = virtio_stop,
 	.loaded = blk_loaded,
 	.fetch = virtio_fetch,
+	.resize = blk_resize,
 };

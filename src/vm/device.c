@@ -105,6 +105,12 @@ int device_loaded(struct device *dev, struct err *e)
 	return dev->class->loaded ? dev->class->loaded(dev, e) : 0;
 }
 
+int device_resize(struct device *dev, uint64_t bytes, struct err *e)
+{
+	assert(dev->phase == DEVICE_STOPPED);
+	return dev->class->resize(dev, bytes, e);
+}
+
 void device_note(struct device *dev, const char *fmt, ...)
 {
 	char text[256];

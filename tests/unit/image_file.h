@@ -5,8 +5,10 @@
 
 #include <check.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -64,6 +66,25 @@ static inline blkcnt_t image_blocks(void)
 
 	ck_assert_int_eq(stat(image, &st), 0);
 	return st.st_blocks;
+}
+
+/* A block device of the host's behind the image, until fd is closed; NULL: not allowed. */
+static inline char *attach_loop_device(int *fd)
+{
+	static char path[32];
+	CLEANUP(fd) int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	CLEANUP(fd) int file = open(image, O_RDWR | O_CLOEXEC);
+	struct loop_config c = { .fd = (unsigned)file, .info.lo_flags = LO_FLAGS_AUTOCLEAR };
+	int n = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
+
+	if (n < 0)
+		return NULL;
+	snprintf(path, sizeof(path), "/dev/loop%d", n);
+	*fd = open(path, O_RDWR | O_CLOEXEC);
+	if (*fd >= 0 && !ioctl(*fd, LOOP_CONFIGURE, &c))
+		return path;
+	cleanup_fd(fd);
+	return NULL;
 }
 
 /* Bytes that differ from their neighbours and from another seed's. */

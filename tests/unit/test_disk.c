@@ -68,6 +68,68 @@ START_TEST(test_size_is_whole_sectors)
 }
 END_TEST
 
+static void refuses_size(struct disk *d, uint64_t bytes, int code, const char *sentence)
+{
+	uint64_t before = disk_size_bytes(d);
+	struct err e = { "" };
+
+	ck_assert_int_eq(disk_resize(d, bytes, &e), code);
+	ck_assert_msg(strstr(e.text, sentence), "\"%s\" lacks \"%s\"", e.text, sentence);
+	ck_assert_uint_eq(disk_size_bytes(d), before);
+}
+
+/* _i: sparse. */
+START_TEST(test_resize_file)
+{
+	struct disk_config c = { .path = image, .sparse = _i };
+	static const uint64_t sizes[] = { 2 * IMAGE_BYTES, 2 * IMAGE_BYTES, IMAGE_BYTES / 2, 512 };
+	struct disk *d;
+	struct stat st;
+	struct err e;
+
+	ck_assert_int_eq(disk_open(&d, &c, &e), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		ck_assert_int_eq(disk_resize(d, sizes[i], &e), 0);
+		ck_assert_uint_eq(disk_size_bytes(d), sizes[i]);
+		ck_assert_int_eq(stat(image, &st), 0);
+		ck_assert_int_eq(st.st_size, (off_t)sizes[i]);
+		/* What was added, or nothing. */
+		if (!i)
+			ck_assert_int_eq(image_blocks(), _i ? 0 : IMAGE_BYTES / 512);
+	}
+	refuses_size(d, UINT64_C(1) << 62, -EFBIG, "cannot give ");
+	ck_assert_int_eq(stat(image, &st), 0);
+	ck_assert_int_eq(st.st_size, 512);
+	disk_close(d);
+	c.readonly = true;
+	ck_assert_int_eq(disk_open(&d, &c, &e), 0);
+	refuses_size(d, IMAGE_BYTES, -EROFS, "is read-only here");
+	disk_close(d);
+}
+END_TEST
+
+/* It is made larger by others; here its new size is only taken note of. */
+START_TEST(test_resize_block_device)
+{
+	int fd = -1;
+	struct disk_config c = { .path = attach_loop_device(&fd) };
+	struct disk *d;
+	struct err e;
+
+	if (!c.path)
+		return;
+	ck_assert_int_eq(disk_open(&d, &c, &e), 0);
+	refuses_size(d, 2 * IMAGE_BYTES, -ENOTSUP, "is a block device and has 4194304 bytes");
+	ck_assert_int_eq(truncate(image, 2 * IMAGE_BYTES), 0);
+	ck_assert_int_eq(ioctl(fd, LOOP_SET_CAPACITY), 0);
+	refuses_size(d, IMAGE_BYTES, -ENOTSUP, "has 8388608 bytes");
+	ck_assert_int_eq(disk_resize(d, 2 * IMAGE_BYTES, &e), 0);
+	ck_assert_uint_eq(disk_size_bytes(d), 2 * IMAGE_BYTES);
+	disk_close(d);
+	close(fd);
+}
+END_TEST
+
 /* As a user whose permissions count. */
 static void become_nobody(void)
 {
@@ -243,6 +305,8 @@ static Suite *suite(void)
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, test_open_refuses);
 	tcase_add_test(tc, test_size_is_whole_sectors);
+	tcase_add_loop_test(tc, test_resize_file, 0, 2);
+	tcase_add_test(tc, test_resize_block_device);
 	tcase_add_test(tc, test_permissions);
 	tcase_add_test(tc, test_lock);
 	tcase_add_test(tc, test_close_unlocks);

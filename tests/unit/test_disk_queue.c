@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Both engines with the same requests, and the steps that a request is made of. */
 #include <errno.h>
-#include <linux/loop.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "check_main.h"
 #include "disk_queue.h"
@@ -360,25 +358,6 @@ START_TEST(test_without_threads)
 	in_child(check_without_threads);
 }
 END_TEST
-
-/* A block device of the host's behind the image, until fd is closed; NULL: not allowed. */
-static char *attach_loop_device(int *fd)
-{
-	static char path[32];
-	CLEANUP(fd) int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-	CLEANUP(fd) int file = open(image, O_RDWR | O_CLOEXEC);
-	struct loop_config c = { .fd = (unsigned)file, .info.lo_flags = LO_FLAGS_AUTOCLEAR };
-	int n = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
-
-	if (n < 0)
-		return NULL;
-	snprintf(path, sizeof(path), "/dev/loop%d", n);
-	*fd = open(path, O_RDWR | O_CLOEXEC);
-	if (*fd >= 0 && !ioctl(*fd, LOOP_CONFIGURE, &c))
-		return path;
-	cleanup_fd(fd);
-	return NULL;
-}
 
 START_TEST(test_block_device)
 {
