@@ -61,6 +61,15 @@ int machine_remove_device(struct machine *, const char *id,
 			  void (*done)(void *arg, int result, const char *why), void *arg,
 			  struct err *);
 
+/*
+ * Give a device of a class that has a size this one; paused, it learns of it at once and its guest
+ * later.  done() is called later, once, as above.
+ * -ENOENT: no such id.  -EBUSY: it is being resized.  -ESHUTDOWN: the VM has ended.
+ */
+int machine_resize_device(struct machine *, const char *id, uint64_t bytes,
+			  void (*done)(void *arg, int result, const char *why), void *arg,
+			  struct err *);
+
 struct vm *machine_vm(struct machine *);
 
 #endif

@@ -9,6 +9,7 @@
 #include "hotplug.h"
 #include "log.h"
 #include "machine.h"
+#include "resize.h"
 
 /* How long devices may take to finish what is in flight before the VM is given up. */
 #define STOP_LIMIT_NS (UINT64_C(30) * 1000000000)
@@ -24,6 +25,7 @@ struct machine {
 	struct vm vm;
 	struct build build;
 	struct hotplug hotplug;
+	struct resize resize;
 	const struct config *config;
 	struct machine_hooks hooks;
 	enum phase phase;
@@ -61,8 +63,8 @@ static void device_has_stopped(struct device *dev, void *arg)
 	loop_post(m->vm.loop, &m->step);
 }
 
-/* A device that is being removed, on its own or while the whole VM stops. */
-static void removed_has_stopped(struct device *dev, void *arg)
+/* A device that is being removed or resized, on its own or while the whole VM stops. */
+static void one_has_stopped(struct device *dev, void *arg)
 {
 	struct machine *m = arg;
 
@@ -79,7 +81,7 @@ static void machine_stop_some(struct machine *m, bool vcpus)
 
 	m->to_stop = 1;
 	list_for_each (dev, &m->vm.devices, node) {
-		/* STOPPED: added since.  STOPPING: see removed_has_stopped(). */
+		/* STOPPED: added since.  STOPPING: see one_has_stopped(). */
 		if ((dev->class == &vcpu_class) != vcpus || dev->phase == DEVICE_STOPPED)
 			continue;
 		m->to_stop++;
@@ -114,6 +116,7 @@ static void machine_over(struct machine *m, int status, const char *why)
 	if (m->ended)
 		return;
 	m->ended = true;
+	resize_cancel(&m->resize);
 	hotplug_cancel(&m->hotplug);
 	m->hooks.ended(m->hooks.arg, status, why);
 }
@@ -151,6 +154,8 @@ static void machine_settle(struct machine *m)
 
 	if (m->phase == PHASE_STOPPING || m->ended)
 		return;
+	/* Before a device that is being removed as well is freed. */
+	resize_settle(&m->resize, m->phase == PHASE_RUNNING);
 	hotplug_settle(&m->hotplug);
 	if (m->phase == PHASE_RUNNING) {
 		if (stop)
@@ -236,7 +241,8 @@ int machine_new(struct machine **out, const struct config *config, struct loop *
 	m->hooks = *hooks;
 	m->limit = (struct timer){ .expired = machine_stuck, .arg = m };
 	m->step = (struct work){ .run = machine_step, .arg = m };
-	hotplug_init(&m->hotplug, &m->vm, &m->step, removed_has_stopped, m);
+	hotplug_init(&m->hotplug, &m->vm, &m->step, one_has_stopped, m);
+	resize_init(&m->resize, &m->vm, &m->step, one_has_stopped, m);
 	r = build_machine(&m->build, &m->vm, config, hooks->run_dir, loop, e);
 	if (r) {
 		build_free(&m->build);
@@ -257,6 +263,7 @@ bool machine_free(struct machine *m)
 		return true;
 	if (m->phase != PHASE_STOPPED)
 		return false;
+	resize_cancel(&m->resize);
 	hotplug_cancel(&m->hotplug);
 	loop_set_lock(m->vm.loop, NULL);
 	build_free(&m->build);
@@ -346,6 +353,15 @@ int machine_remove_device(struct machine *m, const char *id,
 	if (m->ended)
 		return err_set(e, -ESHUTDOWN, "the VM has ended");
 	return hotplug_remove(&m->hotplug, id, done, arg, e);
+}
+
+int machine_resize_device(struct machine *m, const char *id, uint64_t bytes,
+			  void (*done)(void *arg, int result, const char *why), void *arg,
+			  struct err *e)
+{
+	if (m->ended)
+		return err_set(e, -ESHUTDOWN, "the VM has ended");
+	return resize_device(&m->resize, id, bytes, done, arg, e);
 }
 
 struct vm *machine_vm(struct machine *m)

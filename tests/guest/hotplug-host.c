@@ -2,14 +2,15 @@
 /*
  * A VM whose disk comes and goes: hotplug-host CONFIG.json IMAGE
  *
- * Adds the disk, asks the guest for it at once, and again when it has gone, until the guest powers
- * off.  Meanwhile the VM is reset at the first round and paused at two of three.  Exits with 0
- * after a guest that was content, else with 1.
+ * Adds the disk, asks the guest for it at once, resizes it, and again when it has gone, until the
+ * guest powers off.  Meanwhile the VM is reset at the first round and paused at two of three.
+ * Exits with 0 after a guest that was content, else with 1.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bits.h"
 #include "config.h"
 #include "machine.h"
 
@@ -18,7 +19,7 @@ struct host {
 	struct machine *machine;
 	struct work round;
 	const char *image;
-	unsigned rounds;
+	unsigned rounds, resized;
 	int status;
 };
 
@@ -43,6 +44,15 @@ static void paused(void *arg)
 	machine_resume(((struct host *)arg)->machine);
 }
 
+static void resized(void *arg, int result, const char *why)
+{
+	struct host *h = arg;
+
+	if (result)
+		fail("resize", why);
+	h->resized++;
+}
+
 static void removed(void *arg, int result, const char *why)
 {
 	struct host *h = arg;
@@ -51,6 +61,8 @@ static void removed(void *arg, int result, const char *why)
 		return;
 	if (result)
 		fail("remove", why);
+	if (h->resized != h->rounds)
+		fail("resize", "not done when the disk has gone");
 	/* Every third disk comes while the VM is on its way to a pause. */
 	if (h->rounds % 3 == 1)
 		machine_pause(h->machine, paused, h);
@@ -68,6 +80,8 @@ static void next_round(void *arg)
 		fail("add", e.text);
 	if (machine_remove_device(h->machine, dev->id, removed, h, &e))
 		fail("ask", e.text);
+	if (machine_resize_device(h->machine, dev->id, (32 + h->rounds) * MIB, resized, h, &e))
+		fail("ask for a size", e.text);
 	if (!h->rounds)
 		machine_reset(h->machine);
 	else if (h->rounds % 3 == 2) /* and every third leaves at a pause */
