@@ -12,6 +12,7 @@
 
 #include "device.h"
 #include "guest_mem.h"
+#include "limiter.h"
 #include "option.h"
 
 enum { CONFIG_VCPUS_MAX = 255 };
@@ -81,5 +82,15 @@ int config_add(struct config *, const char *key, const json_t *in, const json_t 
 	       struct err *);
 /* False: no such device is there, or it stays for life. */
 bool config_remove(struct config *, const char *id);
+/* As it is written in c->json, and its section; NULL: there is none. */
+const json_t *config_device(const struct config *, const char *id,
+			    const struct config_section **section);
+/*
+ * limits: a rate_limiter_config, or NULL or null for none; *now: what they come to.
+ * -ENOENT: no such device.  -ENOTSUP: it cannot be limited.  -EINVAL: bad limits, or its limits are
+ * a group's.
+ */
+int config_set_limits(struct config *, const char *id, const json_t *limits,
+		      struct limiter_config *now, struct err *);
 
 #endif

@@ -26,6 +26,7 @@ struct rate_limit {
 };
 
 extern const struct option_table rate_limit_config_options; /* of a struct limiter_config */
+extern const struct option_table rate_limit_options; /* RATE_LIMIT_OPTIONS alone, to be parsed */
 
 /* Rows for the struct rate_limit that is member m of T, and the short keys for people. */
 #define RATE_LIMIT_OPTIONS(T, m)                                                                   \

@@ -30,6 +30,8 @@ static const struct route routes[] = {
 	{ "vm.add-disk", HTTP_PUT, BODY_NEEDED, .run = vmm_add_disk, .feature = "hotplug-disk" },
 	{ "vm.add-net", HTTP_PUT, BODY_NEEDED, .run = vmm_add_net, .feature = "hotplug-net" },
 	{ "vm.remove-device", HTTP_PUT, BODY_NEEDED, .run = vmm_remove_device },
+	{ "vm.resize-disk", HTTP_PUT, BODY_NEEDED, .run = vmm_resize_disk },
+	{ "vm.set-rate-limit", HTTP_PUT, BODY_NEEDED, .run = vmm_set_rate_limit },
 	{ "vm.info", HTTP_GET, BODY_NONE, .look = vmm_info },
 	{ "vm.counters", HTTP_GET, BODY_NONE, .look = read_counters, .here = route_counters },
 	{ "/metrics", HTTP_GET, BODY_NONE, .look = read_counters, .here = route_metrics,

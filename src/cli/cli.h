@@ -21,8 +21,10 @@ int add_run(const struct verb *, const struct verb_args *); /* add-disk, add-net
 int control_run(const struct verb *, const struct verb_args *); /* pause, resume, reset, nmi */
 int events_run(const struct verb *, const struct verb_args *);
 int info_run(const struct verb *, const struct verb_args *);
+int limit_run(const struct verb *, const struct verb_args *);
 int list_run(const struct verb *, const struct verb_args *);
 int remove_run(const struct verb *, const struct verb_args *);
+int resize_disk_run(const struct verb *, const struct verb_args *);
 int shutdown_run(const struct verb *, const struct verb_args *);
 
 /* Given as PATH, path=PATH or fd=N. */

@@ -10,6 +10,7 @@
 #include "cli.h"
 #include "client.h"
 #include "log.h"
+#include "rate_limit.h"
 
 /* For each name in turn; what one VM refuses does not keep the others from being asked. */
 static int for_each(const struct verb_args *args,
@@ -86,7 +87,7 @@ int shutdown_run(const struct verb *v, const struct verb_args *args)
 	return for_each(args, shut_down, args->value[0]);
 }
 
-/* Ask one VM to take or give up a device; its answer, if there is one, is printed. */
+/* Ask one VM to take, change or give up a device; its answer, if there is one, is printed. */
 static int change(const char *name, const char *path, const json_t *body)
 {
 	json_t *answer = NULL;
@@ -106,9 +107,9 @@ static int change(const char *name, const char *path, const json_t *body)
 	return r ? CLI_FAILED : CLI_OK;
 }
 
-static int refuse_words(const struct verb *v)
+static int refuse_words(const struct verb *v, const char *count)
 {
-	log_error("two words are expected: godwit %s %s", v->name, v->rest);
+	log_error("%s words are expected: godwit %s %s", count, v->name, v->rest);
 	return CLI_USAGE;
 }
 
@@ -120,7 +121,7 @@ int add_run(const struct verb *v, const struct verb_args *args)
 	struct err e;
 
 	if (args->nrest != 2)
-		return refuse_words(v);
+		return refuse_words(v, "two");
 	if (option_parse(config_section_table(s), v->name, args->rest[1], &device, &e)) {
 		log_error("%s", e.text);
 		return CLI_USAGE;
@@ -133,9 +134,43 @@ int remove_run(const struct verb *v, const struct verb_args *args)
 	json_auto_t *which = NULL;
 
 	if (args->nrest != 2)
-		return refuse_words(v);
+		return refuse_words(v, "two");
 	which = json_pack("{s:s}", "id", args->rest[1]);
 	return change(args->rest[0], "vm.remove-device", which);
+}
+
+int resize_disk_run(const struct verb *v, const struct verb_args *args)
+{
+	json_auto_t *body = NULL;
+	uint64_t bytes;
+
+	if (args->nrest != 3)
+		return refuse_words(v, "three");
+	if (option_size(args->rest[2], &bytes)) {
+		log_error("%s: SIZE must be a number of bytes, or one with K, M, G or T, not "
+			  "\"%.64s\"",
+			  v->name, args->rest[2]);
+		return CLI_USAGE;
+	}
+	body = json_pack("{s:s, s:I}", "id", args->rest[1], "desired_size", (json_int_t)bytes);
+	return change(args->rest[0], "vm.resize-disk", body);
+}
+
+int limit_run(const struct verb *v, const struct verb_args *args)
+{
+	json_auto_t *body = NULL;
+	struct err e;
+
+	if (args->nrest != 3)
+		return refuse_words(v, "three");
+	if (!strcmp(args->rest[2], "off")) {
+		body = json_object();
+	} else if (option_parse(&rate_limit_options, v->name, args->rest[2], &body, &e)) {
+		log_error("%s", e.text);
+		return CLI_USAGE;
+	}
+	json_object_set_new(body, "id", json_string(args->rest[1]));
+	return change(args->rest[0], "vm.set-rate-limit", body);
 }
 
 static int print_info(struct client *c, const void *unused, struct err *e)

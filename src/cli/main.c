@@ -40,6 +40,11 @@ static const struct verb verbs[] = {
 	  "give a running VM a network card; keys as run --net has them", .run = add_run },
 	{ "remove", "NAME ID", "take a disk or network card away from a running VM",
 	  .run = remove_run },
+	{ "resize-disk", "NAME ID SIZE", "give a running VM's disk another size",
+	  .run = resize_disk_run },
+	{ "limit", "NAME ID KEY=VALUE,...|off",
+	  "limit a disk or network card of a running VM; keys as run --disk has them",
+	  .run = limit_run },
 	{ "events", "NAME...", "print what happened to a VM, a line of JSON each",
 	  .options = { { "--follow", NULL, "and go on until it ends" } }, .run = events_run },
 	{ "probe", .help = "say what guests can run on this host", .main = probe_main },
@@ -68,7 +73,7 @@ static void print_usage(FILE *f)
 {
 	fprintf(f, "Usage: godwit COMMAND [OPTION]...\n\nCommands:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		fprintf(f, "  %-10s%s\n", verbs[i].name, verbs[i].help);
+		fprintf(f, "  %-12s%s\n", verbs[i].name, verbs[i].help);
 	fprintf(f, "\n\"godwit COMMAND --help\" explains a command.\n");
 }
 

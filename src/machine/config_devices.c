@@ -161,3 +161,67 @@ bool config_remove(struct config *c, const char *id)
 		return false;
 	return !json_array_remove(json_object_get(c->json, s->key), index);
 }
+
+const json_t *config_device(const struct config *c, const char *id, const struct config_section **s)
+{
+	size_t index;
+	const json_t *device = find_device(c, "id", id, s, &index);
+
+	if (device)
+		return device;
+	/* A section of one device has its name. */
+	*s = config_find_section(id);
+	return *s && (*s)->class && !(*s)->many ? json_object_get(c->json, id) : NULL;
+}
+
+static bool has_limits(const struct option_table *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (!strcmp(t->option[i].key, "rate_limiter_config"))
+			return true;
+	return false;
+}
+
+/* *complete: the device with these limits instead of its own. */
+static int limit_device(const struct config_section *s, const char *id, const json_t *device,
+			const json_t *limits, json_t **complete, struct err *e)
+{
+	const char *group = json_string_value(json_object_get(device, "rate_limit_group"));
+	json_auto_t *changed = json_copy((json_t *)device);
+
+	if (group)
+		return err_set(e, -EINVAL, "%s: it has the limits of group %s; change those", id,
+			       group);
+	if (!limits)
+		json_object_del(changed, "rate_limiter_config");
+	else if (json_object_set(changed, "rate_limiter_config", (json_t *)limits))
+		return err_set(e, -ENOMEM, "configuration: out of memory");
+	return config_check_device(s, id, changed, complete, e);
+}
+
+int config_set_limits(struct config *c, const char *id, const json_t *limits,
+		      struct limiter_config *now, struct err *e)
+{
+	const struct config_section *s;
+	json_auto_t *complete = NULL;
+	const json_t *device = config_device(c, id, &s);
+	size_t index;
+	int rc;
+
+	if (!device)
+		return err_set(e, -ENOENT, "there is no device \"%.64s\"", id);
+	if (!has_limits(config_section_table(s)))
+		return err_set(e, -ENOTSUP,
+			       "%s: only disks, network cards and rate limit groups have limits",
+			       id);
+	rc = limit_device(s, id, device, limits, &complete, e);
+	if (rc)
+		return rc;
+	*now = (struct limiter_config){ 0 };
+	limits = json_object_get(complete, "rate_limiter_config");
+	rc = limits ? option_load(&rate_limit_config_options, id, limits, now, e) : 0;
+	find_device(c, "id", id, &s, &index);
+	if (!rc && json_array_set(json_object_get(c->json, s->key), index, complete))
+		rc = err_set(e, -ENOMEM, "configuration: out of memory");
+	return rc;
+}

@@ -26,6 +26,13 @@ static const struct option limiter_options[] = {
 };
 const struct option_table rate_limit_config_options = OPTION_TABLE(limiter_options);
 
+struct limited {
+	struct rate_limit limit;
+};
+
+static const struct option limit_options[] = { RATE_LIMIT_OPTIONS(struct limited, limit) };
+const struct option_table rate_limit_options = OPTION_TABLE(limit_options);
+
 int rate_limit_check(const char *what, bool has_own, const char *group, bool found, struct err *e)
 {
 	if (!group)

@@ -455,6 +455,68 @@ START_TEST(devices_come_and_go)
 }
 END_TEST
 
+/* What the i-th device of a section has as its limits; NULL: none. */
+static const json_t *limits_in(const struct config *c, const char *section, size_t i)
+{
+	const json_t *device = json_array_get(json_object_get(c->json, section), i);
+
+	return json_object_get(device, "rate_limiter_config");
+}
+
+static void refuses_limits(struct config *c, const char *id, const char *given, int code,
+			   const char *sentence)
+{
+	json_auto_t *before = json_deep_copy(c->json), *json = json_of(given);
+	struct limiter_config now;
+	struct err e = { "" };
+
+	ck_assert_int_eq(config_set_limits(c, id, json, &now, &e), code);
+	ck_assert_msg(strstr(e.text, sentence), "\"%s\" lacks \"%s\"", e.text, sentence);
+	ck_assert(json_equal(c->json, before));
+}
+
+START_TEST(limits_change)
+{
+	json_auto_t *ops = json_of("{'ops':{'size':5}}"), *null = json_null();
+	json_auto_t *complete = json_of("{'ops':{'size':5,'refill_time':1000}}");
+	json_auto_t *saved = NULL;
+	const char *const ids[] = { "disk0", "net0", "g" };
+	const char *const sections[] = { "disks", "net", "rate_limit_groups" };
+	struct limiter_config now;
+	struct config c, again;
+	struct err e;
+
+	assert_loads(&c, "{" KERNEL ",'disks':[{'path':'a','rate_limiter_config':{'bandwidth':{"
+			 "'size':'1M'}}},{'path':'b','rate_limit_group':'g'}],"
+			 "'net':[{'tap':'x'}],'rate_limit_groups':[{'id':'g'}]}");
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		ck_assert_msg(!config_set_limits(&c, ids[i], ops, &now, &e), "%s", e.text);
+		ck_assert_uint_eq(now.ops.size, 5);
+		ck_assert_uint_eq(now.ops.refill_time, 1000);
+		ck_assert_uint_eq(now.bandwidth.size, 0);
+		ck_assert(json_equal(limits_in(&c, sections[i], 0), complete));
+	}
+	ck_assert_str_eq(text_in(&c, "disks", 0, "path"), "a");
+	saved = json_deep_copy(c.json);
+	ck_assert_int_eq(config_load(&again, saved, &e), 0);
+	ck_assert(json_equal(again.json, c.json));
+	config_free(&again);
+	ck_assert_int_eq(config_set_limits(&c, "disk0", NULL, &now, &e), 0);
+	ck_assert_uint_eq(now.ops.size, 0);
+	ck_assert_ptr_null(limits_in(&c, "disks", 0));
+	ck_assert_int_eq(config_set_limits(&c, "net0", null, &now, &e), 0);
+	ck_assert_ptr_null(limits_in(&c, "net", 0));
+	refuses_limits(&c, "disk7", "{'ops':{'size':5}}", -ENOENT, "no device \"disk7\"");
+	refuses_limits(&c, "platform", "{'ops':{'size':5}}", -ENOENT, "no device \"platform\"");
+	refuses_limits(&c, "disks", "{'ops':{'size':5}}", -ENOENT, "no device \"disks\"");
+	refuses_limits(&c, "serial", "{'ops':{'size':5}}", -ENOTSUP, "serial: only disks, ");
+	refuses_limits(&c, "disk1", "{'ops':{'size':5}}", -EINVAL, "has the limits of group g");
+	refuses_limits(&c, "disk0", "{'ops':{}}", -EINVAL, "ops: size is missing");
+	refuses_limits(&c, "disk0", "[]", -EINVAL, "disk0: rate_limiter_config must be ");
+	config_free(&c);
+}
+END_TEST
+
 static Suite *config_suite(void)
 {
 	Suite *s = suite_create("config");
@@ -475,6 +537,7 @@ static Suite *config_suite(void)
 	tcase_add_test(t, names);
 	tcase_add_test(t, devices_have_names_and_addresses);
 	tcase_add_test(t, devices_come_and_go);
+	tcase_add_test(t, limits_change);
 	suite_add_tcase(s, t);
 	return s;
 }
