@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# A running stock guest is given a disk and a network card, uses both and loses both; then it is
-# paused, resumed, reset and shut down: all by name.
+# A running stock guest is given a disk, which then grows, and a network card, uses both and loses
+# both; then it is paused, resumed, reset and shut down: all by name.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
 
@@ -14,6 +14,9 @@ hotplug() {
 	[[ $("$GODWIT" add-disk "$name" "path=$PWD/disk.img") == "disk0 at 0000:00:02.0" ]]
 	vm_says "guest: disk"
 	vm_says "$(sha256sum <disk.img)"
+	"$GODWIT" resize-disk "$name" disk0 16M
+	vm_says "guest: disk has grown"
+	tail -c 512 disk.img | grep -aq "^the last sector"
 	"$GODWIT" add-net "$name" tap=lab1,ip=10.0.0.1,mask=255.255.255.0,id=card
 	vm_says "guest: network answers"
 	"$GODWIT" remove "$name" disk0
