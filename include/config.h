@@ -50,6 +50,7 @@ struct config {
 	unsigned on_reboot, on_panic;
 	uint32_t stop_timeout_s; /* from the power button to a hard end */
 	json_t *json; /* complete: every default written out */
+	struct config_files *files; /* open files that were passed for devices; NULL: none */
 };
 
 /* One section of the configuration and the option of "godwit run" that writes it. */
@@ -77,9 +78,11 @@ int config_load(struct config *, const json_t *object, struct err *);
 void config_free(struct config *);
 
 /* One more device of a section that has hotplug: checked, complete, with an id, and part of
- * c->json, which *added belongs to.  -EEXIST: the id is taken. */
-int config_add(struct config *, const char *key, const json_t *in, const json_t **added,
-	       struct err *);
+ * c->json, which *added belongs to.  fd: nfds open taps that came for a network card, one for each
+ * pair of its queues; from success on they are closed with its configuration.
+ * -EEXIST: the id is taken. */
+int config_add(struct config *, const char *key, const json_t *in, const int *fd, unsigned nfds,
+	       const json_t **added, struct err *);
 /* False: no such device is there, or it stays for life. */
 bool config_remove(struct config *, const char *id);
 /* As it is written in c->json, and its section; NULL: there is none. */
@@ -92,5 +95,9 @@ const json_t *config_device(const struct config *, const char *id,
  */
 int config_set_limits(struct config *, const char *id, const json_t *limits,
 		      struct limiter_config *now, struct err *);
+
+/* What a device of c->json is made from: it, and the files that came for it; a new reference. */
+int config_device_options(const struct config *, const json_t *device, json_t **options,
+			  struct err *);
 
 #endif

@@ -30,10 +30,13 @@ struct tap_config {
 	const int *fd;
 };
 
-/* -EPERM: the sentence says what to do without rights.  Fds that were given are the tap's from
- * success on. */
+/* -EPERM: the sentence says what to do without rights.  Fds that were given stay the caller's, for
+ * other taps later: this one has duplicates. */
 int tap_open(struct tap **, const struct tap_config *, struct err *);
 void tap_close(struct tap *); /* NULL is fine; an interface that was made here is gone then */
+
+/* Can a file that somebody else opened be one?  what: it, for the sentence if not (-EINVAL). */
+int tap_check_fd(int fd, const char *what, struct err *);
 
 const char *tap_name(const struct tap *);
 int tap_fd(const struct tap *, unsigned pair); /* non-blocking */

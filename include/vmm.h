@@ -80,7 +80,7 @@ void vmm_power_button(struct vmm *, struct vmm_request *);
 void vmm_nmi(struct vmm *, struct vmm_request *);
 
 void vmm_add_disk(struct vmm *, struct vmm_request *); /* in: DiskConfig; out: {id, bdf} */
-void vmm_add_net(struct vmm *, struct vmm_request *); /* in: NetConfig */
+void vmm_add_net(struct vmm *, struct vmm_request *); /* in: NetConfig; fds: its tap's */
 void vmm_remove_device(struct vmm *, struct vmm_request *); /* in: {id} */
 void vmm_resize_disk(struct vmm *, struct vmm_request *); /* in: {id, desired_size} */
 void vmm_set_rate_limit(struct vmm *, struct vmm_request *); /* in: {id, rate_limiter_config} */

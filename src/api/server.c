@@ -117,7 +117,6 @@ static void conn_limit(struct conn *c)
 
 static void conn_idle(struct conn *c)
 {
-	close_fds(&c->request);
 	http_reset(&c->parser);
 	if (c->in_at == c->in_len)
 		loop_timer_cancel(c->server->loop, &c->patience);
@@ -146,7 +145,6 @@ static void conn_write(struct conn *c)
 	if (!c->parser.close)
 		return conn_idle(c);
 	shutdown(c->watch.fd, SHUT_WR);
-	close_fds(&c->request);
 	conn_enter(c, CONN_DRAIN);
 }
 
@@ -156,6 +154,7 @@ static void conn_answer(struct conn *c, int status, const char *type, const void
 		.status = status, .type = type, .len = len, .close = c->parser.close
 	};
 
+	close_fds(&c->request);
 	c->out = malloc(HTTP_ANSWER_HEAD_MAX + len);
 	if (!c->out)
 		return conn_free(c);
@@ -177,7 +176,6 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
 	int len = snprintf(body, sizeof(body), "[\"%s\"]\n", reason);
 
 	assert(len > 0 && (size_t)len < sizeof(body));
-	close_fds(&c->request);
 	c->parser.close = true;
 	conn_answer(c, status, "application/json", body, (size_t)len);
 }

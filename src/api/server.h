@@ -9,7 +9,7 @@
  * answered late.  Until then the request stays valid, also when its client has gone away.
  *
  * Passed fds belong to the request that they come with.  Those that the handler does not take,
- * by setting them to -1, are closed after the answer.
+ * by setting them to -1, are closed before the answer: who has it may use what they were again.
  */
 #ifndef SERVER_H
 #define SERVER_H

@@ -20,7 +20,8 @@ static json_t *place_of(struct vmm *v, const struct device *dev)
 	return json_pack("{s:s, s:s}", "id", dev->id, "bdf", bdf);
 }
 
-static void add(struct vmm *v, struct vmm_request *q, const char *section)
+/* nfds: of the files that came with the request, those for the device. */
+static void add(struct vmm *v, struct vmm_request *q, const char *section, unsigned nfds)
 {
 	const json_t *added;
 	struct device *dev;
@@ -28,7 +29,9 @@ static void add(struct vmm *v, struct vmm_request *q, const char *section)
 
 	if (!vmm_check_created(v))
 		return;
-	r = config_add(&v->config, section, q->in, &added, &q->e);
+	r = config_add(&v->config, section, q->in, q->fds, nfds, &added, &q->e);
+	for (unsigned i = 0; !r && i < nfds; i++)
+		q->fds[i] = -1; /* the configuration's from now on */
 	if (r || !v->machine) {
 		vmm_finish(v, r == -EEXIST ? VMM_TAKEN : r ? VMM_INVALID : VMM_OK);
 		return;
@@ -43,12 +46,12 @@ static void add(struct vmm *v, struct vmm_request *q, const char *section)
 
 void vmm_add_disk(struct vmm *v, struct vmm_request *q)
 {
-	add(v, q, "disks");
+	add(v, q, "disks", 0);
 }
 
 void vmm_add_net(struct vmm *v, struct vmm_request *q)
 {
-	add(v, q, "net");
+	add(v, q, "net", q->nfds);
 }
 
 /* The device that the request names; NULL: the request was refused. */

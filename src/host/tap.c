@@ -112,25 +112,50 @@ static bool has_no_pi(int fd)
 	return ifr.ifr_flags & IFF_NO_PI;
 }
 
+/* A macvtap answers like a tap. */
+static int check_fd(int fd, const char *what, char name[IFNAMSIZ], struct err *e)
+{
+	struct ifreq ifr = { 0 };
+
+	if (ioctl(fd, TUNGETIFF, &ifr) < 0 || !(ifr.ifr_flags & IFF_TAP))
+		return err_set(e, -EINVAL, "%s is no open tap", what);
+	if (!(ifr.ifr_flags & IFF_VNET_HDR) || !has_no_pi(fd))
+		return err_set(e, -EINVAL,
+			       "%s: tap %s must be opened with IFF_VNET_HDR and IFF_NO_PI", what,
+			       ifr.ifr_name);
+	strcpy(name, ifr.ifr_name);
+	return 0;
+}
+
+int tap_check_fd(int fd, const char *what, struct err *e)
+{
+	char name[IFNAMSIZ];
+
+	return check_fd(fd, what, name, e);
+}
+
 /* One that somebody else opened: he has the rights, and has set the interface up. */
 static int adopt_pair(struct tap *t, const struct tap_config *c, unsigned pair, struct err *e)
 {
-	struct ifreq ifr = { 0 };
-	int fd = c->fd[pair], header_bytes = TAP_HEADER_BYTES;
+	struct ifreq attach = { .ifr_flags = IFF_ATTACH_QUEUE };
+	int given = c->fd[pair], header_bytes = TAP_HEADER_BYTES, r;
+	char what[16];
 
-	if (ioctl(fd, TUNGETIFF, &ifr) < 0 || !(ifr.ifr_flags & IFF_TAP))
-		return err_set(e, -EINVAL, "fd %d is no open tap", fd);
-	if (!(ifr.ifr_flags & IFF_VNET_HDR) || !has_no_pi(fd))
-		return err_set(e, -EINVAL,
-			       "fd %d: tap %s must be opened with IFF_VNET_HDR and IFF_NO_PI", fd,
-			       ifr.ifr_name);
-	if (ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0 ||
-	    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0 ||
-	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-		return err_set(e, -errno, "fd %d: cannot set up tap %s: %s", fd, ifr.ifr_name,
+	snprintf(what, sizeof(what), "fd %d", given);
+	r = check_fd(given, what, t->name, e);
+	if (r)
+		return r;
+	t->fd[pair] = fcntl(given, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (t->fd[pair] < 0)
+		return err_set(e, -errno, "%s: cannot duplicate it: %s", what, strerror(errno));
+	t->npairs = pair + 1;
+	if (ioctl(given, TUNSETVNETHDRSZ, &header_bytes) < 0 ||
+	    fcntl(given, F_SETFL, fcntl(given, F_GETFL) | O_NONBLOCK) < 0 ||
+	    fcntl(given, F_SETFD, FD_CLOEXEC) < 0)
+		return err_set(e, -errno, "%s: cannot set up tap %s: %s", what, t->name,
 			       strerror(errno));
-	strcpy(t->name, ifr.ifr_name);
-	t->fd[pair] = fd;
+	/* An earlier tap of this file may have detached the pair; if not, this is refused. */
+	ioctl(given, TUNSETQUEUE, &attach);
 	t->attached[pair] = true;
 	return 0;
 }
@@ -295,10 +320,8 @@ static int open_all(struct tap *t, const struct tap_config *c, struct err *e)
 		strcpy(t->name, c->name);
 	for (unsigned i = 0; !r && i < c->npairs; i++)
 		r = c->fd ? adopt_pair(t, c, i, e) : open_pair(t, c, i, e);
-	if (r || c->fd) {
-		t->npairs = r ? t->npairs : c->npairs;
+	if (r || c->fd)
 		return r;
-	}
 	r = configure(t, c, e);
 	return r ? r : link_open(t, e);
 }

@@ -111,15 +111,19 @@ static const char *id_of(const json_t *options)
 
 static int build_section(struct build *b, const struct config_section *s, struct err *e)
 {
-	const json_t *given = json_object_get(b->config->json, s->key), *options;
+	const json_t *given = json_object_get(b->config->json, s->key), *device;
 	size_t n;
 	int r = 0;
 
 	if (!s->many)
 		return given && !is_off(given) ? build_device(b, s->class, s->key, given, e) : 0;
-	json_array_foreach(given, n, options)
+	json_array_foreach(given, n, device)
 	{
-		r = build_device(b, s->class, id_of(options), options, e);
+		json_auto_t *options = NULL;
+
+		r = config_device_options(b->config, device, &options, e);
+		if (!r)
+			r = build_device(b, s->class, id_of(options), options, e);
 		if (r)
 			break;
 	}

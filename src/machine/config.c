@@ -419,6 +419,7 @@ int config_load(struct config *config, const json_t *object, struct err *e)
 
 void config_free(struct config *c)
 {
+	config_files_free(c);
 	json_decref(c->json);
 	c->json = NULL;
 }

@@ -127,24 +127,31 @@ int config_finish_devices(struct config *c, const struct config_section *s, stru
 	return rc;
 }
 
-int config_add(struct config *c, const char *key, const json_t *in, const json_t **added,
-	       struct err *e)
+int config_add(struct config *c, const char *key, const json_t *in, const int *fd, unsigned nfds,
+	       const json_t **added, struct err *e)
 {
 	const struct config_section *s = config_find_section(key);
 	json_t *devices = json_object_get(c->json, key), *complete = NULL;
 	const char *id = json_string_value(json_object_get(in, "id"));
 	size_t place = json_array_size(devices);
-	int rc;
+	json_auto_t *card = NULL;
+	int rc = 0;
 
 	if (id && is_taken(c, "id", id))
 		return err_set(e, -EEXIST, "there is a device \"%.64s\" already", id);
-	rc = config_check_device(s, key, in, &complete, e);
+	if (nfds)
+		rc = config_files_check(in, fd, nfds, &card, e);
+	if (!rc)
+		rc = config_check_device(s, key, card ? card : in, &complete, e);
 	if (!rc && json_array_append(devices, complete))
 		rc = err_set(e, -ENOMEM, "configuration: out of memory");
 	json_decref(complete);
 	if (rc)
 		return rc;
 	rc = finish_device(c, s, place, e);
+	id = json_string_value(json_object_get(json_array_get(devices, place), "id"));
+	if (!rc && nfds)
+		rc = config_files_take(c, id, fd, nfds, e);
 	if (rc)
 		json_array_remove(devices, place);
 	else
@@ -159,6 +166,7 @@ bool config_remove(struct config *c, const char *id)
 
 	if (!find_device(c, "id", id, &s, &index) || !s->hotplug)
 		return false;
+	config_files_drop(c, id);
 	return !json_array_remove(json_object_get(c->json, s->key), index);
 }
 

@@ -27,4 +27,13 @@ int config_check_device(const struct config_section *, const char *what, const j
 /* Give what needs one an id and an address. */
 int config_finish_devices(struct config *, const struct config_section *, struct err *);
 
+/* config_files.c */
+/* Are these n > 0 open files what a card may be plugged into?  Then *card is in without what they
+ * leave open: a new reference. */
+int config_files_check(const json_t *in, const int *fd, unsigned n, json_t **card, struct err *);
+/* The card's until one of the latter two closes them. */
+int config_files_take(struct config *, const char *id, const int *fd, unsigned n, struct err *);
+void config_files_drop(struct config *, const char *id); /* if there are any */
+void config_files_free(struct config *); /* all */
+
 #endif

@@ -328,6 +328,7 @@ int machine_add_device(struct machine *m, const char *section, const json_t *obj
 		       struct device **out, struct err *e)
 {
 	const struct config_section *s = config_find_section(section);
+	json_auto_t *options = NULL;
 	int r;
 
 	if (m->ended)
@@ -337,7 +338,9 @@ int machine_add_device(struct machine *m, const char *section, const json_t *obj
 			       "%s: only disks and network cards can be added to a VM; give it the "
 			       "rest before it is built",
 			       section);
-	r = build_added(&m->build, s, object, out, e);
+	r = config_device_options(m->config, object, &options, e);
+	if (!r)
+		r = build_added(&m->build, s, options, out, e);
 	if (r)
 		return r;
 	if (m->phase == PHASE_RUNNING)

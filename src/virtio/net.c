@@ -67,7 +67,7 @@ static const struct option net_options[] = {
 	OPTION_REFUSE("vhost_user", .fallback = "off"),
 	OPTION_REFUSE("vhost_socket"),
 	OPTION_REFUSE("vhost_mode", .fallback = "Client"),
-	OPTION_REFUSE("fds"),
+	OPTION_REFUSE("fds", .help = "open files come with the request, or as fd=3:4"),
 	OPTION_REFUSE("pci_segment", .fallback = "0"),
 	OPTION_REFUSE("pci_device_id"),
 };

@@ -7,45 +7,10 @@
 
 #include "bits.h"
 #include "check_main.h"
-#include "config.h"
+#include "config_of.h"
 #include "kvm.h"
 
-#define KERNEL "'payload':{'kernel':'k'}"
 #define UUID "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
-
-/* JSON with ' for ". */
-static json_t *json_of(const char *text)
-{
-	char *copy = strdup(text);
-	json_error_t where;
-	json_t *json;
-
-	for (char *c = copy; *c; c++)
-		if (*c == '\'')
-			*c = '"';
-	json = json_loads(copy, JSON_DECODE_ANY, &where);
-	ck_assert_msg(json, "%s: %s", copy, where.text);
-	free(copy);
-	return json;
-}
-
-static int load(struct config *c, const char *text, struct err *e)
-{
-	json_t *json = json_of(text), *before = json_deep_copy(json);
-	int rc = config_load(c, json, e);
-
-	ck_assert(json_equal(json, before)); /* the caller's stays as it was */
-	json_decref(before);
-	json_decref(json);
-	return rc;
-}
-
-static void assert_loads(struct config *c, const char *text)
-{
-	struct err e = { "" };
-
-	ck_assert_msg(!load(c, text, &e), "%s: %s", text, e.text);
-}
 
 static void assert_fine(const char *text)
 {
@@ -433,22 +398,22 @@ START_TEST(devices_come_and_go)
 	struct err e;
 
 	assert_loads(&c, "{" KERNEL ",'disks':[{'path':'a'}]}");
-	ck_assert_int_eq(config_add(&c, "disks", disk, &added, &e), 0);
+	ck_assert_int_eq(config_add(&c, "disks", disk, NULL, 0, &added, &e), 0);
 	ck_assert_str_eq(json_string_value(json_object_get(added, "id")), "disk1");
 	ck_assert(json_is_false(json_object_get(added, "readonly")));
-	ck_assert_int_eq(config_add(&c, "disks", named, &added, &e), -EEXIST);
+	ck_assert_int_eq(config_add(&c, "disks", named, NULL, 0, &added, &e), -EEXIST);
 	ck_assert_ptr_nonnull(strstr(e.text, "disk1"));
-	ck_assert_int_eq(config_add(&c, "disks", wrong, &added, &e), -EINVAL);
+	ck_assert_int_eq(config_add(&c, "disks", wrong, NULL, 0, &added, &e), -EINVAL);
 	ck_assert_uint_eq(json_array_size(json_object_get(c.json, "disks")), 2);
 	ck_assert(config_remove(&c, "disk0"));
 	ck_assert(!config_remove(&c, "disk0"));
 	ck_assert(!config_remove(&c, "serial"));
-	ck_assert_int_eq(config_add(&c, "disks", disk, &added, &e), 0);
+	ck_assert_int_eq(config_add(&c, "disks", disk, NULL, 0, &added, &e), 0);
 	ck_assert_str_eq(json_string_value(json_object_get(added, "id")), "disk2");
 	for (int i = 0; i < 3; i++)
-		ck_assert_int_eq(config_add(&c, "net", card, &added, &e), 0);
+		ck_assert_int_eq(config_add(&c, "net", card, NULL, 0, &added, &e), 0);
 	ck_assert(config_remove(&c, "net0"));
-	ck_assert_int_eq(config_add(&c, "net", card, &added, &e), 0);
+	ck_assert_int_eq(config_add(&c, "net", card, NULL, 0, &added, &e), 0);
 	for (int i = 0; i < 2; i++)
 		ck_assert_str_ne(text_in(&c, "net", 2, "mac"), text_in(&c, "net", i, "mac"));
 	config_free(&c);

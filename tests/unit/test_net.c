@@ -43,6 +43,7 @@ START_TEST(test_options_are_checked)
 		{ "\"fd\": \"\"", "one number for each pair" },
 		{ "\"fd\": \"0\"", "fd 0 is no open tap" },
 		{ "\"fd\": \"999\"", "fd 999 is no open tap" },
+		{ "\"fds\": [3]", "open files come with the request" },
 		{ "\"fd\": \"3\", \"tap\": \"x\"", "leave out tap" },
 		{ "\"fd\": \"3\", \"ip\": \"10.0.0.1\"", "leave out tap" },
 		{ "\"forward\": \"22:22\"", "forward= is passt's" },

@@ -9,6 +9,7 @@
 #include "pci.h"
 
 enum {
+	VIRTIO_ID_NET = 1,
 	VIRTIO_ID_BLK = 2,
 	VIRTIO_ID_RNG = 4,
 
