@@ -40,6 +40,9 @@ struct call {
 	struct timer limit;
 };
 
+extern const struct route routes[];
+extern const size_t nroutes;
+
 /* NULL: no such path. */
 const struct route *route_find(const char *path);
 

@@ -15,7 +15,7 @@ static void not_yet(struct call *c)
 		  c->route->name);
 }
 
-static const struct route routes[] = {
+const struct route routes[] = {
 	{ "vmm.ping", HTTP_GET, BODY_NONE, .here = route_ping },
 	{ "vmm.shutdown", HTTP_PUT, BODY_NONE, .run = vmm_delete, .ends_process = true },
 	{ "vm.create", HTTP_PUT, BODY_NEEDED, .run = vmm_create },
@@ -57,6 +57,7 @@ static const struct route routes[] = {
 	{ "vm.add-user-device", HTTP_PUT, BODY_NEEDED, .here = not_yet },
 	{ "vm.add-generic-vhost-user", HTTP_PUT, BODY_NEEDED, .here = not_yet },
 };
+const size_t nroutes = ARRAY_SIZE(routes);
 
 json_t *route_features(void)
 {
@@ -74,7 +75,7 @@ const struct route *route_find(const char *path)
 		path += strlen(prefix);
 	else if (*path != '/')
 		return NULL;
-	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
+	for (size_t i = 0; i < nroutes; i++)
 		if (!strcmp(path, routes[i].name))
 			return &routes[i];
 	return NULL;
