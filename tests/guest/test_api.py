@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control API over raw sockets, as clients that exist speak it, and what they must not do."""
-import contextlib
 import json
 import os
 import re
@@ -11,99 +10,8 @@ import subprocess
 import threading
 import time
 
+from api_client import Connection, config, monitor, wants
 from rig import LIMIT, check
-
-
-class Connection:
-    """One connection; every answer is taken apart by the byte."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(LIMIT)
-        self.socket.connect(path)
-        self.buffer = b""
-
-    def send(self, *pieces):
-        for piece in pieces:
-            self.socket.sendall(piece)
-
-    def until(self, end):
-        while end not in self.buffer:
-            more = self.socket.recv(256)
-            check(more, f"the connection ended after {self.buffer!r}")
-            self.buffer += more
-        head, _, self.buffer = self.buffer.partition(end)
-        return head
-
-    def answer(self):
-        """(status, body): and the head is as strict clients want it."""
-        head = self.until(b"\r\n\r\n")
-        check(len(head) < 1019, f"the head has {len(head)} bytes")
-        status, *fields = head.decode("ascii").split("\r\n")
-        check(re.fullmatch(r"HTTP/1\.1 \d\d\d ", status), f"status line {status!r}")
-        number = int(status[9:12])
-        length = [int(f[16:]) for f in fields if f.startswith("Content-Length: ")]
-        if not length:
-            check(number in (100, 204), f"{number} has no length")
-            return number, None
-        check(number != 204 and len(length) == 1, f"{number} has the lengths {length}")
-        while len(self.buffer) < length[0]:
-            self.buffer += self.socket.recv(256)
-        body, self.buffer = self.buffer[:length[0]], self.buffer[length[0]:]
-        body.decode("ascii")
-        if "Content-Type: application/json" not in fields:
-            return number, body.decode("ascii")
-        check(body.endswith(b"\n"), "the JSON is no line")
-        return number, json.loads(body)
-
-    def ask(self, method, name, body=None):
-        """In pieces, the body last."""
-        path = name if name.startswith("/") else "/api/v1/" + name
-        self.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n".encode())
-        if body is not None:
-            text = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send(f"Content-Length: {len(text)}\r\n".encode(), b"\r\n", text)
-        else:
-            self.send(b"\r\n")
-        return self.answer()
-
-    def close(self):
-        self.socket.close()
-
-
-@contextlib.contextmanager
-def monitor(rig, *options, status=0, **popen):
-    """An empty monitor; it must end by itself, with that status."""
-    path = rig.path("api.sock")
-    options = options or ("--api-socket", path)
-    with subprocess.Popen([rig.godwit, *options], stdin=subprocess.DEVNULL, **popen) as process:
-        try:
-            deadline = time.monotonic() + LIMIT
-            while True:
-                with contextlib.suppress(OSError):
-                    client = Connection(path)
-                    break
-                check(time.monotonic() < deadline, "there is no socket")
-                time.sleep(0.01)
-            yield process, client
-            check(process.wait(LIMIT) == status, f"it ended with {process.returncode}")
-        finally:
-            process.kill()
-
-
-def config(rig, program="echo", **more):
-    return {"payload": {"kernel": rig.elf(program)}, "memory": {"size": 64 << 20},
-            "serial": {"mode": "Null"}, "platform": {"uuid": None}, "disks": None,
-            "name": f"test-{os.getpid()}", "nobody_knows_this": 1, **more}
-
-
-def wants(client, status, method, name, body=None):
-    got, answer = client.ask(method, name, body)
-    check(got == status, f"{method} {name}: {got} {answer}, wanted {status}")
-    if status >= 400:
-        check(isinstance(answer, list) and answer and all(isinstance(s, str) for s in answer),
-              f"{method} {name}: the error is {answer}")
-    return answer
 
 
 def test_api_life(rig):
