@@ -21,7 +21,7 @@ static void call_free(struct call *c)
 
 void call_answer(struct call *c, int status, const char *type, char *text)
 {
-	request_answer(c->http, status, type, text, text ? strlen(text) : 0);
+	request_answer(c->http, status, text ? type : NULL, text, text ? strlen(text) : 0);
 	free(text);
 	call_free(c);
 }

@@ -287,7 +287,7 @@ size_t http_answer_head(char head[HTTP_ANSWER_HEAD_MAX], const struct http_answe
 	char body[256] = "";
 	int n = 0;
 
-	if (a->len)
+	if (a->type && a->status != NO_CONTENT)
 		n = snprintf(body, sizeof(body), "Content-Type: %s\r\n", a->type);
 	assert(n >= 0 && (size_t)n < sizeof(body));
 	if (a->status != NO_CONTENT)

@@ -66,7 +66,7 @@ bool http_begun(const struct http_parser *); /* a byte of the request has come *
 
 struct http_answer {
 	int status; /* 204: has neither type nor body */
-	const char *type; /* Content-Type of a body */
+	const char *type; /* Content-Type of the body, also of an empty one; NULL: it has none */
 	size_t len; /* of the body */
 	bool close; /* the connection ends with it */
 };

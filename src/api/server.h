@@ -61,7 +61,7 @@ int server_new(struct server **, struct loop *, const struct listener *,
  */
 void server_free(struct server *);
 
-/* Once for each request, which is gone afterwards; body is copied, len 0: none. */
+/* Once for each request, which is gone afterwards; body is copied. */
 void request_answer(struct request *, int status, const char *type, const void *body, size_t len);
 
 #endif

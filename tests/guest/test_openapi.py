@@ -113,6 +113,7 @@ def test_openapi_rest(rig):
         wants(client, 204, "PUT", "vm.create", config(rig))
         for name in ("shutdown", "reboot", "power-button", "nmi"):
             wants(client, 500, "PUT", "vm." + name)
+        check(wants(client, 200, "GET", "/metrics") == "", "metrics without a machine")
         wants(client, 204, "PUT", "vm.add-net", {"backend": "Passt"})
         wants(client, 204, "PUT", "vm.remove-device", {"id": "net0"})
         wants(client, 204, "PUT", "vm.boot")

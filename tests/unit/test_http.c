@@ -273,6 +273,8 @@ static const struct {
 	{ { 204, NULL, 0, false }, "HTTP/1.1 204 \r\n\r\n" },
 	{ { 200, "application/json", 17, false },
 	  "HTTP/1.1 200 \r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n" },
+	{ { 200, "text/plain", 0, false },
+	  "HTTP/1.1 200 \r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n" },
 	{ { 200, NULL, 0, false }, "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n" },
 	{ { 400, "application/json", 2, true },
 	  "HTTP/1.1 400 \r\nContent-Type: application/json\r\nContent-Length: 2\r\n"

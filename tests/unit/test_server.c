@@ -122,7 +122,7 @@ START_TEST(a_taken_fd_is_the_handlers)
 
 	open_pipe(ends);
 	say_with(fd, GET("/take"), ends[1], 2);
-	hear(fd, "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n");
+	hear(fd, "HTTP/1.1 200 \r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n");
 	ck_assert_int_eq(read(ends[0], text, sizeof(text)), 5);
 	ck_assert_str_eq(text, "taken");
 	assert_all_closed(ends);
