@@ -35,8 +35,9 @@ KINDS = {
     "media": ("", "schema:schema example examples encoding"),
     "components": ("", "schemas:schema{} responses:response{} requestBodies:body{}"),
     "schema": ("", "type format description default example enum nullable deprecated writeOnly "
-               "readOnly minimum maximum minItems maxItems minLength maxLength pattern required "
-               "x-not-supported items:schema properties:schema{} additionalProperties:schema"),
+               "readOnly minimum maximum multipleOf minItems maxItems minLength maxLength pattern "
+               "required x-not-supported items:schema properties:schema{} "
+               "additionalProperties:schema"),
 }
 NOTHING = {"boolean": False, "integer": 0, "string": "", "array": [], "object": {}}
 
