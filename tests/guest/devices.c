@@ -51,7 +51,7 @@ const char guest_name[] = "devices";
 
 static bool irq_wait(unsigned vector, uint32_t count)
 {
-	for (unsigned i = 0; i < 10000 && guest_irq_count[vector] != count; i++)
+	for (unsigned i = 0; i < 300000 && guest_irq_count[vector] != count; i++)
 		delay_us(100);
 	return guest_irq_count[vector] == count;
 }

@@ -16,7 +16,7 @@ enum {
 	VECTOR_TICK,
 	VECTOR_PENDING,
 	VECTOR_BLK,
-	IRQ_MS = 1000, /* how long an interrupt may take */
+	IRQ_MS = 30000, /* how long an interrupt may take */
 };
 
 struct item {

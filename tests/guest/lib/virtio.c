@@ -13,6 +13,7 @@ enum {
 	CAP_NOTIFY = 2,
 	CAP_ISR = 3,
 	CAP_DEVICE = 4,
+	WAIT_S = 30, /* where many share a processor, seconds pass */
 };
 
 struct search {
@@ -194,7 +195,7 @@ void virtq_kick(const struct virtq *q)
 
 bool virtq_wait(struct virtq *q, struct virtq_used *used)
 {
-	uint64_t end = rdtsc() + tsc_hz();
+	uint64_t end = rdtsc() + WAIT_S * tsc_hz();
 
 	while (*(volatile uint16_t *)&q->used.index == q->seen) {
 		if (rdtsc() > end)

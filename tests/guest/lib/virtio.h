@@ -115,7 +115,7 @@ void virtq_setup(const struct virtio *d, struct virtq *q, uint16_t number, uint1
 		 uint16_t vector);
 uint16_t virtq_add(struct virtq *q, const struct virtq_part *parts, unsigned n); /* its head */
 void virtq_kick(const struct virtq *q);
-/* False after a second without a used entry */
+/* False after a long time without a used entry */
 bool virtq_wait(struct virtq *q, struct virtq_used *used);
 
 /* One request on an otherwise idle queue; false: no answer, or not BLK_STATUS_OK */
