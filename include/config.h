@@ -62,6 +62,7 @@ struct config_section {
 	bool many; /* an array */
 	bool always; /* written out also if not given; a device, unless its mode is Off */
 	bool hotplug; /* devices that come and go during the life of a VM */
+	const char *help; /* what its flag is for */
 };
 
 extern const struct config_section config_sections[];

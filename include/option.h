@@ -124,8 +124,19 @@ int option_load(const struct option_table *, const char *what, const json_t *obj
  * took. */
 json_t *option_complete(const struct option_table *, const json_t *object);
 
-/* Print the keys, defaults and help of the table, one line each, with this indent. */
-void option_help(const struct option_table *, int indent);
+/* A key as it is written on the command line, for whoever explains it to people. */
+struct option_key {
+	const char *key; /* "topology.packages" */
+	const char *form; /* of its value: "on|off", "Tap|Passt", "SIZE" */
+	const char *help;
+	const char *fallback; /* NULL: none */
+	bool required;
+	bool first; /* "key=" may be left out where its value comes first */
+};
+
+/* Each key of the table that is shown to people, in order; its strings last for the call. */
+void option_each(const struct option_table *, void (*each)(void *arg, const struct option_key *),
+		 void *arg);
 
 /* The candidate nearest to word by edit distance, or NULL if none is near. */
 const char *option_nearest(const char *word, const char *const *candidates, size_t n);

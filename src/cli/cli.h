@@ -11,21 +11,32 @@
 /* Exit status: the guest powered off; the host or the guest failed; the command is wrong. */
 enum { CLI_OK, CLI_FAILED, CLI_USAGE };
 
-/* argv[0] is the path of the program, or the verb. */
+/* argv[0] is the path of the program. */
 int cloud_hypervisor_main(int argc, char **argv);
-int run_main(int argc, char **argv);
-int console_main(int argc, char **argv);
-int probe_main(int argc, char **argv);
+/* argv[0] is the verb, or the command if that was left out. */
+int run_main(const struct verb *, int argc, char **argv);
 
 int add_run(const struct verb *, const struct verb_args *); /* add-disk, add-net */
+int complete_run(const struct verb *, const struct verb_args *);
+int console_run(const struct verb *, const struct verb_args *);
 int control_run(const struct verb *, const struct verb_args *); /* pause, resume, reset, nmi */
 int events_run(const struct verb *, const struct verb_args *);
+int help_run(const struct verb *, const struct verb_args *);
 int info_run(const struct verb *, const struct verb_args *);
 int limit_run(const struct verb *, const struct verb_args *);
 int list_run(const struct verb *, const struct verb_args *);
+int probe_run(const struct verb *, const struct verb_args *);
 int remove_run(const struct verb *, const struct verb_args *);
 int resize_disk_run(const struct verb *, const struct verb_args *);
 int shutdown_run(const struct verb *, const struct verb_args *);
+int version_run(const struct verb *, const struct verb_args *);
+
+struct client;
+
+/* Asks each VM that is named in turn; what one refuses does not keep the others from being asked.
+ * Returns the exit status. */
+int control_each(const struct verb_args *,
+		 int (*ask)(struct client *, const void *arg, struct err *), const void *arg);
 
 /* Given as PATH, path=PATH or fd=N. */
 struct place {
@@ -44,7 +55,9 @@ struct run_options {
 
 int run_options_parse(struct run_options *, int argc, char **argv, struct err *);
 void run_options_free(struct run_options *);
-void run_options_help(void);
+void run_options_each(void (*each)(void *arg, const struct verb_option *,
+				   const struct config_section *),
+		      void *arg);
 
 bool place_is_given(const struct place *);
 /* From the text of the option of that name. */

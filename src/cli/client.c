@@ -23,14 +23,16 @@ static void add_name(void *arg, const char *name, int dir, pid_t pid)
 	snprintf(e->text + len, sizeof(e->text) - len, "%s%s", len ? ", " : "", name);
 }
 
-static int refuse_unknown(const char *name, struct err *e)
+int client_refuse_name(const char *name, struct err *e)
 {
 	struct err names = { "" };
 
 	rundir_each(geteuid(), add_name, &names);
 	if (!names.text[0])
-		return err_set(e, -ENOENT, "no VM \"%.64s\" is running, and no other", name);
-	return err_set(e, -ENOENT, "no VM \"%.64s\" is running; there is %.400s", name, names.text);
+		return err_set(e, -ENOENT,
+			       "VM \"%.64s\" is not running, and no other VM of yours is", name);
+	return err_set(e, -ENOENT, "VM \"%.64s\" is not running; these are: %.400s", name,
+		       names.text);
 }
 
 int client_open(struct client *c, const char *name, struct err *e)
@@ -39,7 +41,7 @@ int client_open(struct client *c, const char *name, struct err *e)
 
 	*c = (struct client){ .fd = -1 };
 	if (dir == -ENOENT)
-		return refuse_unknown(name, e);
+		return client_refuse_name(name, e);
 	snprintf(c->name, sizeof(c->name), "%s", name);
 	if (dir >= 0)
 		c->fd = rundir_connect(dir, RUNDIR_API_SOCKET);

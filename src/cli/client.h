@@ -16,7 +16,10 @@ struct client {
 	char name[65];
 };
 
-/* -ENOENT: no such VM runs, and the sentence says which do. */
+/* The sentence for a name that no VM has: it says which are there.  Returns -ENOENT. */
+int client_refuse_name(const char *name, struct err *);
+
+/* -ENOENT: no such VM runs. */
 int client_open(struct client *, const char *name, struct err *);
 void client_close(struct client *);
 

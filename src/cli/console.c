@@ -11,8 +11,8 @@
 #include "chardev.h"
 #include "cleanup.h"
 #include "cli.h"
+#include "client.h"
 #include "log.h"
-#include "option.h"
 #include "rundir.h"
 
 enum { ANSWER_LIMIT_S = 30, READ_BYTES = 16 * KIB };
@@ -23,7 +23,6 @@ struct relay {
 	const char *name; /* of the VM */
 	const char *port; /* NULL: the first that the VM has */
 	const char *role; /* type, take or watch */
-	bool help;
 	bool types; /* as the VM answered */
 	bool on_terminal; /* standard input is one */
 	struct loop *loop;
@@ -37,111 +36,7 @@ struct relay {
 	uint8_t out[READ_BYTES];
 };
 
-/* The command line */
-
-static int usage(const char *sentence, const char *given)
-{
-	log_error("%s%.64s; see \"godwit console --help\"", sentence, given);
-	return -EINVAL;
-}
-
-static int take_port(struct relay *r, const char *port)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(ports); i++)
-		if (port && !strcmp(port, ports[i]))
-			r->port = ports[i];
-	return r->port ? 0 : usage("--port must be serial or console", "");
-}
-
-static int take_role(struct relay *r, const char *role)
-{
-	if (strcmp(r->role, "type") && strcmp(r->role, role))
-		return usage("--watch and --take exclude each other", "");
-	r->role = role;
-	return 0;
-}
-
-static int refuse_unknown(const char *given)
-{
-	static const char *const names[] = { "--port", "--watch", "--take", "--help" };
-	const char *near = option_nearest(given, names, ARRAY_SIZE(names));
-
-	if (!near)
-		return usage("unknown option ", given);
-	log_error("unknown option \"%.64s\"; did you mean \"%s\"?", given, near);
-	return -EINVAL;
-}
-
-static int parse(struct relay *r, int argc, char **argv)
-{
-	int rc = 0;
-
-	for (int i = 1; !rc && i < argc && !r->help; i++) {
-		if (!strcmp(argv[i], "--help"))
-			r->help = true;
-		else if (!strcmp(argv[i], "--port"))
-			rc = take_port(r, argv[++i]);
-		else if (!strncmp(argv[i], "--port=", 7))
-			rc = take_port(r, argv[i] + 7);
-		else if (!strcmp(argv[i], "--watch") || !strcmp(argv[i], "--take"))
-			rc = take_role(r, argv[i] + 2);
-		else if (*argv[i] == '-')
-			rc = refuse_unknown(argv[i]);
-		else if (r->name)
-			rc = usage("one VM at a time: there is no place for ", argv[i]);
-		else
-			r->name = argv[i];
-	}
-	if (!rc && !r->name && !r->help)
-		rc = usage("name the VM", "");
-	return rc;
-}
-
-static void print_help(void)
-{
-	printf("Usage: godwit console [OPTION]... NAME\n\n"
-	       "Attaches this terminal to a port of the running VM NAME: shows the last of what\n"
-	       "the guest wrote there and all that follows.  The first to attach types, the\n"
-	       "others watch; when it leaves, the next one types.  Ctrl-] q leaves.\n\n"
-	       "Without a terminal, standard input is sent and output shown until the VM is over.\n"
-	       "\n"
-	       "  --port serial|console   which port (the serial port, if there is one)\n"
-	       "  --watch                 never type\n"
-	       "  --take                  type at once, also if another does\n"
-	       "  --help                  print this\n\n"
-	       "Exit status: 0 left, or the VM is over; 1 failure; 2 usage.\n");
-}
-
 /* Finding the VM */
-
-struct names {
-	char text[300];
-	size_t len;
-};
-
-static void add_name(void *arg, const char *name, int dir, pid_t pid)
-{
-	struct names *n = arg;
-	size_t room = sizeof(n->text) - n->len, len = strlen(name) + 2;
-
-	(void)dir;
-	(void)pid;
-	if (len < room)
-		n->len += (size_t)snprintf(n->text + n->len, room, "%s%s", n->len ? ", " : "",
-					   name);
-}
-
-static int refuse_name(const char *name, struct err *e)
-{
-	struct names running = { .len = 0 };
-
-	rundir_each(geteuid(), add_name, &running);
-	if (!running.len)
-		return err_set(e, -ENOENT,
-			       "VM \"%.64s\" is not running, and no other VM of yours is", name);
-	return err_set(e, -ENOENT, "VM \"%.64s\" is not running; these are: %s", name,
-		       running.text);
-}
 
 static int connect_port(const struct relay *r, int dir, const char *port, int *fd, struct err *e)
 {
@@ -165,7 +60,7 @@ static int connect_vm(struct relay *r, struct err *e)
 	int rc = -ENOENT;
 
 	if (dir == -ENOENT)
-		return refuse_name(r->name, e);
+		return client_refuse_name(r->name, e);
 	if (dir < 0)
 		return err_set(e, dir, "the run directory of VM \"%.64s\" cannot be opened: %s",
 			       r->name, strerror(-dir));
@@ -357,37 +252,46 @@ static void relay_close(struct relay *r)
 	cleanup_fd(&r->vm.fd);
 }
 
-int console_main(int argc, char **argv)
+static int console(struct relay *r)
 {
-	struct relay r = { .role = "type",
-			   .on_terminal = isatty(STDIN_FILENO),
-			   .vm = { .fd = -1, .ready = relay_vm_ready, .arg = &r } };
 	struct err e;
 	int rc;
 
-	if (parse(&r, argc, argv))
-		return CLI_USAGE;
-	if (r.help) {
-		print_help();
-		return CLI_OK;
-	}
 	log_set_level(LOG_INFO);
-	rc = connect_vm(&r, &e);
+	rc = connect_vm(r, &e);
 	if (!rc)
-		rc = ask(&r, &e);
+		rc = ask(r, &e);
 	if (!rc) {
-		say_who_types(&r);
-		rc = relay_run(&r, &e);
+		say_who_types(r);
+		rc = relay_run(r, &e);
 	}
-	relay_close(&r); /* the terminal is as it was before anything is printed */
-	if (!rc && r.refused)
+	relay_close(r); /* the terminal is as it was before anything is printed */
+	if (!rc && r->refused)
 		rc = err_set(
 			&e, -EBUSY,
 			"another console types at VM \"%s\"; --take types at once, --watch never",
-			r.name);
+			r->name);
 	if (rc)
 		log_error("%s", e.text);
-	else if (r.vm_over)
-		log_info("VM \"%s\" is over", r.name);
+	else if (r->vm_over)
+		log_info("VM \"%s\" is over", r->name);
 	return rc ? CLI_FAILED : CLI_OK;
+}
+
+int console_run(const struct verb *v, const struct verb_args *args)
+{
+	const char *watch = args->value[1], *take = args->value[2];
+	struct relay r = { .name = args->rest[0],
+			   .port = args->value[0],
+			   .role = watch  ? "watch"
+				   : take ? "take"
+					  : "type",
+			   .on_terminal = isatty(STDIN_FILENO),
+			   .vm = { .fd = -1, .ready = relay_vm_ready, .arg = &r } };
+
+	(void)v;
+	if (!watch || !take)
+		return console(&r);
+	log_error("--watch and --take exclude each other; leave one of them out");
+	return CLI_USAGE;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "help.h"
 #include "log.h"
 
 static int print_config(const json_t *options)
@@ -31,7 +32,7 @@ static bool waits(const char *verb, const struct run_options *o)
 	       !json_object_get(o->json, "payload");
 }
 
-int run_main(int argc, char **argv)
+int run_main(const struct verb *v, int argc, char **argv)
 {
 	struct run_options options;
 	struct err e;
@@ -41,7 +42,7 @@ int run_main(int argc, char **argv)
 		log_error("%s", e.text);
 		status = rc == -EINVAL ? CLI_USAGE : CLI_FAILED;
 	} else if (options.help) {
-		run_options_help();
+		help_verb(v);
 	} else {
 		status = options.dry_run ? print_config(options.json)
 					 : lifecycle_run(&options, waits(argv[0], &options));

@@ -350,23 +350,17 @@ void run_options_free(struct run_options *o)
 	o->json = NULL;
 }
 
-void run_options_help(void)
+void run_options_each(void (*each)(void *arg, const struct verb_option *,
+				   const struct config_section *),
+		      void *arg)
 {
-	printf("Usage: godwit run --kernel FILE [OPTION]...\n\n");
-	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
-		const char *form = flags[i].form ? flags[i].form : "";
-		int len = (int)strlen(flags[i].name) + 1;
-
-		printf("  %s %-*s %s\n", flags[i].name, 31 - len, form, flags[i].help);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+		each(arg, &(struct verb_option){ flags[i].name, flags[i].form, flags[i].help },
+		     NULL);
 	for (size_t i = 0; i < nconfig_sections; i++) {
 		const struct config_section *s = &config_sections[i];
 
-		if (!s->flag)
-			continue;
-		printf("\n  %s KEY=VALUE,...%s\n", s->flag, s->many ? "  (once for each)" : "");
-		option_help(config_section_table(s), 6);
+		if (s->flag)
+			each(arg, &(struct verb_option){ s->flag, "KEY=VALUE,...", s->help }, s);
 	}
-	printf("\nA key in [ ] may be left out where its value comes first.  Sizes take K, M, G, "
-	       "T.\nExit status: 0 the guest powered off, 1 failure, 2 usage.\n");
 }

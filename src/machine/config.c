@@ -17,15 +17,20 @@
 
 const struct config_section config_sections[] = {
 	{ "payload", NULL, &config_payload_options, .class = NULL },
-	{ "cpus", "--cpus", &config_cpus_options, .class = NULL },
-	{ "memory", "--memory", &config_memory_options, .class = NULL },
-	{ "rate_limit_groups", "--rate-limit-group", NULL, &limit_group_class, .many = true },
-	{ "disks", "--disk", NULL, &virtio_blk_class, .many = true, .hotplug = true },
-	{ "net", "--net", NULL, &virtio_net_class, .many = true, .hotplug = true },
-	{ "rng", "--rng", NULL, &virtio_rng_class, .always = true },
-	{ "serial", "--serial", NULL, &uart_class, .always = true },
-	{ "console", "--console", NULL, &virtio_console_class, .always = true },
-	{ "platform", "--platform", &config_platform_options, .class = NULL },
+	{ "cpus", "--cpus", &config_cpus_options, .help = "CPUs of the guest" },
+	{ "memory", "--memory", &config_memory_options, .help = "memory of the guest" },
+	{ "rate_limit_groups", "--rate-limit-group", NULL, &limit_group_class, .many = true,
+	  .help = "limits that devices share; once for each group" },
+	{ "disks", "--disk", NULL, &virtio_blk_class, .many = true, .hotplug = true,
+	  .help = "a disk; once for each" },
+	{ "net", "--net", NULL, &virtio_net_class, .many = true, .hotplug = true,
+	  .help = "a network card; once for each" },
+	{ "rng", "--rng", NULL, &virtio_rng_class, .always = true,
+	  .help = "source of random numbers" },
+	{ "serial", "--serial", NULL, &uart_class, .always = true, .help = "the serial port" },
+	{ "console", "--console", NULL, &virtio_console_class, .always = true,
+	  .help = "the virtio console" },
+	{ "platform", "--platform", &config_platform_options, .help = "what the VM says it is" },
 };
 
 const size_t nconfig_sections = ARRAY_SIZE(config_sections);

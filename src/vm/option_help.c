@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Options explained to people: tables of --help and the nearest known word. */
+/* Options explained to people: the keys of a table and the nearest known word. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "cleanup.h"
 #include "option_internal.h"
 
-enum { WORD_MAX = 48, HELP_COLUMN = 34 };
+enum { WORD_MAX = 48 };
 
 /* Insertions, deletions and replacements that make b of a (Levenshtein). */
 static unsigned distance(const char *a, const char *b)
@@ -63,66 +63,61 @@ const char *option_nearest_key(const struct option_table *t, const char *key)
 	return option_nearest(key, keys, n);
 }
 
-static size_t print_form(const struct option *o, char *buf, size_t len)
+static void print_form(const struct option *o, char *buf, size_t len)
 {
 	size_t used = 0;
 
 	switch (o->kind) {
 	case OPTION_BOOL:
-		return (size_t)snprintf(buf, len, "on|off");
+		snprintf(buf, len, "on|off");
+		break;
 	case OPTION_STRING:
-		return (size_t)snprintf(buf, len, "TEXT");
+		snprintf(buf, len, "TEXT");
+		break;
 	case OPTION_SIZE:
-		return (size_t)snprintf(buf, len, "SIZE");
+		snprintf(buf, len, "SIZE");
+		break;
 	case OPTION_ENUM:
 		for (unsigned i = 0; o->names[i] && used < len; i++)
 			used += (size_t)snprintf(buf + used, len - used, "%s%s", i ? "|" : "",
 						 o->names[i]);
-		return used;
+		break;
 	default:
-		return (size_t)snprintf(buf, len, "N");
+		snprintf(buf, len, "N");
 	}
 }
 
-/* meant: o, or what it is a short word for. */
-static void help_line(const struct option *o, const struct option *meant, const char *outer,
-		      bool first, int indent)
-{
-	char left[128], form[96];
-	int width;
+struct walk {
+	void (*each)(void *arg, const struct option_key *);
+	void *arg;
+};
 
-	print_form(meant, form, sizeof(form));
-	snprintf(left, sizeof(left), "%s%s%s=%s%s", first ? "[" : "", outer, o->key,
-		 first ? "]" : "", form);
-	width = printf("%*s%-*s", indent, "", HELP_COLUMN - indent, left);
-	if (width > HELP_COLUMN)
-		printf("\n%*s", HELP_COLUMN, "");
-	printf(" %s", o->help);
-	if (o->required)
-		printf(" (required)");
-	else if (o->fallback)
-		printf(" (%s)", o->fallback);
-	printf("\n");
-}
-
-static void help_table(const struct option_table *t, const char *outer, int indent)
+static void walk_table(const struct walk *w, const struct option_table *t, const char *outer)
 {
-	char inner[64];
+	char inner[64], form[96];
 
 	for (size_t i = 0; i < t->n; i++) {
 		const struct option *o = &t->option[i];
+		const struct option_key k = { .key = inner,
+					      .form = form,
+					      .help = o->help,
+					      .fallback = o->fallback,
+					      .required = o->required,
+					      .first = t->first && !strcmp(t->first, o->key) };
+		bool nested = o->kind == OPTION_OBJECT;
 
-		if (o->kind == OPTION_OBJECT) {
-			snprintf(inner, sizeof(inner), "%s%s.", outer, o->key);
-			help_table(o->nested, inner, indent);
+		snprintf(inner, sizeof(inner), "%s%s%s", outer, o->key, nested ? "." : "");
+		if (nested) {
+			walk_table(w, o->nested, inner);
 		} else if (o->help && o->kind != OPTION_REFUSED) {
-			help_line(o, option_meant(t, o), outer,
-				  t->first && !strcmp(t->first, o->key), indent);
+			print_form(option_meant(t, o), form, sizeof(form));
+			w->each(w->arg, &k);
 		}
 	}
 }
 
-void option_help(const struct option_table *t, int indent)
+void option_each(const struct option_table *t, void (*each)(void *arg, const struct option_key *),
+		 void *arg)
 {
-	help_table(t, "", indent);
+	walk_table(&(struct walk){ each, arg }, t, "");
 }

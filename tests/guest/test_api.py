@@ -234,12 +234,12 @@ def test_verbs(rig):
             check("paused already" in verb("pause", name, status=1), "paused twice")
             verb("resume", name)
             verb("reset", name)
-            check(json.loads(verb("info", name))["config"]["name"] == name, "info")
-            events = [json.loads(line)["event"] for line in verb("events", name).splitlines()]
+            check(json.loads(verb("info", "--json", name))["config"]["name"] == name, "info")
+            events = [json.loads(line)["event"]
+                      for line in verb("events", "--json", name).splitlines()]
             check(events[:5] == ["starting", "booting", "booted", "pausing", "paused"], events)
             check(verb("add-disk", name, rig.disk()).startswith("disk0 at 0000:00:"), "add-disk")
-            check(f"there is {name}" in verb("pause", "nobody", status=1)
-                  or name in verb("pause", "nobody", status=1), "who is there")
+            check(name in verb("pause", "nobody", status=1), "who is there")
             verb("pause", status=2)
             check('did you mean "--now"' in verb("shutdown", "--nwo", name, status=2), "--nwo")
             verb("shutdown", "--now", name)

@@ -54,8 +54,9 @@ grep -q '^Usage: godwit COMMAND' "$work/err" || fail "no arguments: no usage"
 [ "$("$godwit" version)" = "$("$godwit" --version)" ] || fail "version is not --version"
 shows 0 'Usage: godwit COMMAND [OPTION]...' --help
 shows 0 'Usage: godwit COMMAND [OPTION]...' help
-shows 0 'Usage: godwit run --kernel FILE [OPTION]...' run --help
-shows 0 'Usage: godwit run --kernel FILE [OPTION]...' help run
+shows 0 'Devices of a running VM:' --help
+shows 0 'Usage: godwit run [OPTION]... --kernel FILE' run --help
+shows 0 'Usage: godwit run [OPTION]... --kernel FILE' help run
 shows 0 '      bw=SIZE                      bytes per second, at most' help run
 shows 0 '      ops=N                        operations per second, at most' help run
 for flag in name kernel initrd append on-reboot on-panic stop-timeout config dry-run cpus memory \
@@ -65,24 +66,52 @@ done
 sentence 2 'unknown command "rnu"; did you mean "run"?' rnu
 sentence 2 'unknown command "xyzzy"; see "godwit --help"' xyzzy
 sentence 2 'unknown command "hepl"; did you mean "help"?' help hepl
-sentence 2 'version takes no arguments' version 3
+sentence 2 'there is no place for "3"; see "godwit version --help"' version 3
+
+# What each verb says of itself: the same twice, in whole lines, with its exit status
+for verb in $("$godwit" --help | sed -n 's/^  \([a-z-]*\) .*/\1/p'); do
+	"$godwit" "$verb" --help >"$work/one" 2>"$work/err" || fail "$verb --help: status $?"
+	"$godwit" help "$verb" | cmp -s - "$work/one" || fail "help $verb is not $verb --help"
+	[ -s "$work/err" ] && fail "$verb --help: stderr: $(cat "$work/err")"
+	grep -qe '^  --help ' "$work/one" || fail "$verb --help: no --help"
+	grep -qe '^  0  ' "$work/one" || fail "$verb --help: no exit status"
+	awk "/^  --/ { exit } length > 79 { exit 1 }" "$work/one" ||
+		fail "$verb --help: a long line of text"
+	sentence 2 'unknown option "--hepl"; did you mean "--help"?' "$verb" --hepl
+done
+shows 0 '      [path=]TEXT                  raw disk image or block device (required)' add-disk --help
+shows 0 '  godwit shutdown --now web' shutdown --help
+"$godwit" --help | grep -q complete && fail "--help: a command that is not for people"
+
+# Verbs that name VMs
+sentence 2 'something is missing: godwit pause NAME...' pause
+sentence 2 'something is missing: godwit remove NAME ID' remove web
+sentence 2 'something is missing: godwit add-disk NAME KEY=VALUE,...' add-disk --json web
+sentence 2 'there is no place for "now"; see "godwit remove --help"' remove web disk0 now
+sentence 2 'there is no place for "b=1"; see "godwit add-disk --help"' add-disk web a=1 b=1
+sentence 2 'there is no place for "--json"; see "godwit list --help"' list -- --json
+sentence 2 'add-disk: unknown key "pth"; did you mean "path"?' add-disk web pth=a
+sentence 2 '--now is given twice' shutdown --now --now web
+sentence 2 '--now takes no value' shutdown --now=1 web
+"$godwit" info no-such-vm >"$work/out" 2>"$work/err"
+[ $? -eq 1 ] || fail "info no-such-vm: not status 1"
+grep -q '^godwit: VM "no-such-vm" is not running' "$work/err" || fail "info: $(cat "$work/err")"
 
 # console: what needs no VM
 shows 0 'Usage: godwit console [OPTION]... NAME' console --help
 shows 0 'Usage: godwit console [OPTION]... NAME' help console
-sentence 2 'name the VM; see "godwit console --help"' console --watch
-sentence 2 'one VM at a time: there is no place for db; see "godwit console --help"' console web db
-sentence 2 '--port must be serial or console; see "godwit console --help"' console web --port
-sentence 2 '--port must be serial or console; see "godwit console --help"' console --port=pty web
-sentence 2 '--watch and --take exclude each other; see "godwit console --help"' \
-	console --watch --take web
+sentence 2 'something is missing: godwit console NAME' console --watch
+sentence 2 'there is no place for "db"; see "godwit console --help"' console web db
+sentence 2 '--port needs a value: --port serial|console' console web --port
+sentence 2 '--port must be one of serial|console, not "pty"' console --port=pty web
+sentence 2 '--watch and --take exclude each other; leave one of them out' console --watch --take web
 sentence 2 'unknown option "--wach"; did you mean "--watch"?' console --wach web
 
 # probe: what it says depends on the host, but its status and its sentence on the verdict alone
 shows 0 'Usage: godwit probe [OPTION]...' probe --help
 shows 0 'Usage: godwit probe [OPTION]...' help probe
 sentence 2 'unknown option "--jsn"; did you mean "--json"?' probe --jsn
-sentence 2 '"now" is not an option; see "godwit probe --help"' probe --json now
+sentence 2 'there is no place for "now"; see "godwit probe --help"' probe --json now
 "$godwit" probe --json >"$work/probe.json" 2>"$work/err"
 status=$?
 [ -s "$work/err" ] && fail "probe --json: stderr: $(cat "$work/err")"

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "config.h"
+#include "man.h"
+#include "verb.h"
+
+#define DATE "2026-11-21" /* of what the pages say */
+
+/* Text as it is: nothing in it is an instruction, and a dash can be copied to a shell. */
+static void put_text(FILE *f, const char *text)
+{
+	if (*text == '.' || *text == '\'')
+		fputs("\\&", f);
+	for (; *text; text++) {
+		if (*text == '\\')
+			fputs("\\e", f);
+		else if (*text == '-')
+			fputs("\\-", f);
+		else if (*text == '\n')
+			fputs("\n.PP\n", f);
+		else
+			fputc(*text, f);
+	}
+}
+
+/* Words without a small letter stand for something: in italics, the others in bold. */
+static void put_form(FILE *f, const char *form)
+{
+	static const char between[] = "|=:,[] .";
+	char word[64];
+
+	while (*form) {
+		size_t len = strcspn(form, between), lower = 0;
+
+		while (lower < len && !islower((unsigned char)form[lower]))
+			lower++;
+		snprintf(word, sizeof(word), "%.*s", (int)len, form);
+		if (len)
+			fputs(lower < len ? "\\fB" : "\\fI", f);
+		put_text(f, word);
+		fputs(len ? "\\fR" : "", f);
+		form += len;
+		for (; *form && strchr(between, *form); form++)
+			fputc(*form, f);
+	}
+}
+
+static void put_key(void *arg, const struct option_key *k)
+{
+	FILE *f = arg;
+
+	fprintf(f, ".TP\n%s\\fB", k->first ? "[" : "");
+	put_text(f, k->key);
+	fprintf(f, "=\\fR%s", k->first ? "]" : "");
+	put_form(f, k->form);
+	fputc('\n', f);
+	put_text(f, k->help);
+	if (k->required || k->fallback) {
+		fputs(" (", f);
+		put_text(f, k->required ? "required" : k->fallback);
+		fputc(')', f);
+	}
+	fputc('\n', f);
+}
+
+static void put_keys(FILE *f, const struct config_section *s)
+{
+	fputs(".RS\n", f);
+	option_each(config_section_table(s), put_key, f);
+	fputs(".RE\n", f);
+}
+
+static void put_option(void *arg, const struct verb_option *o, const struct config_section *s)
+{
+	FILE *f = arg;
+
+	fputs(".TP\n\\fB", f);
+	put_text(f, o->name);
+	fputs("\\fR", f);
+	if (o->form) {
+		fputc(' ', f);
+		put_form(f, o->form);
+	}
+	fputc('\n', f);
+	put_text(f, o->help);
+	fputc('\n', f);
+	if (s)
+		put_keys(f, s);
+}
+
+static void put_commands(FILE *f)
+{
+	fputs(".SH COMMANDS\n", f);
+	for (size_t g = 0; g < nverb_headings; g++) {
+		fprintf(f, ".SS %s\n", verb_headings[g].title);
+		for (size_t i = 0; i < nverbs; i++) {
+			if (verbs[i].group != verb_headings[g].group)
+				continue;
+			fputs(".TP\n\\fBgodwit\\-", f);
+			put_text(f, verbs[i].name);
+			fputs("\\fR(1)\n", f);
+			put_text(f, verbs[i].help);
+			fputc('\n', f);
+		}
+	}
+}
+
+static void put_status(FILE *f, const struct verb *v)
+{
+	fputs(".SH \"EXIT STATUS\"\n", f);
+	for (int i = 0; i < VERB_STATUSES; i++) {
+		fprintf(f, ".TP\n%d\n", i);
+		put_text(f, verb_status(v, i));
+		fputc('\n', f);
+	}
+}
+
+static void put_examples(FILE *f, const struct verb *v)
+{
+	if (v->examples[0].command)
+		fputs(".SH EXAMPLES\n", f);
+	for (size_t i = 0; i < VERB_EXAMPLES_MAX && v->examples[i].command; i++) {
+		fputs(i ? ".PP\n" : "", f);
+		put_text(f, v->examples[i].does);
+		fputs(":\n.PP\n.in +4n\n.EX\n", f);
+		put_text(f, v->examples[i].command);
+		fputs("\n.EE\n.in\n", f);
+	}
+}
+
+/* The command itself, and who stands beside the verb in the list. */
+static void put_see_also(FILE *f, const struct verb *v)
+{
+	fprintf(f, ".SH \"SEE ALSO\"\n\\fBgodwit%s\\fR(1)", v == &verb_program ? "\\-run" : "");
+	for (size_t i = 0; i < nverbs; i++) {
+		if (v == &verb_program || verbs[i].group != v->group || &verbs[i] == v)
+			continue;
+		fputs(",\n\\fBgodwit\\-", f);
+		put_text(f, verbs[i].name);
+		fputs("\\fR(1)", f);
+	}
+	fputc('\n', f);
+}
+
+static void put_head(FILE *f, const struct verb *v, const char *page)
+{
+	fputs(".TH ", f);
+	for (const char *c = page; *c; c++)
+		fputc(toupper((unsigned char)*c), f);
+	fprintf(f, " 1 " DATE " \"godwit " GODWIT_VERSION "\" Godwit\n.SH NAME\n");
+	put_text(f, page);
+	fputs(" \\- ", f);
+	put_text(f, v->help);
+	fprintf(f, "\n.SH SYNOPSIS\n\\fBgodwit%s", *v->name ? " " : "");
+	put_text(f, v->name);
+	fputs("\\fR ", f);
+	put_form(f, *v->rest ? "[OPTION]... " : "[OPTION]...");
+	put_form(f, v->rest);
+	fputs("\n.SH DESCRIPTION\n", f);
+	put_text(f, v->about ? v->about : v->help);
+	fputc('\n', f);
+}
+
+static void put_page(FILE *f, const struct verb *v, const char *page)
+{
+	put_head(f, v, page);
+	if (v == &verb_program)
+		put_commands(f);
+	fputs(".SH OPTIONS\n", f);
+	verb_each_option(v, put_option, f);
+	if (v->section) {
+		fputs(".SH KEYS\nThe one in [ ] may be left out where its value comes first.\n", f);
+		option_each(config_section_table(config_find_section(v->section)), put_key, f);
+	}
+	put_status(f, v);
+	put_examples(f, v);
+	put_see_also(f, v);
+}
+
+/* A new file: who made the folder is told by its time that something in it is new. */
+static int write_page(const char *folder, const struct verb *v, struct err *e)
+{
+	CLEANUP(free) char *path = NULL;
+	CLEANUP(file) FILE *f = NULL;
+	char page[64];
+
+	snprintf(page, sizeof(page), "godwit%s%s", *v->name ? "-" : "", v->name);
+	if (asprintf(&path, "%s/%s.1", folder, page) < 0) {
+		path = NULL;
+		return err_set(e, -ENOMEM, "out of memory");
+	}
+	unlink(path);
+	f = fopen(path, "wxe");
+	if (f) {
+		put_page(f, v, page);
+		if (!fflush(f) && !ferror(f))
+			return 0;
+	}
+	return err_set(e, -errno, "%s cannot be written: %s", path, strerror(errno));
+}
+
+int man_write(const char *folder, struct err *e)
+{
+	int r;
+
+	if (mkdir(folder, 0777) && errno != EEXIST)
+		return err_set(e, -errno, "%s cannot be made: %s", folder, strerror(errno));
+	r = write_page(folder, &verb_program, e);
+	for (size_t i = 0; !r && i < nverbs; i++)
+		if (verbs[i].group != VERB_HIDDEN)
+			r = write_page(folder, &verbs[i], e);
+	return r;
+}

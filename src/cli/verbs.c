@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every verb of the command. */
+#include <string.h>
+
+#include "bits.h"
+#include "cli.h"
+#include "log.h"
+
+const struct verb_heading verb_headings[] = {
+	{ VERB_START, "Starting a VM" },   { VERB_LOOK, "Looking at VMs" },
+	{ VERB_LIFE, "The life of a VM" }, { VERB_DEVICES, "Devices of a running VM" },
+	{ VERB_HOST, "Everything else" },
+};
+const size_t nverb_headings = ARRAY_SIZE(verb_headings);
+
+const struct verb verb_program = {
+	"",
+	"COMMAND [ARGUMENT]...",
+	"virtual machine monitor for Linux and KVM",
+	.about =
+		"Godwit boots a Linux kernel in a virtual machine (VM) with disks and network "
+		"cards. Each VM is one process, made by godwit run; it ends when its guest powers "
+		"off.\n"
+		"The other commands ask something of running VMs, which they find by name. Names "
+		"are those of your own VMs: what belongs to a VM NAME is in /run/godwit/NAME for "
+		"root, and in godwit/NAME below $XDG_RUNTIME_DIR for others. Where several names "
+		"are given, what one VM refuses does not keep the others from being asked.\n"
+		"A command that prints something for people prints JSON for scripts if it is given "
+		"--json. All others print nothing when they are done. Options may stand before and "
+		"behind names; what follows a word -- is no option.\n"
+		"godwit --api-socket PATH, without a command, starts a process that waits there "
+		"for a client of the control API to create a VM.",
+	.examples = { { "godwit run --name web --memory 1G --kernel vmlinuz --disk path=web.img",
+			"Start a VM on this terminal" },
+		      { "godwit list", "See which VMs run" },
+		      { "godwit shutdown web", "Ask the guest of VM web to power off" } },
+	.options = { { "--version", NULL, "print the version" } },
+};
+
+const struct verb verbs[] = {
+	{ "run", "--kernel FILE", "start a virtual machine and stay with it", VERB_START,
+	  .about = "The guest's serial port is this terminal unless --serial says otherwise; "
+		   "Ctrl-] q leaves, which ends the VM. SIGTERM, SIGINT and SIGHUP press the "
+		   "guest's power button; a second one ends the VM at once.\n"
+		   "A key in [ ] may be left out where its value comes first. Sizes take the "
+		   "suffixes K, M, G and T. A value with a comma in it is put in double quotes.",
+	  .status = { "the guest powered off" },
+	  .examples = { { "godwit run --kernel vmlinuz --append console=ttyS0 --disk path=web.img",
+			  "Boot a kernel with a disk, its serial port on this terminal" },
+			{ "godwit run --cpus 4 --memory 2G --kernel vmlinuz --net tap=tap0",
+			  "Give it more of the host, and a network card" },
+			{ "godwit run --config web.json --dry-run",
+			  "See the whole configuration that a file makes" } },
+	  .main = run_main, .each_option = run_options_each },
+	{ "list", "", "show the VMs that run", VERB_LOOK,
+	  .options = { { "--json", NULL, "as JSON, with every number" } }, .run = list_run },
+	{ "info", "NAME...", "show what a VM is made of", VERB_LOOK,
+	  .about = "Shows the state, CPUs and memory of the VM, its disks and network cards with "
+		   "their PCI addresses and what they are on the host, and its sockets.",
+	  .examples = { { "godwit info web", "See what VM web has" },
+			{ "godwit info --json web", "Print its whole configuration" } },
+	  .options = { { "--json", NULL, "all that is known of it, as JSON" } }, .run = info_run },
+	{ "events", "NAME...", "show what happened to a VM", VERB_LOOK,
+	  .about = "Shows a line for each event that the VM still keeps: when it was, in seconds "
+		   "since the VM's process started, what it came from, what it was, and more about "
+		   "it. The last 512 are kept.",
+	  .examples = { { "godwit events web", "See what happened to VM web so far" },
+			{ "godwit events --follow --json web",
+			  "Give a script each event, a line of JSON, until VM web ends" } },
+	  .options = { { "--follow", NULL, "and go on until it ends" },
+		       { "--json", NULL, "each as a line of JSON" } },
+	  .run = events_run },
+	{ "console", "NAME", "attach this terminal to a port of a running VM", VERB_LOOK,
+	  .about = "Shows the last of what the guest wrote to the port and all that follows. The "
+		   "first to attach types, the others watch; when it leaves, the next one types. "
+		   "Ctrl-] q leaves.\n"
+		   "Without a terminal, standard input is sent and output shown until the VM is "
+		   "over.",
+	  .status = { "left, or the VM is over" },
+	  .examples = { { "godwit console web", "See the serial port of VM web, and type there" },
+			{ "echo reboot | godwit console web", "Send a line from a script" } },
+	  .options = { { "--port", "serial|console",
+			 "which port (the serial port, if there is one)" },
+		       { "--watch", NULL, "never type" },
+		       { "--take", NULL, "type at once, also if another does" } },
+	  .run = console_run },
+	{ "pause", "NAME...", "stop a guest where it is", VERB_LIFE,
+	  .about = "The guest's CPUs and devices stand still, and its memory stays as it is, "
+		   "until godwit resume.",
+	  .examples = { { "godwit pause web db", "Stop two guests" } }, .run = control_run },
+	{ "resume", "NAME...", "let a paused guest go on", VERB_LIFE, .run = control_run },
+	{ "reset", "NAME...", "press a guest's reset button", VERB_LIFE,
+	  .about = "The guest is not asked: what it has not written to its disks is lost. The VM "
+		   "boots its kernel again and stays the same process.",
+	  .run = control_run },
+	{ "nmi", "NAME...", "send every vCPU a non-maskable interrupt", VERB_LIFE,
+	  .about = "A Linux guest with kernel.unknown_nmi_panic=1 panics, which can make it write "
+		   "a dump; others report it in their log.",
+	  .run = control_run },
+	{ "shutdown", "NAME...", "press a guest's power button and wait until it is off", VERB_LIFE,
+	  .about = "Waits as long as --stop-timeout of godwit run said. If the guest has not "
+		   "powered off by then, it goes on running and the command fails.",
+	  .examples = { { "godwit shutdown web", "Ask the guest of VM web to power off" },
+			{ "godwit shutdown --now web",
+			  "End VM web at once, whatever its guest does" } },
+	  .options = { { "--now", NULL, "do not ask the guest" } }, .run = shutdown_run },
+	{ "add-disk", "NAME KEY=VALUE,...", "give a running VM a disk; keys as run --disk has them",
+	  VERB_DEVICES,
+	  .about = "Prints the id of the disk, which godwit remove takes, and its PCI address in "
+		   "the guest.",
+	  .examples = { { "godwit add-disk web path=data.img,readonly=on",
+			  "Give VM web a disk that it cannot write" } },
+	  .options = { { "--json", NULL, "print name, id and bdf as JSON" } }, .section = "disks",
+	  .run = add_run },
+	{ "add-net", "NAME KEY=VALUE,...",
+	  "give a running VM a network card; keys as run --net has them", VERB_DEVICES,
+	  .about = "Prints the id of the card, which godwit remove takes, and its PCI address in "
+		   "the guest.",
+	  .examples = { { "godwit add-net web tap=tap1,bridge=br0",
+			  "Give VM web a card on a bridge of the host" } },
+	  .options = { { "--json", NULL, "print name, id and bdf as JSON" } }, .section = "net",
+	  .run = add_run },
+	{ "remove", "NAME ID", "take a disk or network card away from a running VM", VERB_DEVICES,
+	  .about = "Asks the guest to give the device up and waits until it has. If it has not "
+		   "within 30 seconds, the device stays and the command fails.",
+	  .examples = { { "godwit remove web disk1", "Take disk1 away from VM web" } },
+	  .run = remove_run },
+	{ "resize-disk", "NAME ID SIZE", "give a running VM's disk another size", VERB_DEVICES,
+	  .about =
+		  "An image file grows or shrinks; a block device is resized on the host first and "
+		  "then given its new size here. The guest sees the new size at once. SIZE takes "
+		  "the suffixes K, M, G and T.",
+	  .examples = { { "godwit resize-disk web disk0 20G", "Give disk0 of VM web 20 GiB" } },
+	  .run = resize_disk_run },
+	{ "limit", "NAME ID KEY=VALUE,...|off", "limit a disk or network card of a running VM",
+	  VERB_DEVICES,
+	  .about = "The keys are bw and bw_burst (bytes), ops and ops_burst (operations), as "
+		   "run --disk has them: what may pass each second, and what may pass once more at "
+		   "the start. They replace all limits that were there; off takes them away.",
+	  .examples = { { "godwit limit web disk0 bw=100M,ops=5000",
+			  "Let disk0 of VM web do so much each second, and no more" },
+			{ "godwit limit web disk0 off", "Let it do what it can" } },
+	  .run = limit_run },
+	{ "probe", "", "say what guests can run on this host", VERB_HOST,
+	  .about = "Shows what the host has for guests: KVM, its CPUs, memory, limits, kernel and "
+		   "network. The last line is the verdict.",
+	  .status = { "guests can run", "none can" },
+	  .options = { { "--json", NULL, "print a JSON object (docs/probe.md)" } },
+	  .run = probe_run },
+	{ "help", "[COMMAND]", "explain a command", VERB_HOST,
+	  .options = { { "--man", "DIR", "write the manual pages of all commands there" } },
+	  .run = help_run },
+	{ "version", "", "print the version", VERB_HOST, .run = version_run },
+	{ "complete", "WORD...", "say how the last word may go on, a line for each", VERB_HIDDEN,
+	  .about = "For the completion of shells: godwit complete -- and the words behind the "
+		   "command's name, of which the last may be empty.",
+	  .status = { "these are all", "the word is the name of a file" }, .run = complete_run },
+};
+const size_t nverbs = ARRAY_SIZE(verbs);
+
+const struct verb *verb_named(const char *name)
+{
+	for (size_t i = 0; i < nverbs; i++)
+		if (!strcmp(verbs[i].name, name))
+			return &verbs[i];
+	return NULL;
+}
+
+int verb_refuse_unknown(const char *name)
+{
+	const char *names[ARRAY_SIZE(verbs)], *near;
+
+	for (size_t i = 0; i < nverbs; i++)
+		names[i] = verbs[i].name;
+	near = option_nearest(name, names, nverbs);
+	if (near)
+		log_error("unknown command \"%.64s\"; did you mean \"%s\"?", name, near);
+	else
+		log_error("unknown command \"%.64s\"; see \"godwit --help\"", name);
+	return CLI_USAGE;
+}
