@@ -37,6 +37,8 @@ void machine_resume(struct machine *);
 void machine_reset(struct machine *); /* as if by the reset button; goes on running */
 void machine_end(struct machine *, int status, const char *why); /* hard; ended() follows */
 int machine_press_power_button(struct machine *);
+/* The power button, too; once the guest is off it boots again.  The last press decides. */
+int machine_soft_reboot(struct machine *);
 int machine_inject_nmi(struct machine *, struct err *); /* into every vCPU */
 bool machine_is_paused(const struct machine *); /* or about to be */
 

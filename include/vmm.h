@@ -73,7 +73,8 @@ void vmm_create(struct vmm *, struct vmm_request *); /* in: VmConfig */
 void vmm_boot(struct vmm *, struct vmm_request *);
 void vmm_pause(struct vmm *, struct vmm_request *);
 void vmm_resume(struct vmm *, struct vmm_request *);
-void vmm_reboot(struct vmm *, struct vmm_request *);
+void vmm_reboot(struct vmm *, struct vmm_request *); /* hard */
+void vmm_soft_reboot(struct vmm *, struct vmm_request *); /* when the guest has powered off */
 void vmm_shutdown(struct vmm *, struct vmm_request *); /* hard; created again */
 void vmm_delete(struct vmm *, struct vmm_request *);
 void vmm_power_button(struct vmm *, struct vmm_request *);

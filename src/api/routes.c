@@ -23,6 +23,7 @@ const struct route routes[] = {
 	{ "vm.boot", HTTP_PUT, BODY_NONE, .run = vmm_boot },
 	{ "vm.shutdown", HTTP_PUT, BODY_NONE, .run = vmm_shutdown },
 	{ "vm.reboot", HTTP_PUT, BODY_NONE, .run = vmm_reboot },
+	{ "vm.soft-reboot", HTTP_PUT, BODY_NONE, .run = vmm_soft_reboot, .feature = "soft-reboot" },
 	{ "vm.pause", HTTP_PUT, BODY_NONE, .run = vmm_pause },
 	{ "vm.resume", HTTP_PUT, BODY_NONE, .run = vmm_resume },
 	{ "vm.power-button", HTTP_PUT, BODY_NONE, .run = vmm_power_button },

@@ -266,15 +266,26 @@ void vmm_reboot(struct vmm *v, struct vmm_request *q)
 	vmm_finish(v, VMM_OK);
 }
 
-void vmm_power_button(struct vmm *v, struct vmm_request *q)
+static void press_button(struct vmm *v, int (*press)(struct machine *))
 {
-	(void)q;
 	if (!check_booted(v))
 		return;
-	if (machine_press_power_button(v->machine))
+	if (press(v->machine))
 		vmm_fail(v, VMM_FAILED, "the guest has no power button");
 	else
 		vmm_finish(v, VMM_OK);
+}
+
+void vmm_power_button(struct vmm *v, struct vmm_request *q)
+{
+	(void)q;
+	press_button(v, machine_press_power_button);
+}
+
+void vmm_soft_reboot(struct vmm *v, struct vmm_request *q)
+{
+	(void)q;
+	press_button(v, machine_soft_reboot);
 }
 
 void vmm_nmi(struct vmm *v, struct vmm_request *q)

@@ -26,6 +26,7 @@ int info_run(const struct verb *, const struct verb_args *);
 int limit_run(const struct verb *, const struct verb_args *);
 int list_run(const struct verb *, const struct verb_args *);
 int probe_run(const struct verb *, const struct verb_args *);
+int reboot_run(const struct verb *, const struct verb_args *);
 int remove_run(const struct verb *, const struct verb_args *);
 int resize_disk_run(const struct verb *, const struct verb_args *);
 int shutdown_run(const struct verb *, const struct verb_args *);

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The verbs that ask something of running VMs, by name. */
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bits.h"
 #include "cli.h"
@@ -48,42 +45,6 @@ int control_run(const struct verb *v, const struct verb_args *args)
 	while (strcmp(paths[i].verb, v->name))
 		i++;
 	return control_each(args, put, paths[i].path);
-}
-
-/* Reading the VM's lock and socket would race with its end; the connection's end is its end. */
-static int wait_for_end(struct client *c, int limit_s, struct err *e)
-{
-	struct pollfd p = { .fd = c->fd, .events = POLLIN };
-
-	if (poll(&p, 1, limit_s * 1000))
-		return 0;
-	return err_set(e, -ETIMEDOUT,
-		       "VM \"%s\" did not power off within %d s of its power button; "
-		       "godwit shutdown --now %s ends it at once",
-		       c->name, limit_s, c->name);
-}
-
-static int shut_down(struct client *c, const void *now, struct err *e)
-{
-	json_t *info = NULL;
-	json_int_t limit_s;
-	int r;
-
-	if (now)
-		return client_put(c, "vmm.shutdown", NULL, NULL, e);
-	r = client_get(c, "vm.info", &info, e);
-	limit_s = json_integer_value(
-		json_object_get(json_object_get(info, "config"), "stop_timeout_s"));
-	json_decref(info);
-	if (!r)
-		r = client_put(c, "vm.power-button", NULL, NULL, e);
-	return r ? r : wait_for_end(c, (int)limit_s, e);
-}
-
-int shutdown_run(const struct verb *v, const struct verb_args *args)
-{
-	(void)v;
-	return control_each(args, shut_down, args->value[0]);
 }
 
 static void print_added(const char *name, const json_t *answer, bool json)

@@ -89,6 +89,13 @@ const struct verb verbs[] = {
 		   "until godwit resume.",
 	  .examples = { { "godwit pause web db", "Stop two guests" } }, .run = control_run },
 	{ "resume", "NAME...", "let a paused guest go on", VERB_LIFE, .run = control_run },
+	{ "reboot", "NAME...", "ask a guest to power off and boot it again", VERB_LIFE,
+	  .about = "Presses the guest's power button, as godwit shutdown does, and waits until the "
+		   "guest is off and boots again. The VM stays the same process, with the same id "
+		   "and sockets. The command waits as long as --stop-timeout of godwit run said; "
+		   "a guest that powers off later still boots again. godwit reset does not ask.",
+	  .examples = { { "godwit reboot web", "Boot the guest of VM web again" } },
+	  .run = reboot_run },
 	{ "reset", "NAME...", "press a guest's reset button", VERB_LIFE,
 	  .about = "The guest is not asked: what it has not written to its disks is lost. The VM "
 		   "boots its kernel again and stays the same process.",

@@ -33,6 +33,7 @@ struct machine {
 	bool vcpus_stopped;
 	struct timer limit;
 	bool want_start, want_reset, want_end, ended;
+	bool boot_again; /* when the guest powers off, which it was asked for */
 	bool paused; /* stays stopped until machine_resume() */
 	bool told_paused; /* to events */
 	void (*pause_done)(void *arg);
@@ -126,6 +127,7 @@ static void machine_do_reset(struct machine *m)
 	struct device *dev;
 	struct err e;
 
+	m->boot_again = false;
 	hotplug_guest_is_gone(&m->hotplug);
 	list_for_each (dev, &m->vm.devices, node)
 		device_reset(dev);
@@ -219,6 +221,8 @@ static void on_event(void *arg, unsigned events)
 		hotplug_ejected(&m->hotplug);
 	if (events & VM_FAILED)
 		machine_end(m, 1, m->vm.failure.text);
+	else if ((events & VM_POWEROFF) && m->boot_again)
+		machine_reset(m);
 	else if (events & (VM_POWEROFF | VM_LEAVE))
 		machine_end(m, 0, NULL);
 	else if (events & VM_PANIC)
@@ -311,7 +315,16 @@ void machine_end(struct machine *m, int status, const char *why)
 
 int machine_press_power_button(struct machine *m)
 {
+	m->boot_again = false;
 	return vm_press_power_button(&m->vm);
+}
+
+int machine_soft_reboot(struct machine *m)
+{
+	int r = vm_press_power_button(&m->vm);
+
+	m->boot_again = !r;
+	return r;
 }
 
 int machine_inject_nmi(struct machine *m, struct err *e)

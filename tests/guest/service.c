@@ -6,8 +6,6 @@
 #include "lib/virtio.h"
 
 enum {
-	PORT_ACPI_EVENT = 0x608,
-	EVENT_BUTTON = 1 << 0,
 	PORT_PVPANIC = 0x505,
 	PVPANIC_PANICKED = 1 << 0,
 };
@@ -30,6 +28,6 @@ void guest_main(void)
 	}
 	CHECK(disks || cmdline_has("nodriver"));
 	print("service: ready\n");
-	while (!(inb(PORT_ACPI_EVENT) & EVENT_BUTTON))
+	while (!(inb(PORT_ACPI_EVENT) & ACPI_EVENT_BUTTON))
 		delay_us(1000);
 }

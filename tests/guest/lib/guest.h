@@ -20,10 +20,13 @@
 #define MIB(n) ((uint64_t)(n) << 20)
 #define GIB(n) ((uint64_t)(n) << 30)
 
-/* Where a machine without firmware is switched off; QEMU's isa-debug-exit device, see power_off */
+/* Where a machine without firmware is switched off and by whom; QEMU's isa-debug-exit device, see
+ * power_off */
 enum {
 	PORT_SLEEP = 0x600, /* ACPI 6.4, 4.8.3.7: sleep control register */
 	SLEEP_S5 = 5 << 2 | 1 << 5, /* SLP_TYP, SLP_EN */
+	PORT_ACPI_EVENT = 0x608, /* bits of what happened; read clears */
+	ACPI_EVENT_BUTTON = 1 << 0,
 	PORT_RESET = 0x604,
 	RESET_VALUE = 1,
 	PORT_RESET_PC = 0xcf9,
