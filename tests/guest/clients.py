@@ -183,18 +183,18 @@ class Libvirt:
             raise Refused(number, sentences_of(body))
         return json_of(text_of(body)) if body else None
 
-    def ask(self, method, name, *fields, body=b""):
+    def ask(self, method, name, *fields, body=b"", fds=()):
         head = [f"{method} {API}{name} HTTP/1.1", "Host: localhost", "Accept: */*", *fields]
-        send(self.socket, "\r\n".join(head).encode() + b"\r\n\r\n" + body)
+        send(self.socket, "\r\n".join(head).encode() + b"\r\n\r\n" + body, fds)
 
     def get(self, name):
         self.ask("GET", name)
         return self.answer()
 
-    def send_json(self, name, value):
+    def send_json(self, name, value, fds=()):
         body = json.dumps(value, ensure_ascii=False).encode()
         self.ask("PUT", name, "Content-Type: application/json", f"Content-Length: {len(body)}",
-                 body=body)
+                 body=body, fds=fds)
         return self.answer()
 
     def put(self, name):

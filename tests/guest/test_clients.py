@@ -2,21 +2,25 @@
 """Clients of the control API that nobody here wrote, each from the start of the monitor to its end,
 and the traps that lie between them."""
 import contextlib
+import fcntl
 import os
 import re
 import select
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import threading
 import time
 
 from clients import (ChRemote, EventReader, KataGo, Libvirt, chain, check_strictly,
                      cloud_hypervisor, refused, vcpu_threads)
-from rig import LIMIT, check
+from rig import LIMIT, Skipped, check
 
 MIB = 1 << 20
+TUNSETIFF = 0x400454ca
+TAP_FLAGS = 0x2 | 0x100 | 0x1000 | 0x4000  # tap, multi_queue, no_pi, vnet_hdr
 
 
 def config(rig, program="echo", **more):
@@ -187,6 +191,56 @@ def test_client_libvirt_11(rig):
         check(process.poll() is None, "vm.shutdown ended the process")
         process.send_signal(signal.SIGTERM)
         events.until("vmm/shutdown")
+
+
+def open_tap(pairs):
+    """A file for each pair of queues of a tap that goes with the last of them."""
+    fds, name = [], b"client%d"
+    try:
+        for _ in range(pairs):
+            fds.append(os.open("/dev/net/tun", os.O_RDWR))
+            made = fcntl.ioctl(fds[-1], TUNSETIFF, struct.pack("16sH22x", name, TAP_FLAGS))
+            name = made[:16]
+    except OSError as e:
+        raise Skipped(f"no tap can be made: {e.strerror}") from e
+    return fds
+
+
+def taps_of(pid):
+    """The names of those it has open."""
+    names = set()
+    for fd in os.listdir(f"/proc/{pid}/fdinfo"):
+        with contextlib.suppress(FileNotFoundError), \
+                open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as f:
+            names.update(re.findall(r"^iff:\s*(\S+)$", f.read(), re.M))
+    return names
+
+
+def test_client_libvirt_11_card(rig):
+    """Each card comes by itself, on a connection of its own beside the driver's, with its files."""
+    with libvirt_11(rig) as (process, driver, _):
+        fds = open_tap(2)
+        driver.send_json("vm.create", config(rig))
+        second = Libvirt(rig.path("api.sock"))
+        second.send_json("vm.add-net", {
+            "id": "net_0", "mac": "52:54:00:00:00:01", "ip": "192.168.249.2",
+            "mask": "255.255.255.0", "num_queues": 4, "queue_size": 512, "mtu": 1400}, fds)
+        second.close()
+        taps = taps_of(os.getpid())
+        check(len(taps) == 1 and taps == taps_of(process.pid), f"{taps} are passed")
+        for fd in fds:
+            os.close(fd)
+        driver.put("vm.boot")
+        info = driver.get("vm.info")
+        check([n["id"] for n in info["config"]["net"]] == ["net_0"], info["config"]["net"])
+        check(info["config"]["net"][0]["ip"] == "0.0.0.0", "the opener's tap has another address")
+        check("pci_bdf" in info["device_tree"]["net_0"], info["device_tree"])
+        driver.put("vm.reboot")
+        driver.put("vm.shutdown")
+        driver.put("vm.boot")
+        check(driver.get("vm.info")["state"] == "Running", "not running again")
+        check(taps_of(process.pid) == taps, f"it has {taps_of(process.pid)}, not {taps}")
+        process.send_signal(signal.SIGTERM)
 
 
 def test_client_libvirt_11_guest_ends(rig):
