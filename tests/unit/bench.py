@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What scripts/bench makes of measurements: ratios, verdicts, its page, the lab's words."""
+import importlib.machinery
+import mmap
 import os
 import sys
 import tempfile
 import unittest
 
-sys.path.insert(0, f"{os.path.dirname(os.path.abspath(__file__))}/../../scripts/lib")
+SCRIPTS = f"{os.path.dirname(os.path.abspath(__file__))}/../../scripts"
+sys.path.insert(0, f"{SCRIPTS}/lib")
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
+import bench_answer
 import bench_lab
 import bench_report
 from bench_report import HIGHER, LOWER, Failed, Row
 
+bench = importlib.machinery.SourceFileLoader("bench_program", f"{SCRIPTS}/bench").load_module()
 RATE, COST = Row("rate", "I/Os/s", HIGHER), Row("cost", "ms", LOWER)
 
 
@@ -49,6 +54,48 @@ class Report(unittest.TestCase):
             with open(page.name, encoding="utf-8") as f:
                 self.assertEqual(f.read(), "a\n<!-- bench x -->\nnew\n<!-- end of x -->\nz\n")
             self.assertRaises(Failed, bench_report.write, page.name, "y", "new\n")
+
+
+class Rounds(unittest.TestCase):
+    def test_every_row_gets_its_value_of_every_round(self):
+        asked = []
+
+        def measure(monitor, _folder):
+            asked.append(monitor.name)
+            return len(asked), -len(asked)
+
+        monitors = [bench.Monitor(name, None) for name in "ab"]
+        measured = bench.rounds([RATE, COST], measure, monitors, 2)
+        self.assertEqual("".join(asked), "baabba")      # the first two are not counted
+        self.assertEqual(measured, {RATE: {"a": [3, 6], "b": [4, 5]},
+                                    COST: {"a": [-3, -6], "b": [-4, -5]}})
+
+    def test_the_guests_memory_is_apart(self):
+        with mmap.mmap(-1, 256 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as ram:
+            _, before = bench.memory_mib(os.getpid(), 256)
+            ram.write(b"x" * (16 << 20))
+            guest, other = bench.memory_mib(os.getpid(), 256)
+            self.assertGreaterEqual(bench.private(guest), 16)
+            self.assertLess(bench.private(other) - bench.private(before), 8)
+        self.assertRaises(Failed, bench.memory_mib, os.getpid(), 1 << 20)
+
+
+class Answer(unittest.TestCase):
+    def test_http_is_whole_when_its_length_is_there(self):
+        whole = b'HTTP/1.1 200 \r\nServer: x\r\nContent-Length: 3\r\n\r\n{}\n'
+        for n in range(len(whole)):
+            self.assertIsNone(bench_answer.http_answer(whole[:n]))
+        self.assertEqual(bench_answer.http_answer(whole), b"{}\n")
+        self.assertRaisesRegex(Failed, "404", bench_answer.http_answer, b"HTTP/1.1 404 \r\n\r\n")
+
+    def test_qmp_is_a_line_that_is_no_event(self):
+        event, answer = b'{"event": "STOP"}\r\n', b'{"return": {}}\r\n'
+        self.assertIsNone(bench_answer.qmp_answer(event + answer[:-1]))
+        self.assertEqual(bench_answer.qmp_answer(event + answer), answer[:-1])
+        self.assertRaisesRegex(Failed, "class", bench_answer.qmp_answer, b'{"error": {"class"\n')
+
+    def test_one_in_hundred_is_above(self):
+        self.assertEqual(bench_answer.one_in_hundred(range(1000, 0, -1)), 991)
 
 
 class Lab(unittest.TestCase):
