@@ -113,7 +113,7 @@ def managed(rig, *options, program="service", name=None, status=0, **popen):
     """A VM whose service manager listens; it must end with that status."""
     manager = Manager(name or rig.path("notify"))
     command = rig.command(program, "--memory", "64M", "--disk", "path=" + rig.disk(), *options)
-    with manager.start(command, stdout=subprocess.DEVNULL, **popen) as vm:
+    with manager.start(command, stdout=subprocess.PIPE, **popen) as vm:
         try:
             yield manager, vm
             check(vm.wait(LIMIT) == status, f"it ended with {vm.returncode}")
@@ -127,6 +127,7 @@ def test_notify(rig):
     with managed(rig, "--disk", "path=" + rig.disk(name="other.img"),
                  name=f"@godwit-{name}") as (manager, vm):
         manager.hears(BOOTS, RUNS)
+        check(vm.stdout.readline() == "service: ready\n", "the guest is not ready")
         for verb, sentence in (("pause", PAUSED), ("resume", "STATUS=The guest goes on."),
                                ("reset", "STATUS=The guest boots again.")):
             subprocess.run([rig.godwit, verb, name], timeout=LIMIT, check=True)
@@ -230,37 +231,60 @@ def test_unit_is_valid(rig):
         check(done.returncode == 0 and units not in done.stderr, done.stderr)
 
 
+class Service:
+    """What systemd makes of the unit before it runs ExecStart=: directories and words."""
+
+    def __init__(self, rig, config):
+        self.name = f"unit-{os.getpid()}"
+        known = {"i": self.name, "E": rig.path("etc"), "S": rig.path("lib"), "t": rig.path("run")}
+        self.settings = {}
+        for line in unit(rig, rig.godwit).splitlines():
+            key, equals, value = line.partition("=")
+            if equals and key[0] != "#":
+                self.settings[key] = re.sub("%(.)", lambda m: known[m[1]], value)
+        self.folder = os.path.join(known["S"], self.settings["StateDirectory"])
+        for path in (self.folder, known["E"] + "/godwit",
+                     known["t"] + "/" + self.settings["RuntimeDirectory"]):
+            os.makedirs(path)
+        with open(f"{known['E']}/godwit/{self.name}.json", "w", encoding="ascii") as f:
+            f.write(config)
+        variable, _, value = self.settings["Environment"].partition("=")
+        self.environment = {variable: value}
+
+    def start(self, manager, **popen):
+        return manager.start(shlex.split(self.settings["ExecStart"]), env=self.environment,
+                             cwd=self.settings["WorkingDirectory"], **popen)
+
+
 def test_unit_service(rig):
-    """What systemd does with it: the directories, the environment, the signals."""
-    name = f"unit-{os.getpid()}"
-    known = {"i": name, "E": rig.path("etc"), "S": rig.path("lib"), "t": rig.path("run")}
-    settings = {}
-    for line in unit(rig, rig.godwit).splitlines():
-        key, equals, value = line.partition("=")
-        if equals and key[0] != "#":
-            settings[key] = re.sub("%(.)", lambda m: known[m[1]], value)
-    check((settings["Type"], settings["Restart"]) == ("notify", "on-failure"), settings)
-    folder = os.path.join(known["S"], settings["StateDirectory"])
-    for path in (folder, known["E"] + "/godwit", known["t"] + "/" + settings["RuntimeDirectory"]):
-        os.makedirs(path)
-    os.rename(rig.disk(), folder + "/disk.img")
-    shutil.copy(rig.elf("service"), folder + "/vmlinuz")
-    config, = examples("json")
-    with open(f"{known['E']}/godwit/{name}.json", "w", encoding="ascii") as f:
-        f.write(config)
-    variable, _, value = settings["Environment"].partition("=")
-    manager = Manager(rig.path("notify"))
-    with manager.start(shlex.split(settings["ExecStart"]), cwd=settings["WorkingDirectory"],
-                       env={variable: value}, stdout=subprocess.PIPE) as vm:
+    """The page's configuration, from the start to the stop."""
+    service, manager = Service(rig, *examples("json")), Manager(rig.path("notify"))
+    check(service.settings["Type"] == "notify", service.settings)
+    os.rename(rig.disk(), service.folder + "/disk.img")
+    shutil.copy(rig.elf("service"), service.folder + "/vmlinuz")
+    with service.start(manager, stdout=subprocess.PIPE) as vm:
         try:
             manager.hears(BOOTS, RUNS)
             check(vm.stdout.readline() == "service: ready\n", "nothing for the journal")
             vms = json.loads(subprocess.run([rig.godwit, "list", "--json"], check=True,
-                                            stdout=subprocess.PIPE, timeout=LIMIT,
-                                            env={**os.environ, variable: value}).stdout)
-            check(name in [v["name"] for v in vms], vms)
+                                            env={**os.environ, **service.environment},
+                                            stdout=subprocess.PIPE, timeout=LIMIT).stdout)
+            check(service.name in [v["name"] for v in vms], vms)
             vm.send_signal(signal.SIGTERM)
             manager.hears(ASKED, ENDED)
             check(vm.wait(LIMIT) == 0, f"it ended with {vm.returncode}")
         finally:
             vm.kill()
+
+
+def test_unit_is_not_restarted(rig):
+    """A configuration that is wrong: in its file, in what it says."""
+    for config in "{", '{"payload": {"kernel": "k"}, "memory": {"size": 1}}':
+        service, manager = Service(rig, config), Manager(rig.path("notify"))
+        with service.start(manager, stderr=subprocess.PIPE) as vm:
+            said = vm.stderr.read()
+            status = str(vm.wait(LIMIT))
+        check(status == service.settings["RestartPreventExitStatus"], f"{status}: {said}")
+        for name in "etc", "lib", "run":
+            shutil.rmtree(rig.path(name))
+        os.remove(rig.path("notify"))
