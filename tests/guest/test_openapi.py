@@ -111,13 +111,14 @@ def test_openapi_rest(rig):
     """What no other test asks for with success."""
     with monitor(rig) as (_, client):
         wants(client, 204, "PUT", "vm.create", config(rig))
-        for name in ("shutdown", "reboot", "power-button", "nmi"):
+        for name in ("shutdown", "reboot", "soft-reboot", "power-button", "nmi"):
             wants(client, 500, "PUT", "vm." + name)
         check(wants(client, 200, "GET", "/metrics") == "", "metrics without a machine")
         wants(client, 204, "PUT", "vm.add-net", {"backend": "Passt"})
         wants(client, 204, "PUT", "vm.remove-device", {"id": "net0"})
         wants(client, 204, "PUT", "vm.boot")
         wants(client, 204, "PUT", "vm.pause")
+        wants(client, 204, "PUT", "vm.soft-reboot")
         wants(client, 204, "PUT", "vm.power-button")
         wants(client, 204, "PUT", "vm.nmi")
         client.send(b"GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text\r\n\r\n")
