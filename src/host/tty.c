@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -19,10 +20,15 @@ enum { KEY_COMMAND = 0x1d }; /* Ctrl-] */
 /* Signal handlers get no argument, so what they put back has to be where they can find it. */
 static struct {
 	int fd;
+	int screen_fd; /* -1: the terminal's own screen is shown */
 	bool guarded; /* handlers are installed */
 	atomic_bool raw;
 	struct termios before, during;
-} terminal;
+} terminal = { .screen_fd = -1 };
+
+/* The alternate screen, without a cursor; and back. */
+static const char screen_on[] = "\033[?1049h\033[?25l";
+static const char screen_off[] = "\033[?25h\033[?1049l";
 
 bool tty_is_foreground(int fd)
 {
@@ -32,13 +38,27 @@ bool tty_is_foreground(int fd)
 	return group < 0 || group == getpgrp();
 }
 
+static void show_screen(const char *which)
+{
+	if (terminal.screen_fd >= 0)
+		(void)!write(terminal.screen_fd, which, strlen(which));
+}
+
+/* In the background the modes are those of whoever is in front. */
+static void leave(void)
+{
+	if (!tty_is_foreground(terminal.fd))
+		return;
+	show_screen(screen_off);
+	tcsetattr(terminal.fd, TCSANOW, &terminal.before);
+}
+
 void tty_restore(void)
 {
 	int saved = errno;
 
-	/* In the background the modes are those of whoever is in front. */
-	if (atomic_exchange(&terminal.raw, false) && tty_is_foreground(terminal.fd))
-		tcsetattr(terminal.fd, TCSANOW, &terminal.before);
+	if (atomic_exchange(&terminal.raw, false))
+		leave();
 	errno = saved;
 }
 
@@ -54,8 +74,8 @@ static void on_stop(int sig)
 	int saved = errno;
 
 	(void)sig;
-	if (atomic_load(&terminal.raw) && tty_is_foreground(terminal.fd))
-		tcsetattr(terminal.fd, TCSANOW, &terminal.before);
+	if (atomic_load(&terminal.raw))
+		leave();
 	raise(SIGSTOP);
 	errno = saved;
 }
@@ -68,10 +88,12 @@ static void on_continue(int sig)
 	if (!atomic_load(&terminal.raw))
 		return;
 	/* Continued in the background: tty_raw() will be asked again in the foreground. */
-	if (tty_is_foreground(terminal.fd))
+	if (tty_is_foreground(terminal.fd)) {
 		tcsetattr(terminal.fd, TCSANOW, &terminal.during);
-	else
+		show_screen(screen_on);
+	} else {
 		atomic_store(&terminal.raw, false);
+	}
 	errno = saved;
 }
 
@@ -116,6 +138,19 @@ int tty_raw(int fd)
 		return -errno;
 	}
 	return 0;
+}
+
+int tty_screen(int fd, int screen_fd)
+{
+	int r;
+
+	if (atomic_load(&terminal.raw))
+		return 0;
+	terminal.screen_fd = screen_fd;
+	r = tty_raw(fd);
+	if (!r)
+		show_screen(screen_on);
+	return r;
 }
 
 int tty_watch_size(void)

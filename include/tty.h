@@ -18,6 +18,8 @@ bool tty_is_foreground(int fd);
 /* Enter raw mode, unless it is on already.  fd stays the caller's and open until tty_restore().
  * Call in the foreground only. */
 int tty_raw(int fd);
+/* The same, and screen_fd, which is that terminal, shows an empty screen until tty_restore(). */
+int tty_screen(int fd, int screen_fd);
 /* Leave raw mode, if it is on.  Any thread, and in a signal handler. */
 void tty_restore(void);
 
