@@ -129,32 +129,49 @@ static int refused(const struct client *c, const json_t *why, struct err *e)
 	return -EREMOTEIO;
 }
 
-static int receive(struct client *c, json_t **out, struct err *e)
+/* The body, ending in a NUL; of a refusal its sentence. */
+static int receive(struct client *c, char **out, size_t *len, struct err *e)
 {
 	char head[HEAD_BYTES_MAX + 1], *body, *text;
 	CLEANUP(free) char *whole = NULL;
-	json_auto_t *json = NULL;
-	size_t have, len = 0;
+	json_auto_t *why = NULL;
+	size_t have;
 	int status, r = read_head(c, head, &have, &body, e);
 
 	if (r)
 		return r;
+	*len = 0;
 	have -= (size_t)(body - head);
 	text = strcasestr(head, "\r\nContent-Length: ");
 	if (text && text < body)
-		len = strtoul(text + strlen("\r\nContent-Length: "), NULL, 10);
-	if (sscanf(head, "HTTP/1.1 %d", &status) != 1 || len > BODY_BYTES_MAX || have > len)
+		*len = strtoul(text + strlen("\r\nContent-Length: "), NULL, 10);
+	if (sscanf(head, "HTTP/1.1 %d", &status) != 1 || *len > BODY_BYTES_MAX || have > *len)
 		return err_set(e, -EPROTO, "VM \"%s\" does not speak HTTP", c->name);
-	whole = malloc(len + 1);
+	whole = calloc(1, *len + 1);
 	if (!whole)
 		return err_set(e, -ENOMEM, "out of memory");
 	memcpy(whole, body, have);
-	r = read_body(c, whole, have, len, e);
+	r = read_body(c, whole, have, *len, e);
 	if (r)
 		return r;
-	json = len ? json_loadb(whole, len, JSON_DECODE_ANY, NULL) : NULL;
-	if (status >= 400)
-		return refused(c, json, e);
+	if (status >= 400) {
+		why = json_loadb(whole, *len, 0, NULL);
+		return refused(c, why, e);
+	}
+	*out = TAKE(whole);
+	return 0;
+}
+
+int client_receive(struct client *c, json_t **out, struct err *e)
+{
+	CLEANUP(free) char *text = NULL;
+	json_auto_t *json = NULL;
+	size_t len;
+	int r = receive(c, &text, &len, e);
+
+	if (r)
+		return r;
+	json = len ? json_loadb(text, len, JSON_DECODE_ANY, NULL) : NULL;
 	if (len && !json)
 		return err_set(e, -EPROTO, "VM \"%s\" answered with what is no JSON", c->name);
 	if (out)
@@ -162,29 +179,43 @@ static int receive(struct client *c, json_t **out, struct err *e)
 	return 0;
 }
 
-static int ask(struct client *c, const char *method, const char *path, const json_t *body,
-	       json_t **out, struct err *e)
+static int request(struct client *c, const char *method, const char *path, const json_t *body,
+		   struct err *e)
 {
 	CLEANUP(free) char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-	CLEANUP(free) char *request = NULL;
-	int len, r;
+	CLEANUP(free) char *whole = NULL;
+	const char *prefix = *path == '/' ? "" : "/api/v1/";
+	int len;
 
 	if (body && !text)
 		return err_set(e, -ENOMEM, "out of memory");
-	if (out)
-		*out = NULL;
-	len = text ? asprintf(&request,
-			      "%s /api/v1/%s HTTP/1.1\r\nHost: localhost\r\n"
+	len = text ? asprintf(&whole,
+			      "%s %s%s HTTP/1.1\r\nHost: localhost\r\n"
 			      "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-			      method, path, strlen(text), text)
-		   : asprintf(&request, "%s /api/v1/%s HTTP/1.1\r\nHost: localhost\r\n\r\n", method,
+			      method, prefix, path, strlen(text), text)
+		   : asprintf(&whole, "%s %s%s HTTP/1.1\r\nHost: localhost\r\n\r\n", method, prefix,
 			      path);
 	if (len < 0) {
-		request = NULL;
+		whole = NULL;
 		return err_set(e, -ENOMEM, "out of memory");
 	}
-	r = send_all(c, request, (size_t)len, e);
-	return r ? r : receive(c, out, e);
+	return send_all(c, whole, (size_t)len, e);
+}
+
+int client_send(struct client *c, const char *path, struct err *e)
+{
+	return request(c, "GET", path, NULL, e);
+}
+
+static int ask(struct client *c, const char *method, const char *path, const json_t *body,
+	       json_t **out, struct err *e)
+{
+	int r;
+
+	if (out)
+		*out = NULL;
+	r = request(c, method, path, body, e);
+	return r ? r : client_receive(c, out, e);
 }
 
 int client_get(struct client *c, const char *path, json_t **out, struct err *e)
@@ -195,4 +226,12 @@ int client_get(struct client *c, const char *path, json_t **out, struct err *e)
 int client_put(struct client *c, const char *path, const json_t *body, json_t **out, struct err *e)
 {
 	return ask(c, "PUT", path, body, out, e);
+}
+
+int client_get_text(struct client *c, const char *path, char **out, struct err *e)
+{
+	size_t len;
+	int r = client_send(c, path, e);
+
+	return r ? r : receive(c, out, &len, e);
 }

@@ -70,6 +70,27 @@ const struct verb verbs[] = {
 	  .options = { { "--follow", NULL, "and go on until it ends" },
 		       { "--json", NULL, "each as a line of JSON" } },
 	  .run = events_run },
+	{ "top", "[NAME]...", "show what VMs do, live", VERB_LOOK,
+	  .about =
+		  "Shows a line for each VM and each of its CPUs, anew every second: how busy they "
+		  "are, what they wait for, memory, disks and network. Without names it shows all "
+		  "VMs. q ends it, v shows or hides the CPUs, c, m, d and n sort by CPU, memory, "
+		  "disk and network, space holds the picture, and arrows move it.\n"
+		  "Where there is no terminal it prints a table each time instead.",
+	  .examples = { { "godwit top", "Watch all VMs" },
+			{ "godwit top --once --json web", "Give a script what VM web does now" } },
+	  .options = { { "--once", NULL, "one table, and end" },
+		       { "--json", NULL, "as JSON: an array of VMs" },
+		       { "--interval", "SECONDS", "between two looks; else 1" } },
+	  .run = top_run },
+	{ "stats", "NAME...", "show all that a VM has counted since it began", VERB_LOOK,
+	  .about = "Shows what each device of the VM has counted: time and exits of its CPUs, "
+		   "requests, bytes and latencies of its disks, packets of its cards, its memory.",
+	  .examples = { { "godwit stats web", "See what VM web has done so far" },
+			{ "godwit stats --prometheus web", "Print what Prometheus would read" } },
+	  .options = { { "--json", NULL, "as vm.counters has it, by name" },
+		       { "--prometheus", NULL, "as /metrics has it; of one VM" } },
+	  .run = stats_run },
 	{ "console", "NAME", "attach this terminal to a port of a running VM", VERB_LOOK,
 	  .about = "Shows the last of what the guest wrote to the port and all that follows. The "
 		   "first to attach types, the others watch; when it leaves, the next one types. "

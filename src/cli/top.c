@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* "godwit top": what the VMs of this user do, again and again. */
+#include <errno.h>
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bits.h"
+#include "cleanup.h"
+#include "cli.h"
+#include "client.h"
+#include "log.h"
+#include "top_sample.h"
+#include "top_screen.h"
+
+enum { NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
+/* How long the picture, and a script, waits for a VM that hangs. */
+enum { SCREEN_LIMIT_MS = 500, PRINT_LIMIT_MS = 5000 };
+
+struct top {
+	uint64_t interval_ns;
+	bool once, json, on_screen;
+	unsigned rounds;
+	struct loop *loop;
+	struct top_sample *sample;
+	struct timer tick;
+	struct top_screen screen;
+};
+
+static void print_json(const struct top *t, struct vm_rates **rows, size_t n)
+{
+	json_t *all = json_array();
+
+	top_rates_sort(rows, n, TOP_BY_CPU);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(all, top_rates_json(rows[i]));
+	json_dumpf(all, stdout, (t->once ? JSON_INDENT(2) : JSON_COMPACT) | JSON_REAL_PRECISION(9));
+	putchar('\n');
+	json_decref(all);
+}
+
+static void print_table(const struct top *t, struct vm_rates **rows, size_t n)
+{
+	struct top_view view = { .order = TOP_BY_CPU };
+	CLEANUP(free) char *text = top_draw(rows, n, &view);
+
+	printf("%s%s", text ? text : "", t->once ? "" : "\n");
+}
+
+static void show(void *arg)
+{
+	struct top *t = arg;
+	size_t n;
+	struct vm_rates **rows = top_sample_rows(t->sample, &n);
+
+	if (t->on_screen)
+		top_screen_show(&t->screen, rows, n);
+	else if (t->json)
+		print_json(t, rows, n);
+	else
+		print_table(t, rows, n);
+	fflush(stdout);
+}
+
+/* The first round only has something to compare with: who prints waits for the second. */
+static void on_round(void *arg)
+{
+	struct top *t = arg;
+
+	if (t->on_screen || t->rounds++)
+		show(t);
+	if (t->once && t->rounds > 1)
+		loop_quit(t->loop);
+}
+
+static void on_tick(void *arg)
+{
+	struct top *t = arg;
+
+	loop_timer_set(t->loop, &t->tick, loop_now_ns() + t->interval_ns);
+	if (!t->screen.view.paused)
+		top_sample_ask(t->sample);
+}
+
+static int take_interval(struct top *t, const char *text)
+{
+	char *end;
+	double seconds = text ? strtod(text, &end) : 1;
+
+	if (text && (end == text || *end || !(seconds >= 0.1 && seconds <= 3600))) {
+		log_error("--interval must be 0.1 to 3600 seconds, not \"%.64s\"", text);
+		return CLI_USAGE;
+	}
+	t->interval_ns = (uint64_t)(seconds * NS_PER_S);
+	return CLI_OK;
+}
+
+/* A name that is wrong now is a mistake; later, its VM has ended. */
+static int check_names(const struct verb_args *args)
+{
+	int status = CLI_OK;
+
+	for (int i = 0; i < args->nrest; i++) {
+		struct client c;
+		struct err e;
+
+		if (client_open(&c, args->rest[i], &e)) {
+			log_error("%s", e.text);
+			status = CLI_FAILED;
+		}
+		client_close(&c);
+	}
+	return status;
+}
+
+static int top_open(struct top *t, const struct verb_args *args, struct err *e)
+{
+	struct top_sample_config config = {
+		.names = args->rest, .nnames = args->nrest, .over = on_round, .arg = t
+	};
+	int r = loop_new(&t->loop, e);
+
+	config.loop = t->screen.loop = t->loop;
+	config.limit_ns = (uint64_t)(t->on_screen ? SCREEN_LIMIT_MS : PRINT_LIMIT_MS) * NS_PER_MS;
+	if (!r)
+		r = top_sample_new(&t->sample, &config, e);
+	if (!r && t->on_screen)
+		r = top_screen_open(&t->screen, e);
+	return r;
+}
+
+static void top_close(struct top *t)
+{
+	top_screen_close(&t->screen);
+	top_sample_free(t->sample);
+	if (t->loop)
+		loop_timer_cancel(t->loop, &t->tick);
+	loop_free(t->loop);
+}
+
+int top_run(const struct verb *v, const struct verb_args *args)
+{
+	struct top t = { .once = args->value[0], .json = args->value[1] };
+	int status = take_interval(&t, args->value[2]);
+	struct err e;
+	int r;
+
+	(void)v;
+	setlocale(LC_CTYPE, "");
+	t.tick = (struct timer){ .expired = on_tick, .arg = &t };
+	t.screen = (struct top_screen){ .changed = show, .arg = &t };
+	t.on_screen = !t.once && !t.json && top_screen_is_there();
+	if (status == CLI_OK)
+		status = check_names(args);
+	if (status != CLI_OK)
+		return status;
+	r = top_open(&t, args, &e);
+	if (!r) {
+		on_tick(&t);
+		loop_run(t.loop);
+	}
+	top_close(&t);
+	if (r)
+		log_error("%s", e.text);
+	return r ? CLI_FAILED : CLI_OK;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Numbers with their units, as people read them. */
+#ifndef UNITS_H
+#define UNITS_H
+
+#include <stdbool.h>
+
+enum { UNITS_TEXT = 32, UNITS_SHORT = 5 };
+
+/* At most UNITS_SHORT characters, for narrow columns: "812", "9.8k", "123M".  step: 1000 or 1024
+ * from one letter to the next.  NaN, which is not known: "-". */
+void units_short(char text[UNITS_TEXT], double n, unsigned step);
+
+void units_bytes(char text[UNITS_TEXT], double bytes); /* "1.5 GiB" */
+void units_seconds(char text[UNITS_TEXT], double seconds, bool utf8); /* "61 µs" */
+
+#endif
