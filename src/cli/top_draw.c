@@ -108,11 +108,13 @@ static void put_keys(const struct canvas *c, size_t lines, size_t room, const st
 					       { "space", "pause" } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		fputs(i ? "   " : "", c->f);
 		canvas_put(c, BOLD, keys[i][0]);
-		fprintf(c->f, " %s   ", keys[i][1]);
+		fprintf(c->f, " %s", keys[i][1]);
 	}
 	if (lines <= room)
 		return;
+	fputs("   ", c->f);
 	canvas_put(c, BOLD, view->utf8 ? "↑↓" : "arrows");
 	fprintf(c->f, " line %u of %zu", view->scroll + 1, lines);
 }
