@@ -5,6 +5,7 @@
 #include "bits.h"
 #include "cleanup.h"
 #include "probe.h"
+#include "units.h"
 
 enum { COLUMNS = 100, INDENT = 2 };
 
@@ -15,19 +16,6 @@ static size_t key_len(const char *key, const json_t *value)
 
 	return json_is_integer(value) && len > 6 && !strcmp(key + len - 6, "_bytes") ? len - 6
 										     : len;
-}
-
-static void write_bytes(FILE *f, json_int_t bytes)
-{
-	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
-	double n = (double)bytes;
-	size_t unit = 0;
-
-	while (n >= 1024 && unit + 1 < ARRAY_SIZE(units)) {
-		n /= 1024;
-		unit++;
-	}
-	fprintf(f, n == (double)(json_int_t)n ? "%.0f %s" : "%.1f %s", n, units[unit]);
 }
 
 static void write_value(FILE *f, const char *key, const json_t *value);
@@ -65,6 +53,8 @@ static void write_elements(FILE *f, const json_t *array)
 /* On one line, whatever it is. */
 static void write_value(FILE *f, const char *key, const json_t *value)
 {
+	char number[UNITS_TEXT];
+
 	switch (json_typeof(value)) {
 	case JSON_OBJECT:
 		write_members(f, value);
@@ -77,9 +67,11 @@ static void write_value(FILE *f, const char *key, const json_t *value)
 		break;
 	case JSON_INTEGER:
 		if (key_len(key, value) < strlen(key))
-			write_bytes(f, json_integer_value(value));
+			units_bytes(number, (double)json_integer_value(value));
 		else
-			fprintf(f, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+			snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT,
+				 json_integer_value(value));
+		fputs(number, f);
 		break;
 	case JSON_REAL:
 		fprintf(f, "%g", json_real_value(value));

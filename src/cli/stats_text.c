@@ -122,23 +122,35 @@ struct histogram {
 	double sum;
 };
 
-/* Within a bucket all are thought to be spread evenly. */
+/* Within a bucket all are thought to be spread evenly.  The first and the last say of what is in
+ * them only that it is below or above. */
+static double quantile(const struct histogram *h, double rank, const char **beyond)
+{
+	size_t i = 0;
+	double from, to, below;
+
+	while (i + 1 < h->n && h->bucket[i].count < rank)
+		i++;
+	*beyond = !i ? "under " : isinf(h->bucket[i].le) ? "over " : "";
+	if (!i)
+		return h->bucket[i].le;
+	from = h->bucket[i - 1].le;
+	to = h->bucket[i].le;
+	below = h->bucket[i - 1].count;
+	if (isinf(to))
+		return from;
+	return from + (to - from) * (rank - below) / (h->bucket[i].count - below);
+}
+
 static void print_quantile(FILE *f, const struct histogram *h, double count, unsigned percent,
 			   bool utf8)
 {
-	double rank = count * percent / 100, below = 0, from = 0, value;
+	const char *beyond;
+	double seconds = quantile(h, count * percent / 100, &beyond);
 	char text[UNITS_TEXT];
-	size_t i = 0;
 
-	for (; i + 1 < h->n && h->bucket[i].count < rank; i++) {
-		below = h->bucket[i].count;
-		from = h->bucket[i].le;
-	}
-	value = isinf(h->bucket[i].le) ? from
-				       : from + (h->bucket[i].le - from) * (rank - below) /
-							 (h->bucket[i].count - below);
-	units_seconds(text, value, utf8);
-	fprintf(f, "  p%u %s%s", percent, isinf(h->bucket[i].le) ? "over " : "", text);
+	units_seconds(text, seconds, utf8);
+	fprintf(f, "  p%u %s%s", percent, beyond, text);
 }
 
 static void print_latency(FILE *f, const struct histogram *h, double count, bool utf8)

@@ -196,6 +196,12 @@ def test_top_picture(rig):
         check(narrow[0].startswith("godwit top"), narrow)
         picture.presses(b" \x1b[B")
         picture.shows(lambda lines: lines[3].startswith("  vcpu0 "), "scrolled by a line")
+        picture.presses(b"\x1a")
+        check(os.WIFSTOPPED(os.waitpid(picture.pid, os.WUNTRACED)[1]), "not stopped by Ctrl-Z")
+        check(not picture.is_raw(), "it is stopped, and the terminal in raw mode")
+        os.kill(picture.pid, signal.SIGCONT)
+        picture.shows(lambda lines: len(lines) == 6, "a picture after a stop")
+        check(picture.is_raw(), "the terminal is not in raw mode again")
         picture.presses(b"q")
         picture.ends(0)
         for end, status in ((lambda p: p.presses(b"\x03"), -signal.SIGINT),

@@ -45,7 +45,7 @@ START_TEST(table)
 		"    read bytes                   1.5 GiB\n"
 		"    reads                          12345\n"
 		"    read latency            "
-		"average 30 ms  p50 100 µs  p95 1.3 s  p99 over 2.0 s\n"
+		"average 30 ms  p50 under 100 µs  p95 1.3 s  p99 over 2.0 s\n"
 		"  disk1\n"
 		"    read bytes                   0 bytes\n"
 		"  rng\n"
@@ -66,7 +66,7 @@ START_TEST(no_latency_yet)
 		      "    read latency            none yet\n"
 		      "  e\n"
 		      "    read latency            "
-		      "average 30 ms  p50 100 us  p95 1.3 s  p99 over 2.0 s\n");
+		      "average 30 ms  p50 under 100 us  p95 1.3 s  p99 over 2.0 s\n");
 }
 END_TEST
 
