@@ -134,7 +134,7 @@ static void take_history(struct vm_rates *vm, double cpu)
 
 void top_rates_init(struct vm_rates *vm, const char *name)
 {
-	*vm = (struct vm_rates){ .given = NAN, .resident = NAN, .swapped = NAN };
+	*vm = (struct vm_rates){ .answers = true, .given = NAN, .resident = NAN, .swapped = NAN };
 	snprintf(vm->name, sizeof(vm->name), "%s", name);
 	set_rates(vm, NAN);
 	for (unsigned i = 0; i < TOP_HISTORY; i++)

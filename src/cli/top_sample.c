@@ -11,8 +11,9 @@
 #include "rundir.h"
 #include "top_sample.h"
 
-/* An answer that has begun is there at once, or its VM hangs in the middle of it. */
-enum { REST_MS = 200 };
+/* An answer that has begun is there at once, or its VM hangs in the middle of it.  On a host with
+ * too much to do a whole one may take its time: until then the last rates are shown. */
+enum { REST_MS = 200, PATIENCE_S = 3 };
 
 struct source {
 	struct list node;
@@ -20,6 +21,7 @@ struct source {
 	struct client client;
 	struct watch watch;
 	enum { ASKED_NOTHING, ASKED_INFO, ASKED_COUNTERS } asked;
+	uint64_t asked_ns; /* for info */
 	bool awaited; /* this round does not end without it */
 	bool runs; /* as the run directories say */
 	struct reading before, now, next; /* next: what is there of it */
@@ -34,8 +36,18 @@ struct top_sample {
 	struct timer limit; /* of the round */
 };
 
+static bool is_silent(const struct source *src)
+{
+	return src->asked && loop_now_ns() - src->asked_ns >= PATIENCE_S * UINT64_C(1000000000);
+}
+
 static void round_over(struct top_sample *s)
 {
+	struct source *src;
+
+	list_for_each (src, &s->sources, node)
+		if (src->rates.answers && is_silent(src))
+			top_rates_silence(&src->rates);
 	loop_timer_cancel(s->config.loop, &s->limit);
 	s->config.over(s->config.arg);
 }
@@ -136,6 +148,7 @@ static bool source_ask(struct source *src)
 		return false;
 	}
 	src->asked = ASKED_INFO;
+	src->asked_ns = loop_now_ns();
 	return true;
 }
 
@@ -228,11 +241,8 @@ static void on_limit(void *arg)
 	struct top_sample *s = arg;
 	struct source *src;
 
-	list_for_each (src, &s->sources, node) {
-		if (src->awaited)
-			top_rates_silence(&src->rates);
+	list_for_each (src, &s->sources, node)
 		src->awaited = false;
-	}
 	s->nawaited = 0;
 	round_over(s);
 }

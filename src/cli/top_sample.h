@@ -17,7 +17,7 @@ struct top_sample_config {
 	struct loop *loop;
 	char **names; /* NULL: all VMs of this user */
 	int nnames;
-	uint64_t limit_ns; /* of a round */
+	uint64_t limit_ns; /* of a round; a few seconds: it is known then who does not answer */
 	void (*over)(void *arg); /* a round is; may be called by top_sample_ask() */
 	void *arg;
 };

@@ -16,7 +16,6 @@ static struct vcpu_rates vcpu[VCPUS];
 static void setup(void)
 {
 	top_rates_init(&web, "web");
-	web.answers = true;
 	strcpy(web.state, "Running");
 	web.cpu = 1.25;
 	web.steal = 0.02;
@@ -39,10 +38,10 @@ static void setup(void)
 	web.vcpu = vcpu;
 	web.nvcpus = VCPUS;
 	top_rates_init(&db, "db");
-	db.answers = true;
 	strcpy(db.state, "Paused");
 	db.cpu = db.exits = 0;
 	top_rates_init(&gone, "gone");
+	gone.answers = false;
 	rows[0] = &gone;
 	rows[1] = &db;
 	rows[2] = &web;
