@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* "godwit top": what the VMs of this user do, again and again. */
-#include <errno.h>
 #include <locale.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "bits.h"
 #include "cleanup.h"
 #include "cli.h"
 #include "client.h"
 #include "log.h"
 #include "top_sample.h"
 #include "top_screen.h"
+#include "tty.h"
 
 enum { NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
 /* How long the picture, and a script, waits for a VM that hangs. */
@@ -45,8 +42,12 @@ static void print_json(const struct top *t, struct vm_rates **rows, size_t n)
 static void print_table(const struct top *t, struct vm_rates **rows, size_t n)
 {
 	struct top_view view = { .order = TOP_BY_CPU };
-	CLEANUP(free) char *text = top_draw(rows, n, &view);
+	CLEANUP(free) char *text = NULL;
+	uint16_t columns, lines;
 
+	tty_size(STDOUT_FILENO, &columns, &lines);
+	view.columns = columns;
+	text = top_draw(rows, n, &view);
 	printf("%s%s", text ? text : "", t->once ? "" : "\n");
 }
 

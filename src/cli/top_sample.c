@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "bits.h"
 #include "client.h"
 #include "list.h"
 #include "rundir.h"

@@ -5,10 +5,10 @@
 
 #include <stdbool.h>
 
-enum { UNITS_TEXT = 32, UNITS_SHORT = 5 };
+enum { UNITS_TEXT = 32, UNITS_SHORT = 4 };
 
-/* At most UNITS_SHORT characters, for narrow columns: "812", "9.8k", "123M".  step: 1000 or 1024
- * from one letter to the next.  NaN, which is not known: "-". */
+/* For narrow columns: "812", "9.8k", "123M", never more than UNITS_SHORT characters below 1000 E.
+ * step: 1000 or 1024 from one letter to the next.  NaN, which is not known: "-". */
 void units_short(char text[UNITS_TEXT], double n, unsigned step);
 
 void units_bytes(char text[UNITS_TEXT], double bytes); /* "1.5 GiB" */

@@ -206,7 +206,7 @@ def test_top_picture(rig):
         picture.ends(0)
         for end, status in ((lambda p: p.presses(b"\x03"), -signal.SIGINT),
                             (lambda p: os.kill(p.pid, signal.SIGTERM), -signal.SIGTERM),
-                            (lambda p: os.kill(p.pid, signal.SIGSEGV), -signal.SIGSEGV)):
+                            (lambda p: os.kill(p.pid, signal.SIGABRT), -signal.SIGABRT)):
             picture = Picture(rig)
             picture.shows(lambda lines: rows(lines, a), "a picture")
             end(picture)
