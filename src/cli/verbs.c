@@ -53,6 +53,8 @@ const struct verb verbs[] = {
 			  "See the whole configuration that a file makes" } },
 	  .main = run_main, .each_option = run_options_each },
 	{ "list", "", "show the VMs that run", VERB_LOOK,
+	  .examples = { { "godwit list", "See which VMs run" },
+			{ "godwit list --json", "Give a script their names and numbers" } },
 	  .options = { { "--json", NULL, "as JSON, with every number" } }, .run = list_run },
 	{ "info", "NAME...", "show what a VM is made of", VERB_LOOK,
 	  .about = "Shows the state, CPUs and memory of the VM, its disks and network cards with "
@@ -109,7 +111,8 @@ const struct verb verbs[] = {
 	  .about = "The guest's CPUs and devices stand still, and its memory stays as it is, "
 		   "until godwit resume.",
 	  .examples = { { "godwit pause web db", "Stop two guests" } }, .run = control_run },
-	{ "resume", "NAME...", "let a paused guest go on", VERB_LIFE, .run = control_run },
+	{ "resume", "NAME...", "let a paused guest go on", VERB_LIFE,
+	  .examples = { { "godwit resume web db", "Let two guests go on" } }, .run = control_run },
 	{ "reboot", "NAME...", "ask a guest to power off and boot it again", VERB_LIFE,
 	  .about = "Presses the guest's power button, as godwit shutdown does, and waits until the "
 		   "guest is off and boots again. The VM stays the same process, with the same id "
@@ -120,10 +123,12 @@ const struct verb verbs[] = {
 	{ "reset", "NAME...", "press a guest's reset button", VERB_LIFE,
 	  .about = "The guest is not asked: what it has not written to its disks is lost. The VM "
 		   "boots its kernel again and stays the same process.",
+	  .examples = { { "godwit reset web", "Boot VM web again, whatever its guest does" } },
 	  .run = control_run },
 	{ "nmi", "NAME...", "send every vCPU a non-maskable interrupt", VERB_LIFE,
 	  .about = "A Linux guest with kernel.unknown_nmi_panic=1 panics, which can make it write "
 		   "a dump; others report it in their log.",
+	  .examples = { { "godwit nmi web", "Make a guest that hangs say where" } },
 	  .run = control_run },
 	{ "shutdown", "NAME...", "press a guest's power button and wait until it is off", VERB_LIFE,
 	  .about = "Waits as long as --stop-timeout of godwit run said. If the guest has not "
@@ -173,9 +178,11 @@ const struct verb verbs[] = {
 	  .about = "Shows what the host has for guests: KVM, its CPUs, memory, limits, kernel and "
 		   "network. The last line is the verdict.",
 	  .status = { "guests can run", "none can" },
+	  .examples = { { "godwit probe", "See what this host has, and what stands in the way" } },
 	  .options = { { "--json", NULL, "print a JSON object (docs/probe.md)" } },
 	  .run = probe_run },
 	{ "help", "[COMMAND]", "explain a command", VERB_HOST,
+	  .examples = { { "godwit help run", "See all options of godwit run" } },
 	  .options = { { "--man", "DIR", "write the manual pages of all commands there" } },
 	  .run = help_run },
 	{ "version", "", "print the version", VERB_HOST, .run = version_run },
