@@ -58,8 +58,18 @@ void client_close(struct client *c)
 	c->fd = -1;
 }
 
-static int lost(const struct client *c, struct err *e)
+void client_set_limit(struct client *c, unsigned ms)
 {
+	const struct timeval limit = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+
+	setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+}
+
+/* n: what recv() returned. */
+static int lost(const struct client *c, ssize_t n, struct err *e)
+{
+	if (n < 0 && errno == EAGAIN)
+		return err_set(e, -ETIMEDOUT, "VM \"%s\" does not answer", c->name);
 	return err_set(e, -EPIPE, "VM \"%s\" ended before it answered", c->name);
 }
 
@@ -71,7 +81,7 @@ static int send_all(struct client *c, const char *text, size_t len, struct err *
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return lost(c, e);
+			return lost(c, 0, e);
 		text += n;
 		len -= (size_t)n;
 	}
@@ -88,7 +98,7 @@ static int read_head(struct client *c, char *head, size_t *len, char **body, str
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return lost(c, e);
+			return lost(c, n, e);
 		*len += (size_t)n;
 		head[*len] = '\0';
 		*body = strstr(head, "\r\n\r\n");
@@ -107,7 +117,7 @@ static int read_body(struct client *c, char *body, size_t have, size_t len, stru
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return lost(c, e);
+			return lost(c, n, e);
 		have += (size_t)n;
 	}
 	return 0;

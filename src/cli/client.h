@@ -22,6 +22,8 @@ int client_refuse_name(const char *name, struct err *);
 /* -ENOENT: no such VM runs. */
 int client_open(struct client *, const char *name, struct err *);
 void client_close(struct client *);
+/* From now on an answer has this long to begin, and to go on; then it is -ETIMEDOUT. */
+void client_set_limit(struct client *, unsigned ms);
 
 /*
  * Ask; path is behind /api/v1/.  body NULL: none.  *out, unless NULL, gets the answer, a new

@@ -5,7 +5,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "bits.h"
@@ -15,7 +14,7 @@
 #include "rundir.h"
 
 /* The exit status says whether the name of a file may stand there, too. */
-enum { ANSWER_LIMIT_S = 1, NO_FILES = CLI_OK, FILES = CLI_FAILED };
+enum { ANSWER_LIMIT_MS = 1000, NO_FILES = CLI_OK, FILES = CLI_FAILED };
 
 struct partial {
 	const char *word;
@@ -140,14 +139,13 @@ static void offer_vms(const struct partial *p)
 /* Those that can be taken away. */
 static void offer_devices(const struct partial *p)
 {
-	const struct timeval limit = { .tv_sec = ANSWER_LIMIT_S };
 	json_t *info = NULL, *config, *device;
 	struct client c;
 	struct err e;
 	size_t at;
 
 	if (!client_open(&c, p->vm, &e)) {
-		setsockopt(c.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+		client_set_limit(&c, ANSWER_LIMIT_MS);
 		client_get(&c, "vm.info", &info, &e);
 	}
 	client_close(&c);

@@ -10,6 +10,8 @@
 #include "client.h"
 #include "rundir.h"
 
+enum { ANSWER_LIMIT_MS = 1000 }; /* one that hangs does not hide the others */
+
 static void add_vm(void *arg, const char *name, int dir, pid_t pid)
 {
 	json_t *list = arg, *info = NULL, *config, *vm;
@@ -17,8 +19,10 @@ static void add_vm(void *arg, const char *name, int dir, pid_t pid)
 	struct err e;
 
 	(void)dir;
-	if (!client_open(&c, name, &e))
+	if (!client_open(&c, name, &e)) {
+		client_set_limit(&c, ANSWER_LIMIT_MS);
 		client_get(&c, "vm.info", &info, &e);
+	}
 	client_close(&c);
 	config = json_object_get(info, "config");
 	vm = json_pack("{s:s, s:i, s:O?, s:O?, s:O?}", "name", name, "pid", (int)pid, "state",

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "client.h"
@@ -118,7 +117,6 @@ static void source_ready(void *arg, uint32_t events)
 
 static int source_open(struct source *src)
 {
-	const struct timeval rest = { .tv_usec = REST_MS * 1000 };
 	struct err e;
 	int r;
 
@@ -127,7 +125,7 @@ static int source_open(struct source *src)
 	r = client_open(&src->client, src->rates.name, &e);
 	if (r)
 		return r;
-	setsockopt(src->client.fd, SOL_SOCKET, SO_RCVTIMEO, &rest, sizeof(rest));
+	client_set_limit(&src->client, REST_MS);
 	src->watch.fd = src->client.fd;
 	r = loop_watch(src->sample->config.loop, &src->watch, EPOLLIN);
 	if (r)

@@ -96,8 +96,20 @@ def test_cli_shows(rig):
         check(re.search(rf"^disk1 +{added['bdf']} +{disk}, readonly$", verb(rig, "info", NAME),
                         re.M), "the disk is not shown")
         lines = verb(rig, "events", NAME).splitlines()
-        check(len(lines) >= 2 and re.fullmatch(r" *\d+\.\d{6}  vm +booting", lines[0]), lines)
+        check(len(lines) >= 3 and re.fullmatch(r" *\d+\.\d{6}  vm +booting", lines[1]), lines)
         offered = verb(rig, "complete", "--", "remove", NAME, "")
         check(offered == "disk0\ndisk1\n", offered)
         for word in ("pause", "resume", "reset", "nmi"):
             check(verb(rig, word, NAME) == "", f"{word} prints something")
+
+
+def test_cli_list_and_a_hung_vm(rig):
+    """It is listed, and what cannot be asked of it is not made up."""
+    with guest(rig, "stay") as vm:
+        vm.send_signal(signal.SIGSTOP)
+        try:
+            listed, = [v for v in json.loads(verb(rig, "list", "--json")) if v["name"] == NAME]
+            check(listed["pid"] == vm.pid and listed["state"] is None, listed)
+            check(re.search(rf"^{NAME} +\? ", verb(rig, "list"), re.M), "the table")
+        finally:
+            vm.send_signal(signal.SIGCONT)

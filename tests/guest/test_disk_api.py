@@ -140,7 +140,7 @@ def test_disk_verbs(rig):
         return done.stdout if status == 0 else done.stderr
 
     def limits():
-        disk = json.loads(verb("info", name))["config"]["disks"][0]
+        disk = json.loads(verb("info", "--json", name))["config"]["disks"][0]
         return disk.get("rate_limiter_config")
 
     command = rig.command("hello", "--append", "stay", "--disk", "path=" + path)
@@ -150,13 +150,13 @@ def test_disk_verbs(rig):
             check(not verb("resize-disk", name, "disk0", "1G"), "it says something")
             check(os.path.getsize(path) == 1 << 30, "1G")
             check("SIZE" in verb("resize-disk", name, "disk0", "big", status=2), "big")
-            check("three words" in verb("resize-disk", name, "disk0", status=2), "no size")
+            check("something is missing" in verb("resize-disk", name, "disk0", status=2), "no size")
             check("multiple of 512" in verb("resize-disk", name, "disk0", "1000", status=1), "1000")
             check('no device "disk7"' in verb("resize-disk", name, "disk7", "1G", status=1), "disk7")
             check(not verb("limit", name, "disk0", "bw=1M,ops=5"), "it says something")
             check(limits() == {**OPS, "bandwidth": {"size": MIB, "refill_time": 1000}}, limits())
             check('did you mean "ops"' in verb("limit", name, "disk0", "op=5", status=2), "op")
-            check("three words" in verb("limit", name, "disk0", status=2), "no limits")
+            check("something is missing" in verb("limit", name, "disk0", status=2), "no limits")
             check("key=value" in verb("limit", name, "disk0", "5", status=2), "no key")
             check(not verb("limit", name, "disk0", "off"), "it says something")
             check(not limits(), limits())

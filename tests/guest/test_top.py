@@ -81,10 +81,10 @@ def test_top_prints(rig):
 
 
 def test_top_sentences(rig):
-    check("no VM \"nobody\"" in verb(rig, "top", "--once", "nobody", status=1), "who is that")
+    check("VM \"nobody\" is not running" in verb(rig, "top", "--once", "nobody", status=1), "who is that")
     check("0.1 to 3600" in verb(rig, "top", "--interval", "0", status=2), "no interval")
     check("one VM" in verb(rig, "stats", "--prometheus", "a", "b", status=2), "two texts")
-    check("no VM \"nobody\"" in verb(rig, "stats", "nobody", status=1), "who is that")
+    check("VM \"nobody\" is not running" in verb(rig, "stats", "nobody", status=1), "who is that")
 
 
 def test_stats(rig):
