@@ -20,6 +20,7 @@ struct api {
 	bool runs;
 	struct list calls; /* all that are not answered */
 	struct list watchers; /* those that wait for an event */
+	unsigned nwatchers;
 	struct events_listener listener;
 	struct work leave; /* posted to main: the process ends */
 };

@@ -13,7 +13,11 @@
 enum { READ_BYTES = 4 * KIB, PAUSE_NS = 1000000000 };
 
 #define CONTINUE "HTTP/1.1 100 \r\n\r\n"
-#define TOO_MANY_FDS "There are more than 253 file descriptors, or not all could be received."
+#define TOO_MANY_FDS                                                                               \
+	"There are more than 253 file descriptors in requests of this process, or not all could "  \
+	"be received."
+#define TOO_MANY_REQUESTS                                                                          \
+	"This process has too many requests without an answer; wait until one of them has it."
 
 enum conn_state {
 	CONN_READ, /* a request, or waits for one */
@@ -35,7 +39,7 @@ struct conn {
 	struct watch watch; /* fd -1: the client is gone */
 	struct timer patience;
 	enum conn_state state;
-	uint64_t idle_since_ns;
+	uint64_t served_ns; /* when it was given an answer, or a place */
 	struct http_parser parser;
 	struct request request; /* its fds also before the rest of it is there */
 	char *out;
@@ -51,12 +55,13 @@ struct server {
 	struct timer pause;
 	struct server_handler handler;
 	struct server_limits limits;
-	struct list conns; /* the one idle for longest before others that are idle */
+	struct list conns; /* by served_ns */
 	unsigned nconns;
 };
 
 const struct server_limits server_limits = {
 	.connections = 64,
+	.unanswered = 32,
 	.request_ns = 30 * UINT64_C(1000000000),
 	.idle_ns = 5 * UINT64_C(1000000000),
 };
@@ -68,6 +73,11 @@ static void listen_again(struct server *s)
 }
 
 /* Connections */
+
+static bool same_process(const struct conn *a, const struct conn *b)
+{
+	return a->request.peer.pid == b->request.peer.pid;
+}
 
 static void close_fds(struct request *r)
 {
@@ -110,6 +120,14 @@ static void conn_enter(struct conn *c, enum conn_state state)
 	loop_watch_change(c->server->loop, &c->watch, awaited[state] | (more ? EPOLLOUT : 0));
 }
 
+static void conn_served(struct conn *c)
+{
+	if (c->node.next)
+		list_remove(&c->node);
+	list_append(&c->server->conns, &c->node);
+	c->served_ns = loop_now_ns();
+}
+
 static void conn_limit(struct conn *c)
 {
 	loop_timer_set(c->server->loop, &c->patience, loop_now_ns() + c->server->limits.request_ns);
@@ -120,9 +138,6 @@ static void conn_idle(struct conn *c)
 	http_reset(&c->parser);
 	if (c->in_at == c->in_len)
 		loop_timer_cancel(c->server->loop, &c->patience);
-	list_remove(&c->node);
-	list_append(&c->server->conns, &c->node);
-	c->idle_since_ns = loop_now_ns();
 	conn_enter(c, CONN_READ);
 }
 
@@ -169,15 +184,20 @@ static void conn_answer(struct conn *c, int status, const char *type, const void
 	conn_write(c);
 }
 
-/* What is not HTTP as we speak it leaves nobody sure where the next request begins. */
-static void conn_refuse(struct conn *c, int status, const char *reason)
+static void conn_fail(struct conn *c, int status, const char *reason)
 {
 	char body[256];
 	int len = snprintf(body, sizeof(body), "[\"%s\"]\n", reason);
 
 	assert(len > 0 && (size_t)len < sizeof(body));
-	c->parser.close = true;
 	conn_answer(c, status, "application/json", body, (size_t)len);
+}
+
+/* What is not HTTP as we speak it leaves nobody sure where the next request begins. */
+static void conn_refuse(struct conn *c, int status, const char *reason)
+{
+	c->parser.close = true;
+	conn_fail(c, status, reason);
 }
 
 void request_answer(struct request *r, int status, const char *type, const void *body, size_t len)
@@ -187,9 +207,9 @@ void request_answer(struct request *r, int status, const char *type, const void 
 	assert(c->state == CONN_HANDLED);
 	assert(status != 204 || !len);
 	if (c->watch.fd < 0)
-		conn_free(c);
-	else
-		conn_answer(c, status, type, body, len);
+		return conn_free(c);
+	conn_served(c);
+	conn_answer(c, status, type, body, len);
 }
 
 /* Requests */
@@ -219,6 +239,17 @@ static bool keep_fds(struct request *r, struct msghdr *m)
 	return all;
 }
 
+static unsigned fds_of_process(const struct conn *of)
+{
+	const struct conn *c;
+	unsigned n = 0;
+
+	list_for_each (c, &of->server->conns, node)
+		if (same_process(c, of))
+			n += c->request.nfds;
+	return n;
+}
+
 /* Returns as recvmsg() does; *new_fds is how many came, -1: not all could be kept. */
 static ssize_t conn_receive(struct conn *c, int *new_fds)
 {
@@ -240,6 +271,19 @@ static ssize_t conn_receive(struct conn *c, int *new_fds)
 	c->in_at = 0;
 	c->in_len = (size_t)n;
 	*new_fds = keep_fds(&c->request, &m) ? (int)(c->request.nfds - before) : -1;
+	if (*new_fds > 0 && fds_of_process(c) > REQUEST_FDS_MAX)
+		*new_fds = -1;
+	return n;
+}
+
+/* Also those whose clients are gone. */
+static unsigned unanswered_of_process(const struct conn *of)
+{
+	const struct conn *c;
+	unsigned n = 0;
+
+	list_for_each (c, &of->server->conns, node)
+		n += same_process(c, of) && c->state == CONN_HANDLED;
 	return n;
 }
 
@@ -247,6 +291,8 @@ static void conn_handle(struct conn *c)
 {
 	struct request *r = &c->request;
 
+	if (unanswered_of_process(c) >= c->server->limits.unanswered)
+		return conn_fail(c, 429, TOO_MANY_REQUESTS);
 	r->method = c->parser.method;
 	r->path = c->parser.path;
 	r->query = c->parser.query;
@@ -358,34 +404,61 @@ static int conn_new(struct server *s, int fd)
 	c->server = s;
 	c->patience = (struct timer){ .expired = conn_too_slow, .arg = c };
 	http_start(&c->parser);
-	list_append(&s->conns, &c->node);
-	c->idle_since_ns = loop_now_ns();
+	conn_served(c);
 	s->nconns++;
 	return 0;
 }
 
-static bool is_idle(const struct conn *c, uint64_t since_ns)
+static unsigned connections_of_process(const struct conn *of)
+{
+	const struct conn *c;
+	unsigned n = 0;
+
+	list_for_each (c, &of->server->conns, node)
+		n += same_process(c, of);
+	return n;
+}
+
+static bool asks(const struct conn *c)
 {
 	char byte;
 
-	return c->state == CONN_READ && !http_begun(&c->parser) && c->in_at == c->in_len &&
-	       c->idle_since_ns <= since_ns &&
-	       recv(c->watch.fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) < 0;
+	return c->state == CONN_READ && !http_begun(&c->parser) &&
+	       (c->in_at < c->in_len ||
+		recv(c->watch.fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0);
 }
 
+/* What a client does with its one connection is its own affair for a while. */
+static bool may_stay(const struct conn *c, unsigned connections)
+{
+	return c->state == CONN_HANDLED ||
+	       (connections == 1 &&
+		(loop_now_ns() - c->served_ns < c->server->limits.idle_ns || asks(c)));
+}
+
+/*
+ * A newcomer takes the place of a connection of the process that has most: that which was last
+ * served before its others.  So whoever takes all places, and keeps them in whatever way, does it
+ * to itself.
+ */
 static bool make_room(struct server *s)
 {
-	struct conn *c;
+	struct conn *c, *leaves = NULL;
+	unsigned most = 0;
 
 	if (s->nconns < s->limits.connections)
 		return true;
 	list_for_each (c, &s->conns, node) {
-		if (is_idle(c, loop_now_ns() - s->limits.idle_ns)) {
-			conn_free(c);
-			return true;
+		unsigned n = connections_of_process(c);
+
+		if (n > most && !may_stay(c, n)) {
+			leaves = c;
+			most = n;
 		}
 	}
-	return false;
+	if (leaves)
+		conn_free(leaves);
+	return leaves;
 }
 
 static void listen_later(struct server *s)

@@ -8,6 +8,9 @@
  * once, at once or whenever it can; a question that waits for something to happen is one that is
  * answered late.  Until then the request stays valid, also when its client has gone away.
  *
+ * Clients of one process share what they have, so that one which takes too much, by accident or
+ * not, has no more than half of what can wait, and leaves places to others.
+ *
  * Passed fds belong to the request that they come with.  Those that the handler does not take,
  * by setting them to -1, are closed before the answer: who has it may use what they were again.
  */
@@ -43,11 +46,12 @@ struct server_handler {
 };
 
 struct server_limits {
-	unsigned connections; /* more wait until one ends */
+	unsigned connections; /* one more takes the place of another, or waits */
+	unsigned unanswered; /* requests of one process; more are refused with 429 */
 	uint64_t request_ns; /* from its first byte to its last; and to take a piece of an answer */
-	uint64_t idle_ns; /* without a request for so long, it makes room for one that waits */
+	uint64_t idle_ns; /* the only connection of a process makes room after so long */
 };
-extern const struct server_limits server_limits; /* 64, 30 s, 5 s */
+extern const struct server_limits server_limits; /* 64, 32, 30 s, 5 s */
 
 struct server;
 

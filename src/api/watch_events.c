@@ -6,7 +6,7 @@
 
 #include "api_internal.h"
 
-enum { WAIT_MAX_S = 60 };
+enum { WAIT_MAX_S = 60, WATCHERS_MAX = 32 };
 
 /* {"events": [...], "seq": N} of whole lines, which are JSON already. */
 static void answer(struct call *c)
@@ -33,6 +33,7 @@ static void answer(struct call *c)
 static void stop_waiting(struct call *c)
 {
 	list_remove(&c->watcher);
+	c->api->nwatchers--;
 	loop_timer_cancel(c->api->loop, &c->limit);
 	answer(c);
 }
@@ -93,6 +94,9 @@ void route_events(struct call *c)
 	loop_timer_set(c->api->loop, &c->limit,
 		       loop_now_ns() + MIN(wait_s, WAIT_MAX_S) * UINT64_C(1000000000));
 	list_append(&c->api->watchers, &c->watcher);
+	/* They leave places for others: the first has an answer without news, and asks again. */
+	if (++c->api->nwatchers > WATCHERS_MAX)
+		stop_waiting(list_item(c->api->watchers.next, struct call, watcher));
 }
 
 void watch_events_gone(struct call *c)

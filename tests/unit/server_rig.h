@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "check_main.h"
 #include "server.h"
@@ -130,6 +132,27 @@ static int dial(const struct rig *r)
 	strcpy(a.sun_path, r->path);
 	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
 	return fd;
+}
+
+/* As n clients of another process, which ends. */
+static void dial_as_another(const struct rig *r, int *fds, unsigned n)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	pid_t pid;
+	int code;
+
+	strcpy(a.sun_path, r->path);
+	for (unsigned i = 0; i < n; i++)
+		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	pid = fork();
+	if (!pid) {
+		for (unsigned i = 0; i < n; i++)
+			if (connect(fds[i], (struct sockaddr *)&a, sizeof(a)))
+				_exit(1);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &code, 0), pid);
+	ck_assert_int_eq(code, 0);
 }
 
 static void say(int fd, const char *text)

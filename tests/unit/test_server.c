@@ -315,11 +315,12 @@ START_TEST(newcomers_wait_for_a_place)
 	int fds[2], third;
 	char byte;
 
+	/* Each the only one of its process */
 	limits.connections = 2;
 	limits.idle_ns = 3600 * UINT64_C(1000000000);
 	rig_start(&rig, &limits);
 	for (int i = 0; i < 2; i++) {
-		fds[i] = dial(&rig);
+		dial_as_another(&rig, &fds[i], 1);
 		say(fds[i], GET("/fds"));
 		hear_text(fds[i], "0");
 	}
