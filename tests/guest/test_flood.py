@@ -54,7 +54,7 @@ def odd_text(rng):
     return rng.choice((b"", b"{", b"null", b"[]", b'"x"', b"{}" + b" " * 70000, b"\xff\xfe{}",
                        b'{"path": "\xc3"}', b'{"id": 1' + b"0" * 400 + b"}", b'{"a":' * deep,
                        b"[" * deep + b"]" * deep, b'{"size": 9223372036854775808}',
-                       b'{"id": "\\ud800"}', b'{"id": "a\\u0000b"}', b"\0" * 9))
+                       b'{"id": "\\ud800"}', b'{"a": [' + b"[]," * 10**6 + b"1]}", b'{"id": "a\\u0000b"}', b"\0" * 9))
 
 
 class Flood:
@@ -147,7 +147,7 @@ class Flood:
         method, name, body, right = self.request()
         text = self.bytes_of(method, name, body)
         cut = self.rng.randrange(1, len(text) + 1)
-        sent = socket.send_fds(self.kept.socket, [text[:cut]], [0] * self.rng.randrange(1, 253))
+        sent = socket.send_fds(self.kept.socket, [text[:cut]], [0] * self.rng.randrange(1, 200))
         self.kept.send(text[sent:])
         status, answer = self.kept.answer()
         check(status in right | {400}, f"{method} {name} with files: {status} {answer}")
@@ -217,8 +217,12 @@ class Asker:
                f"p99 {ms[len(ms) * 99 // 100]:.1f} ms, max {ms[-1]:.1f} ms"
 
 
-def ask_while(askers, processes):
+def ask_while(askers, processes, client):
+    """A guest that is paused, or that knows no hotplug, gives up devices when it is reset."""
     while any(p.is_alive() for p in processes):
+        if len(askers[0].times) % 100 == 0:
+            client.ask("PUT", "vm.resume")
+            client.ask("PUT", "vm.reboot")
         for asker in askers:
             asker.ask()
         time.sleep(0.001)
@@ -282,7 +286,7 @@ def test_flood(rig):
         askers = Asker(path, "vmm.ping", "pid"), Asker(path, "vm.info", "config")
         for seed in (SEED, SEED + CLIENTS):
             ask_while(askers, [start(flood, path, disks, seed + i, REQUESTS // 2 // CLIENTS)
-                               for i in range(CLIENTS)])
+                               for i in range(CLIENTS)], client)
             used.append(tidy(client))
         print(f"# seed {SEED}, {REQUESTS} requests; {'; '.join(a.said() for a in askers)}; "
               f"{used} MiB in use", flush=True)
@@ -294,4 +298,38 @@ def test_flood(rig):
         eventually(lambda: exits(client) > first, "the vCPU stands still")
         wants(client, 204, "PUT", "vm.delete")
         eventually(lambda: open_files(process) == before, "files are left open")
+        wants(client, 204, "PUT", "vmm.shutdown")
+
+
+def watch(path, wait, number, ready):
+    watchers = [Connection(path) for _ in range(number)]
+    for watcher in watchers:
+        watcher.send(wait)
+    Asker(path, "vmm.ping", "pid").ask()
+    ready.send("ready")
+    for watcher in watchers:
+        check(watcher.answer()[1]["events"], "no news")
+
+
+def test_many_watchers(rig):
+    """The first of too many gets an answer without news; the others their events."""
+    wait = b"GET /api/v1/events?since=0&wait=60 HTTP/1.1\r\n\r\n"
+    with monitor(rig) as (_, client):
+        first = Connection(rig.path("api.sock"))
+        first.send(wait)
+        wants(client, 200, "GET", "vmm.ping")
+        others = []
+        for _ in range(2):
+            ready, more = multiprocessing.Pipe()
+            others.append(start(watch, rig.path("api.sock"), wait, 16, more))
+            check(ready.recv() == "ready", "no watchers")
+        check(first.answer()[1]["events"] == [], "the first has news")
+        wants(client, 204, "PUT", "vm.create", config(rig))
+        wants(client, 413, "PUT", "vm.create", b'{"a": [' + b"[]," * 100000 + b"[]]}")
+        many = b'{"a": [' + b"1," * 60000 + b'1], "payload": null}' + b" " * (3 << 20)
+        wants(client, 400, "PUT", "vm.create", many)
+        wants(client, 204, "PUT", "vm.delete")
+        for p in others:
+            p.join()
+            check(p.exitcode == 0, "a watcher failed; why is above")
         wants(client, 204, "PUT", "vmm.shutdown")
