@@ -8,6 +8,7 @@ be refused here, or this reader is none.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -134,6 +135,16 @@ def check_reader(texts):
         raise Bad(f"{old!r} became {new!r} and nobody saw it")
 
 
+def check_by_promtool(text):
+    """A second opinion, where there is one: its package is too big to be asked for."""
+    if not shutil.which("promtool"):
+        print("skipped: promtool is not installed")
+        return
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True,
+                          text=True, check=False)
+    need(done.returncode == 0 and not done.stderr, "promtool", done.stderr or done.stdout)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.argv[1]], env=os.environ | {"METRICS_DUMP": folder}, check=True,
@@ -145,6 +156,7 @@ def main():
     plain, opened = parse(texts[False], False), parse(texts[True], True)
     need([f.samples for f in plain] == [f.samples for f in opened], "the formats", "differ")
     check_reader(texts)
+    check_by_promtool(texts[False])
     print(f"metrics.py: {len(plain)} families are in order")
 
 
