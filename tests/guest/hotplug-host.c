@@ -3,8 +3,8 @@
  * A VM whose disk comes and goes: hotplug-host CONFIG.json IMAGE
  *
  * Adds the disk, asks the guest for it at once, resizes it, and again when it has gone, until the
- * guest powers off.  Meanwhile the VM is reset at the first round and paused at two of three.
- * Exits with 0 after a guest that was content, else with 1.
+ * guest powers off.  The first round is before there is a guest; later the VM is reset at one and
+ * paused at two of three.  Exits with 0 after a guest that was content, else with 1.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -82,7 +82,7 @@ static void next_round(void *arg)
 		fail("ask", e.text);
 	if (machine_resize_device(h->machine, dev->id, (32 + h->rounds) * MIB, resized, h, &e))
 		fail("ask for a size", e.text);
-	if (!h->rounds)
+	if (h->rounds == 1)
 		machine_reset(h->machine);
 	else if (h->rounds % 3 == 2) /* and every third leaves at a pause */
 		machine_pause(h->machine, paused, h);
@@ -105,8 +105,8 @@ int main(int argc, char **argv)
 		fail(argv[1], e.text);
 	if (loop_new(&h.loop, &e) || machine_new(&h.machine, &config, h.loop, &hooks, &e))
 		fail("build", e.text);
+	next_round(&h);
 	machine_start(h.machine);
-	loop_post(h.loop, &h.round); /* after the start */
 	loop_run(h.loop);
 	machine_free(h.machine);
 	loop_free(h.loop);
