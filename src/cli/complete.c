@@ -80,9 +80,8 @@ static void complete_key(void *arg, const struct option_key *k)
 	}
 }
 
-static int complete_keys(const struct partial *p, const struct config_section *s)
+static int complete_keys(const struct partial *p, const struct option_table *t)
 {
-	const struct option_table *t = config_section_table(s);
 	const char *typed = p->word + p->kept, *comma = strrchr(typed, ',');
 	struct keys keys = { .p = *p };
 
@@ -115,7 +114,8 @@ static struct found find(const struct verb *v, const char *name, size_t len)
 
 static int complete_value(const struct partial *p, const struct found *option)
 {
-	return option->section ? complete_keys(p, option->section) : complete_form(p, option->form);
+	return option->section ? complete_keys(p, config_section_table(option->section))
+			       : complete_form(p, option->form);
 }
 
 static void offer_option(void *arg, const struct verb_option *o, const struct config_section *s)
@@ -185,8 +185,10 @@ static int complete_operand(const struct verb *v, const struct partial *p, int i
 	if (!word)
 		return NO_FILES;
 	word += *word == '[';
-	if (v->section && !strncmp(word, "KEY=", 4))
-		return complete_keys(p, config_find_section(v->section));
+	if (v->keys && !strncmp(word, "KEY=", 4)) {
+		complete_form(p, word); /* what may stand there instead */
+		return complete_keys(p, v->keys());
+	}
 	for (i = 0; i < (int)ARRAY_SIZE(kinds); i++)
 		if (!strncmp(word, kinds[i].word, strlen(kinds[i].word)))
 			kinds[i].offer(p);

@@ -7,7 +7,6 @@
 #include "cli.h"
 #include "client.h"
 #include "log.h"
-#include "rate_limit.h"
 
 int control_each(const struct verb_args *args,
 		 int (*ask)(struct client *, const void *arg, struct err *), const void *arg)
@@ -83,12 +82,11 @@ static int change(const char *name, const char *path, const json_t *body, bool j
 
 int add_run(const struct verb *v, const struct verb_args *args)
 {
-	const struct config_section *s = config_find_section(v->section);
 	json_auto_t *device = NULL;
 	char path[32];
 	struct err e;
 
-	if (option_parse(config_section_table(s), v->name, args->rest[1], &device, &e)) {
+	if (option_parse(v->keys(), v->name, args->rest[1], &device, &e)) {
 		log_error("%s", e.text);
 		return CLI_USAGE;
 	}
@@ -126,7 +124,7 @@ int limit_run(const struct verb *v, const struct verb_args *args)
 
 	if (!strcmp(args->rest[2], "off")) {
 		body = json_object();
-	} else if (option_parse(&rate_limit_options, v->name, args->rest[2], &body, &e)) {
+	} else if (option_parse(v->keys(), v->name, args->rest[2], &body, &e)) {
 		log_error("%s", e.text);
 		return CLI_USAGE;
 	}

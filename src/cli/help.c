@@ -100,10 +100,10 @@ void help_verb(const struct verb *v)
 	printf("\n");
 	verb_each_option(v, measure_option, &column);
 	verb_each_option(v, print_option, &column);
-	if (v->section) {
+	if (v->keys) {
 		printf("\nKeys, of which the one in [ ] may be left out where its value comes "
 		       "first:\n");
-		option_each(config_section_table(config_find_section(v->section)), print_key, NULL);
+		option_each(v->keys(), print_key, NULL);
 	}
 	print_status(v);
 	print_examples(v);

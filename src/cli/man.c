@@ -175,9 +175,9 @@ static void put_page(FILE *f, const struct verb *v, const char *page)
 		put_commands(f);
 	fputs(".SH OPTIONS\n", f);
 	verb_each_option(v, put_option, f);
-	if (v->section) {
+	if (v->keys) {
 		fputs(".SH KEYS\nThe one in [ ] may be left out where its value comes first.\n", f);
-		option_each(config_section_table(config_find_section(v->section)), put_key, f);
+		option_each(v->keys(), put_key, f);
 	}
 	put_status(f, v);
 	put_examples(f, v);

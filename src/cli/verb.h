@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 struct config_section;
+struct option_table;
 
 enum { VERB_OPTIONS_MAX = 8, VERB_EXAMPLES_MAX = 3, VERB_STATUSES = 3 };
 
@@ -43,7 +44,7 @@ struct verb {
 	const char *status[VERB_STATUSES]; /* what its exit status means; NULL: as for all */
 	struct verb_example examples[VERB_EXAMPLES_MAX];
 	struct verb_option options[VERB_OPTIONS_MAX];
-	const char *section; /* of the configuration: KEY=VALUE in rest has its keys */
+	const struct option_table *(*keys)(void); /* of KEY=VALUE in rest */
 	int (*run)(const struct verb *, const struct verb_args *); /* the exit status */
 	/* Instead of run and options, for one whose options are not known here. */
 	int (*main)(const struct verb *, int argc, char **argv);

@@ -5,6 +5,7 @@
 #include "bits.h"
 #include "cli.h"
 #include "log.h"
+#include "rate_limit.h"
 
 const struct verb_heading verb_headings[] = {
 	{ VERB_START, "Starting a VM" },   { VERB_LOOK, "Looking at VMs" },
@@ -36,6 +37,21 @@ const struct verb verb_program = {
 		      { "godwit shutdown web", "Ask the guest of VM web to power off" } },
 	.options = { { "--version", NULL, "print the version" } },
 };
+
+static const struct option_table *disk_keys(void)
+{
+	return config_section_table(config_find_section("disks"));
+}
+
+static const struct option_table *net_keys(void)
+{
+	return config_section_table(config_find_section("net"));
+}
+
+static const struct option_table *limit_keys(void)
+{
+	return &rate_limit_options;
+}
 
 const struct verb verbs[] = {
 	{ "run", "--kernel FILE", "start a virtual machine and stay with it", VERB_START,
@@ -143,7 +159,7 @@ const struct verb verbs[] = {
 		   "the guest.",
 	  .examples = { { "godwit add-disk web path=data.img,readonly=on",
 			  "Give VM web a disk that it cannot write" } },
-	  .options = { { "--json", NULL, "print name, id and bdf as JSON" } }, .section = "disks",
+	  .options = { { "--json", NULL, "print name, id and bdf as JSON" } }, .keys = disk_keys,
 	  .run = add_run },
 	{ "add-net", "NAME KEY=VALUE,...",
 	  "give a running VM a network card; keys as run --net has them", VERB_DEVICES,
@@ -151,7 +167,7 @@ const struct verb verbs[] = {
 		   "the guest.",
 	  .examples = { { "godwit add-net web tap=tap1,bridge=br0",
 			  "Give VM web a card on a bridge of the host" } },
-	  .options = { { "--json", NULL, "print name, id and bdf as JSON" } }, .section = "net",
+	  .options = { { "--json", NULL, "print name, id and bdf as JSON" } }, .keys = net_keys,
 	  .run = add_run },
 	{ "remove", "NAME ID", "take a disk or network card away from a running VM", VERB_DEVICES,
 	  .about = "Asks the guest to give the device up and waits until it has. If it has not "
@@ -160,20 +176,17 @@ const struct verb verbs[] = {
 	  .run = remove_run },
 	{ "resize-disk", "NAME ID SIZE", "give a running VM's disk another size", VERB_DEVICES,
 	  .about =
-		  "An image file grows or shrinks; a block device is resized on the host first and "
-		  "then given its new size here. The guest sees the new size at once. SIZE takes "
-		  "the suffixes K, M, G and T.",
-	  .examples = { { "godwit resize-disk web disk0 20G", "Give disk0 of VM web 20 GiB" } },
+		  "An image file grows or shrinks, and a smaller one loses what was at its end; a "
+		  "block device is resized on the host first and then given its new size here. SIZE "
+		  "takes the suffixes K, M, G and T.",
+	  .examples = { { "godwit resize-disk web disk0 20G", "Make disk0 of VM web larger" } },
 	  .run = resize_disk_run },
 	{ "limit", "NAME ID KEY=VALUE,...|off", "limit a disk or network card of a running VM",
-	  VERB_DEVICES,
-	  .about = "The keys are bw and bw_burst (bytes), ops and ops_burst (operations), as "
-		   "run --disk has them: what may pass each second, and what may pass once more at "
-		   "the start. They replace all limits that were there; off takes them away.",
-	  .examples = { { "godwit limit web disk0 bw=100M,ops=5000",
-			  "Let disk0 of VM web do so much each second, and no more" },
-			{ "godwit limit web disk0 off", "Let it do what it can" } },
-	  .run = limit_run },
+	  VERB_DEVICES, .about = "Replaces all limits that the device had; off takes them away.",
+	  .examples = { { "godwit limit web disk0 bw=100M,ops=1000",
+			  "Let disk0 of VM web move 100 MiB a second" },
+			{ "godwit limit web disk0 off", "And as much as it can" } },
+	  .keys = limit_keys, .run = limit_run },
 	{ "probe", "", "say what guests can run on this host", VERB_HOST,
 	  .about = "Shows what the host has for guests: KVM, its CPUs, memory, limits, kernel and "
 		   "network. The last line is the verdict.",
