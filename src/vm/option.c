@@ -11,7 +11,7 @@
 #include "log.h"
 #include "option_internal.h"
 
-enum { WHAT_BYTES = 96 };
+enum { WHAT_BYTES = 96, UNKNOWN_TOLD_MAX = 8 };
 
 static bool is_number(const struct option *o)
 {
@@ -273,12 +273,17 @@ static int load_one(const struct option *o, const char *what, const json_t *v, v
 static void warn_unknown(const struct option_table *t, const char *what, const json_t *object)
 {
 	const char *key, *near;
+	unsigned told = 0;
 	json_t *v;
 
 	json_object_foreach((json_t *)object, key, v)
 	{
 		if (option_find(t, key, strlen(key)))
 			continue;
+		if (told++ == UNKNOWN_TOLD_MAX) {
+			log_warn("%s: it has more unknown keys; all are ignored", what);
+			return;
+		}
 		near = option_nearest_key(t, key);
 		if (near)
 			log_warn("%s: unknown key \"%.64s\" is ignored; did you mean \"%s\"?", what,
