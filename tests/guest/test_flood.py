@@ -202,7 +202,7 @@ class Asker:
 
     def __init__(self, path, name, key):
         self.connection = Connection(path)
-        self.name, self.key = name, key
+        self.path, self.name, self.key = path, name, key
         self.times = []
 
     def ask(self):
