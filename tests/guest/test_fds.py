@@ -203,6 +203,9 @@ def test_fds_refused(rig):
         os.close(tap)
         check(many.answer()[0] == 400, "254 files")
         many.close()
+        deadline = time.monotonic() + LIMIT
+        while files(process) != before:  # until the server has seen it go
+            check(time.monotonic() < deadline, f"{files(process)} files are open, not {before}")
         nothing_left(net, "t0", process, before)
         wants(client, 204, "PUT", "vm.boot")
         before = files(process)
