@@ -6,11 +6,15 @@
 #include <string.h>
 
 #include "api_internal.h"
+#include "bits.h"
 #include "thread.h"
 
-/* What takes time, in which no other client is served, is not a body's length but the number of its
- * values: up to 20 ms for so many. */
-enum { JSON_VALUES_MAX = 65536 };
+enum {
+	/* What takes time, in which no other client is served, is not a body's length but the number
+	 * of its values: up to 20 ms for so many. */
+	JSON_VALUES_MAX = 65536,
+	UTF8_BYTES_MAX = 4, /* of a character */
+};
 
 static const char application_json[] = "application/json";
 
@@ -57,14 +61,18 @@ void call_answer_json(struct call *c, json_t *json)
 void call_fail(struct call *c, int status, const char *fmt, ...)
 {
 	char sentence[sizeof(struct err)];
-	json_t *json;
+	json_t *json = NULL;
 	va_list ap;
+	size_t len;
 
 	va_start(ap, fmt);
 	vsnprintf(sentence, sizeof(sentence), fmt, ap);
 	va_end(ap);
+	/* One that is too long was cut, perhaps within a character. */
+	len = strlen(sentence);
+	for (size_t cut = 0; !json && cut < MIN(len, UTF8_BYTES_MAX); cut++)
+		json = json_pack("[s%]", sentence, len - cut);
 	/* A file's name in it need not be text. */
-	json = json_pack("[s]", sentence);
 	if (!json)
 		json = json_pack("[s]", "the reason cannot be written down as text");
 	call_answer(c, status, application_json, dump(json));

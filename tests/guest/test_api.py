@@ -212,6 +212,17 @@ def test_api_socket(rig):
             wants(client, 204, "PUT", "vmm.shutdown")
 
 
+def test_api_long_sentences(rig):
+    """One that is cut within a character is still text."""
+    with monitor(rig) as (_, client):
+        wants(client, 204, "PUT", "vm.create", config(rig))
+        wants(client, 204, "PUT", "vm.boot")
+        for pad in ("", "x"):
+            said, = wants(client, 500, "PUT", "vm.add-disk", {"path": "/" + pad + "é" * 400})
+            check("é" * 100 in said, said)
+        wants(client, 204, "PUT", "vmm.shutdown")
+
+
 def test_verbs(rig):
     """The client: by name, with a sentence for each mistake."""
     name = f"test-{os.getpid()}"
