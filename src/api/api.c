@@ -10,8 +10,8 @@
 #include "thread.h"
 
 enum {
-	/* What takes time, in which no other client is served, is not a body's length but the number
-	 * of its values: up to 20 ms for so many. */
+	/* What takes time, in which no other client is served, is not a body's length but the
+	 * number of its values: up to 20 ms for so many. */
 	JSON_VALUES_MAX = 65536,
 	UTF8_BYTES_MAX = 4, /* of a character */
 };

@@ -175,10 +175,9 @@ const struct verb verbs[] = {
 	  .examples = { { "godwit remove web disk1", "Take disk1 away from VM web" } },
 	  .run = remove_run },
 	{ "resize-disk", "NAME ID SIZE", "give a running VM's disk another size", VERB_DEVICES,
-	  .about =
-		  "An image file grows or shrinks, and a smaller one loses what was at its end; a "
-		  "block device is resized on the host first and then given its new size here. SIZE "
-		  "takes the suffixes K, M, G and T.",
+	  .about = "An image file grows or shrinks, and a smaller one loses what was at its end; "
+		   "a block device is resized on the host first and then given its new size here. "
+		   "SIZE takes the suffixes K, M, G and T.",
 	  .examples = { { "godwit resize-disk web disk0 20G", "Make disk0 of VM web larger" } },
 	  .run = resize_disk_run },
 	{ "limit", "NAME ID KEY=VALUE,...|off", "limit a disk or network card of a running VM",
