@@ -44,8 +44,10 @@ struct device_class {
 					* NULL: stopped at once */
 	int (*loaded)(struct device *, struct err *); /* refuse, or re-derive, after a load */
 	int (*fetch)(struct device *, struct err *); /* only where the kernel holds the state */
-	/* What is behind it gets this size, and the guest learns of that; NULL: it has none. */
+	/* What is behind it gets this size; NULL: it has none.  In STOPPED on any thread, without
+	 * the lock: it may take its time.  Then the guest learns of it. */
 	int (*resize)(struct device *, uint64_t bytes, struct err *);
+	void (*resized)(struct device *);
 };
 
 enum device_phase { DEVICE_NEW, DEVICE_STOPPED, DEVICE_RUNNING, DEVICE_STOPPING };
@@ -82,7 +84,9 @@ void device_stopped(struct device *);
 void *device_state(struct device *);
 int device_fetch(struct device *, struct err *); /* brings device_state() up to date */
 int device_loaded(struct device *, struct err *); /* after device_state() was replaced */
-int device_resize(struct device *, uint64_t bytes, struct err *); /* of a class that can */
+/* Of a class that can.  On any thread; and after that, if it was done, on main. */
+int device_resize(struct device *, uint64_t bytes, struct err *);
+void device_resized(struct device *);
 
 /*
  * Claims.  On failure nothing was acquired and the sentence names the device.  Structs passed

@@ -92,11 +92,16 @@ static void machine_stop_some(struct machine *m, bool vcpus)
 	device_has_stopped(NULL, m);
 }
 
+static void machine_limit(struct machine *m)
+{
+	loop_timer_set(m->vm.loop, &m->limit, loop_now_ns() + STOP_LIMIT_NS);
+}
+
 static void machine_stop(struct machine *m)
 {
 	m->phase = PHASE_STOPPING;
 	m->vcpus_stopped = false;
-	loop_timer_set(m->vm.loop, &m->limit, loop_now_ns() + STOP_LIMIT_NS);
+	machine_limit(m);
 	machine_stop_some(m, true);
 }
 
@@ -158,6 +163,12 @@ static void machine_settle(struct machine *m)
 		return;
 	/* Before a device that is being removed as well is freed. */
 	resize_settle(&m->resize, m->phase == PHASE_RUNNING);
+	if (m->resize.at_work) {
+		if (stop)
+			machine_limit(m);
+		return;
+	}
+	loop_timer_cancel(m->vm.loop, &m->limit);
 	hotplug_settle(&m->hotplug);
 	if (m->phase == PHASE_RUNNING) {
 		if (stop)
@@ -191,7 +202,7 @@ static void machine_stuck(void *arg)
 	char why[128];
 
 	list_for_each (dev, &m->vm.devices, node)
-		if (dev->phase == DEVICE_STOPPING)
+		if (dev->phase == DEVICE_STOPPING || dev == m->resize.at_work)
 			id = dev->id;
 	snprintf(why, sizeof(why), "%s did not stop: its host file or disk does not answer", id);
 	machine_over(m, 1, why);
@@ -265,7 +276,7 @@ bool machine_free(struct machine *m)
 {
 	if (!m)
 		return true;
-	if (m->phase != PHASE_STOPPED)
+	if (m->phase != PHASE_STOPPED || m->resize.at_work)
 		return false;
 	resize_cancel(&m->resize);
 	hotplug_cancel(&m->hotplug);

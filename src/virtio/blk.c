@@ -526,18 +526,19 @@ static int blk_loaded(struct device *dev, struct err *e)
 	return virtio_loaded(dev, e);
 }
 
-/* Requests from now on have the new end; those from before have completed. */
 static int blk_resize(struct device *dev, uint64_t bytes, struct err *e)
 {
-	struct blk *blk = blk_of(dev);
-	int r = disk_resize(blk->disk, bytes, e);
+	return disk_resize(blk_of(dev)->disk, bytes, e);
+}
 
-	if (r)
-		return r;
-	blk->s.capacity = bytes / SECTOR_BYTES;
+/* Requests from now on have the new end; those from before have completed. */
+static void blk_resized(struct device *dev)
+{
+	struct blk *blk = blk_of(dev);
+
+	blk->s.capacity = disk_size_bytes(blk->disk) / SECTOR_BYTES;
 	blk_set_config(blk);
 	virtio_config_changed(&blk->v);
-	return 0;
 }
 
 extern const struct device_class virtio_blk_class;
@@ -555,4 +556,5 @@ const struct device_class virtio_blk_class = {
 	.loaded = blk_loaded,
 	.fetch = virtio_fetch,
 	.resize = blk_resize,
+	.resized = blk_resized,
 };

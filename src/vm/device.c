@@ -111,6 +111,12 @@ int device_resize(struct device *dev, uint64_t bytes, struct err *e)
 	return dev->class->resize(dev, bytes, e);
 }
 
+void device_resized(struct device *dev)
+{
+	assert(dev->phase == DEVICE_STOPPED);
+	dev->class->resized(dev);
+}
+
 void device_note(struct device *dev, const char *fmt, ...)
 {
 	char text[256];

@@ -31,8 +31,10 @@ static int resize(uint64_t bytes)
 	int r;
 
 	stand_still();
-	pthread_mutex_lock(&g.vm.lock);
 	r = device_resize(&g.v->dev, bytes, &e);
+	pthread_mutex_lock(&g.vm.lock);
+	if (!r)
+		device_resized(&g.v->dev);
 	pthread_mutex_unlock(&g.vm.lock);
 	ck_assert_int_eq(!r, !e.text[0]);
 	guest_start(&g);
