@@ -37,6 +37,8 @@ by_api() {
 	[[ $(<place) == '{"id":"disk0","bdf":"0000:00:02.0"}' ]] || fail "the disk is at $(<place)"
 	vm_says "guest: disk"
 	vm_says "$(sha256sum <disk.img)"
+	api 204 PUT vm.resize-disk "{\"id\": \"disk0\", \"desired_size\": $((16 << 20))}"
+	vm_says "guest: disk has grown"
 	api 200 PUT vm.add-net \
 		'{"id": "card", "tap": "lab1", "ip": "10.0.0.1", "mask": "255.255.255.0"}' | grep -F '"card"'
 	vm_says "guest: network answers"
