@@ -13,6 +13,7 @@
 
 /* How long devices may take to finish what is in flight before the VM is given up. */
 #define STOP_LIMIT_NS (UINT64_C(30) * 1000000000)
+#define LAST_WORDS_NS UINT64_C(1000000000)
 
 enum phase { PHASE_STOPPED, PHASE_RUNNING, PHASE_STOPPING };
 
@@ -33,6 +34,8 @@ struct machine {
 	bool vcpus_stopped;
 	struct timer limit;
 	bool want_start, want_reset, want_end, ended;
+	bool panicked; /* until last_words expires */
+	struct timer last_words;
 	bool boot_again; /* when the guest powers off, which it was asked for */
 	bool paused; /* stays stopped until machine_resume() */
 	bool told_paused; /* to events */
@@ -133,6 +136,8 @@ static void machine_do_reset(struct machine *m)
 	struct err e;
 
 	m->boot_again = false;
+	m->panicked = false;
+	loop_timer_cancel(m->vm.loop, &m->last_words);
 	hotplug_guest_is_gone(&m->hotplug);
 	list_for_each (dev, &m->vm.devices, node)
 		device_reset(dev);
@@ -208,10 +213,12 @@ static void machine_stuck(void *arg)
 	machine_over(m, 1, why);
 }
 
-static void on_panic(struct machine *m)
+static void act_on_panic(void *arg)
 {
-	log_write(LOG_ERROR, "the guest's kernel panicked");
-	events_add(m->vm.events, "guest", "panic", NULL);
+	struct machine *m = arg;
+
+	m->panicked = false;
+	loop_timer_cancel(m->vm.loop, &m->last_words);
 	switch (m->config->on_panic) {
 	case ON_PANIC_PAUSE:
 		machine_pause(m, NULL, NULL);
@@ -224,6 +231,18 @@ static void on_panic(struct machine *m)
 	}
 }
 
+/* Linux reports its panic before it has written all of why: it has a moment to do so, unless it
+ * ends or resets the machine itself. */
+static void on_panic(struct machine *m)
+{
+	if (m->panicked)
+		return;
+	m->panicked = true;
+	log_write(LOG_ERROR, "the guest's kernel panicked");
+	events_add(m->vm.events, "guest", "panic", NULL);
+	loop_timer_set(m->vm.loop, &m->last_words, loop_now_ns() + LAST_WORDS_NS);
+}
+
 static void on_event(void *arg, unsigned events)
 {
 	struct machine *m = arg;
@@ -232,6 +251,8 @@ static void on_event(void *arg, unsigned events)
 		hotplug_ejected(&m->hotplug);
 	if (events & VM_FAILED)
 		machine_end(m, 1, m->vm.failure.text);
+	else if (m->panicked && (events & (VM_POWEROFF | VM_RESET)))
+		act_on_panic(m);
 	else if ((events & VM_POWEROFF) && m->boot_again)
 		machine_reset(m);
 	else if (events & (VM_POWEROFF | VM_LEAVE))
@@ -255,6 +276,7 @@ int machine_new(struct machine **out, const struct config *config, struct loop *
 	m->config = config;
 	m->hooks = *hooks;
 	m->limit = (struct timer){ .expired = machine_stuck, .arg = m };
+	m->last_words = (struct timer){ .expired = act_on_panic, .arg = m };
 	m->step = (struct work){ .run = machine_step, .arg = m };
 	hotplug_init(&m->hotplug, &m->vm, &m->step, one_has_stopped, m);
 	resize_init(&m->resize, &m->vm, &m->step, one_has_stopped, m);
@@ -284,6 +306,7 @@ bool machine_free(struct machine *m)
 	build_free(&m->build);
 	loop_unpost(m->vm.loop, &m->step);
 	loop_timer_cancel(m->vm.loop, &m->limit);
+	loop_timer_cancel(m->vm.loop, &m->last_words);
 	free(m);
 	return true;
 }

@@ -19,6 +19,8 @@ void guest_main(void)
 
 	if (cmdline_has("panic")) {
 		outb(PORT_PVPANIC, PVPANIC_PANICKED);
+		delay_us(100000);
+		print("service: last words\n");
 		cpu_halt();
 	}
 	while (!cmdline_has("nodriver") && virtio_find(&disk, VIRTIO_ID_BLK, disks)) {
