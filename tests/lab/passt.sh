@@ -29,7 +29,10 @@ passt() {
 		--append "console=ttyS0 quiet godwit.run=passt godwit.args=${LAB_NAME:-localhost}"
 	{ printf 'HTTP/1.0 200 OK\r\n\r\n' && cat data; } |
 		timeout $patience socat - TCP-LISTEN:8000,bind=127.0.0.1,reuseaddr >/dev/null &
-	timeout $patience socat -u TCP-LISTEN:8001,bind=127.0.0.1,reuseaddr CREATE:back &
+	# It speaks first, too: on a busy machine Debian 12's passt was seen to end a call in which
+	# only the guest had spoken.
+	timeout $patience socat TCP-LISTEN:8001,bind=127.0.0.1,reuseaddr \
+		SYSTEM:'echo go on; cat >back' &
 	receiver=$!
 	vm_says "guest: is "
 	vm_says "guest: found ${LAB_ADDRESS:-127.0.0.1}"
