@@ -20,9 +20,9 @@
 /* What an owner record says. */
 #define ABSENT 0
 #define RUNNING 1    /* running, g */
-#define OFFERED 2    /* offered, g, this session */
-#define TAKEN_BACK 3 /* running, g, after this session */
-#define ACCEPTED 4   /* running, g+1, from this session */
+#define OFFERED 2    /* offered, g, this migration */
+#define TAKEN_BACK 3 /* running, g, after this migration */
+#define ACCEPTED 4   /* running, g+1, from this migration */
 #define STARTED 5    /* running, g+1, a cold start */
 
 /* A journal's last entry: RUNNING, OFFERED and ACCEPTED as above, and these. */
@@ -383,7 +383,7 @@ refuse:	dest_journal = REFUSED;
 	} unless { !dest_alive -> run DestAgain() }
 }
 
-/* The destination's host after a crash: its memory is lost, so it never accepts this session. */
+/* The destination's host after a crash: its memory is lost, so it never accepts this migration. */
 proctype DestAgain() {
 	if
 	:: dest_alive = 1
