@@ -221,7 +221,8 @@ static void act_on_panic(void *arg)
 	loop_timer_cancel(m->vm.loop, &m->last_words);
 	switch (m->config->on_panic) {
 	case ON_PANIC_PAUSE:
-		machine_pause(m, NULL, NULL);
+		if (!m->paused) /* else somebody else may wait for it */
+			machine_pause(m, NULL, NULL);
 		break;
 	case ON_PANIC_RESTART:
 		machine_reset(m);
