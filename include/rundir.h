@@ -17,7 +17,7 @@
 
 /* -ENAMETOOLONG: it does not fit. */
 int rundir_path(uid_t uid, char *path, size_t size);
-/* The name of the VM that is process pid, of that user; false: not written down. */
+/* The name of the VM that is process pid, of that user; false: none runs, or not written down. */
 bool rundir_name(uid_t uid, pid_t pid, char *name, size_t size);
 
 /* The directory of the VM of that name and user, if it runs; -ENOENT: none does; -errno. */

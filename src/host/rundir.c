@@ -43,29 +43,6 @@ static pid_t read_pid(int dir, const char *name)
 	return (pid_t)strtol(text, NULL, 10);
 }
 
-bool rundir_name(uid_t uid, pid_t pid, char *name, size_t size)
-{
-	char path[256];
-	struct dirent *entry;
-	bool found = false;
-	DIR *dir;
-
-	if (rundir_path(uid, path, sizeof(path)))
-		return false;
-	dir = opendir(path);
-	if (!dir)
-		return false;
-	while (!found && (entry = readdir(dir))) {
-		if (entry->d_name[0] == '.' || strlen(entry->d_name) >= size)
-			continue;
-		found = read_pid(dirfd(dir), entry->d_name) == pid;
-		if (found)
-			memcpy(name, entry->d_name, strlen(entry->d_name) + 1);
-	}
-	closedir(dir);
-	return found;
-}
-
 static int open_user(uid_t uid)
 {
 	char path[256];
@@ -120,6 +97,33 @@ int rundir_each(uid_t uid, void (*each)(void *arg, const char *name, int dir, pi
 	}
 	closedir(dir);
 	return 0;
+}
+
+struct search {
+	pid_t pid;
+	char *name;
+	size_t size;
+	bool found;
+};
+
+static void compare(void *arg, const char *name, int dir, pid_t pid)
+{
+	struct search *s = arg;
+
+	(void)dir;
+	if (pid != s->pid || s->found || strlen(name) >= s->size)
+		return;
+	s->found = true;
+	memcpy(s->name, name, strlen(name) + 1);
+}
+
+/* Among those that run: what was left behind may have the number of a process of today. */
+bool rundir_name(uid_t uid, pid_t pid, char *name, size_t size)
+{
+	struct search s = { .pid = pid, .name = name, .size = size };
+
+	rundir_each(uid, compare, &s);
+	return s.found;
 }
 
 int rundir_connect(int dir, const char *name)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening and locking images. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 
 #include "check_main.h"
@@ -234,9 +236,11 @@ static pid_t start_holder(int *hold)
 static const char *const vm_names[] = { "cache", "db", "web", "zoo" };
 enum { WEB = 2 };
 
-/* VMs as the command writes them down; web is process pid. */
-static void write_run_directory(const char *path, pid_t pid)
+/* VMs as the command writes them down.  Only web runs, as process pid; the others were left behind
+ * by processes that had the same number.  Returns what is open while web runs. */
+static int write_run_directory(const char *path, pid_t pid)
 {
+	int web = -1;
 	char name[300];
 	FILE *f;
 
@@ -247,9 +251,13 @@ static void write_run_directory(const char *path, pid_t pid)
 		snprintf(name, sizeof(name), "%s/%s/pid", path, vm_names[i]);
 		f = fopen(name, "w");
 		ck_assert_ptr_nonnull(f);
-		fprintf(f, "%d\n", i == WEB ? (int)pid : (int)i + 1);
+		fprintf(f, "%d\n", (int)pid);
 		fclose(f);
 	}
+	snprintf(name, sizeof(name), "%s/%s", path, vm_names[WEB]);
+	web = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert(web >= 0 && !flock(web, LOCK_EX | LOCK_NB));
+	return web;
 }
 
 static void remove_run_directory(const char *path)
@@ -270,7 +278,7 @@ static void check_holder_is_named(void)
 	struct disk_config c = { .path = image };
 	char path[256], expected[128];
 	pid_t pid;
-	int hold;
+	int hold, web;
 
 	become_nobody();
 	pid = start_holder(&hold);
@@ -279,11 +287,12 @@ static void check_holder_is_named(void)
 
 	ck_assert_int_eq(setenv("XDG_RUNTIME_DIR", image_dir, 1), 0);
 	ck_assert_int_eq(rundir_path(geteuid(), path, sizeof(path)), 0);
-	write_run_directory(path, pid);
+	web = write_run_directory(path, pid);
 	snprintf(expected, sizeof(expected), "disk.img is in use by VM 'web' (process %d);",
 		 (int)pid);
 	expect_refusal(&c, -EAGAIN, expected);
 	remove_run_directory(path);
+	close(web);
 
 	close(hold);
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
