@@ -111,6 +111,9 @@ static void call_is_done(struct vmm_request *q)
 {
 	struct call *c = q->arg;
 
+	/* Here, as the configuration may go on using parts of it: no JSON has two threads. */
+	json_decref(c->body);
+	c->body = NULL;
 	loop_post(c->api->loop, &c->back);
 }
 

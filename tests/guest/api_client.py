@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import time
 
 import openapi
@@ -122,6 +123,8 @@ def monitor(rig, *options, status=0, **popen):
             yield process, client
             check(process.wait(LIMIT) == status, f"it ended with {process.returncode}")
         finally:
+            if process.poll() not in (None, status):
+                print(f"the monitor ended with {process.returncode}", file=sys.stderr, flush=True)
             process.kill()
 
 

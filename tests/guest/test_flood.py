@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import random
 import socket
+import sys
 import time
 
 from rig import LIMIT, check
@@ -273,12 +274,24 @@ def open_files(process):
                   for fd in os.listdir(f"/proc/{process.pid}/fd"))
 
 
+@contextlib.contextmanager
+def shown_if_failed(path):
+    """A file for what is said all the time; its end matters when all ends."""
+    with open(path, "w+", encoding="utf-8", errors="replace") as said:
+        try:
+            yield said
+        except BaseException:
+            said.seek(0)
+            print("".join(said.readlines()[-30:]), file=sys.stderr, flush=True)
+            raise
+
+
 def test_flood(rig):
     """Whatever others ask, ping and info are answered; nothing is left of it, and the guest lives."""
     path, disks, used = rig.path("api.sock"), odd_disks(rig), []
     with open(rig.godwit, "rb") as f:
         keeps_freed = b"__asan_init" in f.read()
-    with open(rig.path("said"), "wb") as said, monitor(rig, stderr=said) as (process, client):
+    with shown_if_failed(rig.path("said")) as said, monitor(rig, stderr=said) as (process, client):
         wants(client, 200, "GET", "vmm.ping")
         before = open_files(process)
         wants(client, 204, "PUT", "vm.create", config(rig))
