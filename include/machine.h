@@ -20,10 +20,13 @@ struct machine_hooks {
 	void *arg;
 	struct events *events; /* what happens is told there; NULL: nowhere */
 	const char *run_dir; /* of this VM, for sockets of its devices; NULL: none */
+	/* Its memory and the states of its devices are loaded from elsewhere (devices.h) before it
+	 * starts: no kernel is loaded before the next reset. */
+	bool loaded;
 };
 
 /* config stays the caller's and must outlive the machine.  Devices are built and reset, the
- * kernel is loaded, vCPUs wait. */
+ * kernel is loaded, vCPUs wait.  hooks are copied. */
 int machine_new(struct machine **, const struct config *, struct loop *,
 		const struct machine_hooks *, struct err *);
 /* False: a device has not answered, and the host may still write to guest memory; everything, the

@@ -31,6 +31,7 @@ struct state_buf {
 
 bool state_name_ok(const char *); /* is what the format calls a name */
 
+uint8_t *state_buf_grow(struct state_buf *, size_t len); /* room for len more bytes, or NULL */
 void state_buf_put(struct state_buf *, const void *, size_t len);
 void state_buf_put_le(struct state_buf *, unsigned size, uint64_t value);
 void state_buf_put_name(struct state_buf *, const char *name);

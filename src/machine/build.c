@@ -232,8 +232,6 @@ int build_machine(struct build *b, struct vm *vm, const struct config *config, c
 		r = build_memory(b, e);
 	if (!r)
 		r = build_devices(b, e);
-	if (!r)
-		r = build_load(b, e);
 	return r;
 }
 

@@ -17,8 +17,8 @@ struct build {
 	int kvm_fd;
 };
 
-/* KVM, memory, devices, vCPUs, kernel: everything in place, nothing runs.  On failure
- * build_free() is still due. */
+/* KVM, memory, devices, vCPUs: everything in place, nothing runs.  The kernel is opened, and loaded
+ * by build_load().  On failure build_free() is still due. */
 int build_machine(struct build *, struct vm *, const struct config *, const char *run_dir,
 		  struct loop *, struct err *);
 void build_free(struct build *);

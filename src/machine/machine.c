@@ -282,6 +282,8 @@ int machine_new(struct machine **out, const struct config *config, struct loop *
 	hotplug_init(&m->hotplug, &m->vm, &m->step, one_has_stopped, m);
 	resize_init(&m->resize, &m->vm, &m->step, one_has_stopped, m);
 	r = build_machine(&m->build, &m->vm, config, hooks->run_dir, loop, e);
+	if (!r && !hooks->loaded)
+		r = build_load(&m->build, e);
 	if (r) {
 		build_free(&m->build);
 		free(m);

@@ -14,8 +14,7 @@ bool state_name_ok(const char *name)
 	return len > 0 && len <= STATE_NAME_MAX && !name[len];
 }
 
-/* Room for len more bytes, or NULL. */
-static uint8_t *grow(struct state_buf *b, size_t len)
+uint8_t *state_buf_grow(struct state_buf *b, size_t len)
 {
 	size_t need, capacity;
 	uint8_t *data;
@@ -41,7 +40,7 @@ static uint8_t *grow(struct state_buf *b, size_t len)
 
 void state_buf_put(struct state_buf *b, const void *data, size_t len)
 {
-	uint8_t *p = len ? grow(b, len) : NULL;
+	uint8_t *p = len ? state_buf_grow(b, len) : NULL;
 
 	if (p)
 		memcpy(p, data, len);
@@ -49,7 +48,7 @@ void state_buf_put(struct state_buf *b, const void *data, size_t len)
 
 void state_buf_put_le(struct state_buf *b, unsigned size, uint64_t value)
 {
-	uint8_t *p = grow(b, size);
+	uint8_t *p = state_buf_grow(b, size);
 
 	if (p)
 		put_le(p, size, value);

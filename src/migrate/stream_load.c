@@ -1,25 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "bits.h"
-#include "cleanup.h"
+#include "devices.h"
 #include "guest_mem.h"
 #include "section.h"
 #include "state_codec.h"
 #include "stream.h"
 #include "vm.h"
-
-/* A device of this VM and the state that the stream has for it. */
-struct incoming {
-	struct device *dev;
-	void *state;
-	bool seen;
-};
 
 struct loader {
 	struct vm *vm;
@@ -27,8 +18,7 @@ struct loader {
 	struct section in;
 	uint64_t sections, page_bytes;
 	bool have_memory;
-	struct incoming *incoming; /* in order of vm->devices */
-	size_t ndevices;
+	struct state_buf devices;
 };
 
 /* Pages that the stream leaves out are zero, whatever was loaded here before. */
@@ -122,65 +112,20 @@ static int load_pages(struct loader *l)
 	return r ? r : section_readv(&l->in, iov, (int)nruns, l->e);
 }
 
-static struct incoming *find_device(struct loader *l, const char *id)
-{
-	for (size_t i = 0; i < l->ndevices; i++)
-		if (!strcmp(l->incoming[i].dev->id, id))
-			return &l->incoming[i];
-	return NULL;
-}
-
-static int decode_state(struct loader *l, struct incoming *in, const struct state_view *record)
-{
-	const struct state_desc *desc = in->dev->class->state;
-
-	if (!desc)
-		return record->len ? err_set(l->e, -EBADMSG, "%s: unexpected state", in->dev->id)
-				   : 0;
-	in->state = malloc(desc->size);
-	if (!in->state)
-		return err_set(l->e, -ENOMEM, "%s: out of memory for its state", in->dev->id);
-	memcpy(in->state, device_state(in->dev), desc->size);
-	return state_load(desc, in->state, in->dev->id, record->data, record->len, l->e);
-}
-
-static int decode_device(struct loader *l, struct state_view v)
-{
-	char kind[STATE_NAME_MAX + 1], id[STATE_NAME_MAX + 1];
-	struct incoming *in;
-
-	if (!state_view_take_name(&v, kind) || !state_view_take_name(&v, id))
-		return err_set(l->e, -EBADMSG, "the stream is damaged: a device has no name");
-	in = find_device(l, id);
-	if (!in)
-		return err_set(l->e, -EBADMSG,
-			       "the stream has a device \"%s\" (%s) that this VM lacks; build it "
-			       "from the configuration that was saved",
-			       id, kind);
-	if (strcmp(in->dev->class->kind, kind))
-		return err_set(l->e, -EBADMSG, "%s: is a %s in the stream and a %s here", id, kind,
-			       in->dev->class->kind);
-	if (in->seen)
-		return err_set(l->e, -EBADMSG, "%s: comes twice in the stream", id);
-	in->seen = true;
-	return decode_state(l, in, &v);
-}
-
+/* They are looked at when all are there. */
 static int load_device(struct loader *l)
 {
-	CLEANUP(free) uint8_t *payload = NULL;
-	size_t len = l->in.left;
-	int r;
+	struct state_buf *b = &l->devices;
+	uint64_t len = l->in.left;
+	uint8_t *payload;
 
-	if (len > SECTION_RECORD_MAX)
+	if (len > SECTION_RECORD_MAX || b->len + len > DEVICES_BYTES_MAX)
 		return err_set(l->e, -EBADMSG, "the stream is damaged: a device is too big");
-	payload = malloc(len + 1);
+	state_buf_put_le(b, 8, len);
+	payload = state_buf_grow(b, len);
 	if (!payload)
 		return err_set(l->e, -ENOMEM, "out of memory for the state of a device");
-	r = section_read(&l->in, payload, len, l->e);
-	if (!r)
-		r = section_end(&l->in, l->e);
-	return r ? r : decode_device(l, (struct state_view){ payload, len });
+	return section_read(&l->in, payload, len, l->e);
 }
 
 static int load_end(struct loader *l)
@@ -192,12 +137,6 @@ static int load_end(struct loader *l)
 		return r;
 	if (!l->have_memory || get_le(end, 8) != l->sections || get_le(end + 8, 8) != l->page_bytes)
 		return err_set(l->e, -EBADMSG, "the stream is damaged: sections are missing");
-	for (size_t i = 0; i < l->ndevices; i++)
-		if (!l->incoming[i].seen)
-			return err_set(l->e, -EBADMSG,
-				       "the stream lacks the device \"%s\"; build the VM from the "
-				       "configuration that was saved",
-				       l->incoming[i].dev->id);
 	return 0;
 }
 
@@ -220,12 +159,12 @@ static int load_section(struct loader *l)
 	}
 }
 
-static int load_sections(struct loader *l, int fd)
+static int load_sections(struct loader *l, struct channel *ch)
 {
 	int r;
 
 	do {
-		r = section_begin(&l->in, fd, l->e);
+		r = section_begin(&l->in, ch, l->e);
 		if (!r)
 			r = load_section(l);
 		if (!r)
@@ -235,51 +174,16 @@ static int load_sections(struct loader *l, int fd)
 	return r;
 }
 
-static int install(struct loader *l)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < l->ndevices; i++) {
-		struct device *dev = l->incoming[i].dev;
-
-		if (l->incoming[i].state)
-			memcpy(device_state(dev), l->incoming[i].state, dev->class->state->size);
-	}
-	for (size_t i = 0; !r && i < l->ndevices; i++)
-		r = device_loaded(l->incoming[i].dev, l->e);
-	return r;
-}
-
-static int list_devices(struct loader *l)
-{
-	struct device *dev;
-	size_t n = 0;
-
-	list_for_each (dev, &l->vm->devices, node)
-		n++;
-	l->incoming = calloc(n + 1, sizeof(*l->incoming));
-	if (!l->incoming)
-		return err_set(l->e, -ENOMEM, "out of memory");
-	list_for_each (dev, &l->vm->devices, node) {
-		assert(dev->phase == DEVICE_STOPPED);
-		l->incoming[l->ndevices++].dev = dev;
-	}
-	return 0;
-}
-
 int stream_load(struct vm *vm, int fd, struct err *e)
 {
+	struct channel ch = channel_of(fd);
 	struct loader l = { .vm = vm, .e = e };
-	int r = list_devices(&l);
+	int r = section_read_magic(&ch, e);
 
 	if (!r)
-		r = section_read_magic(fd, e);
+		r = load_sections(&l, &ch);
 	if (!r)
-		r = load_sections(&l, fd);
-	if (!r)
-		r = install(&l);
-	for (size_t i = 0; i < l.ndevices; i++)
-		free(l.incoming[i].state);
-	free(l.incoming);
-	return r;
+		r = devices_load(vm, l.devices.data, l.devices.len, e);
+	state_buf_free(&l.devices);
+	return r == -ENOTCONN ? -EBADMSG : r;
 }

@@ -85,11 +85,12 @@ static int read_section(FILE *f, struct section *s, struct err *e)
 
 int stream_print(FILE *f, int fd, struct err *e)
 {
+	struct channel ch = channel_of(fd);
 	struct section s = { .type = 0 };
-	int r = section_read_magic(fd, e);
+	int r = section_read_magic(&ch, e);
 
 	while (!r && s.type != SECTION_END) {
-		r = section_begin(&s, fd, e);
+		r = section_begin(&s, &ch, e);
 		if (!r)
 			r = read_section(f, &s, e);
 	}

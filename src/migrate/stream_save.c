@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <assert.h>
 #include <errno.h>
 #include <unistd.h>
 
 #include "bits.h"
+#include "devices.h"
 #include "guest_mem.h"
 #include "section.h"
-#include "state_codec.h"
 #include "stream.h"
 #include "vm.h"
 
 struct writer {
-	int fd;
+	struct channel ch;
 	struct err *e;
 	uint64_t sections, page_bytes;
 	/* The RAM section that is being gathered; iov[0] and [1] are its header and table. */
@@ -25,7 +24,7 @@ struct writer {
 static int write_section(struct writer *w, enum section_type type, struct iovec *iov, int niov)
 {
 	w->sections++;
-	return section_write(w->fd, type, iov, niov, w->e);
+	return section_write(&w->ch, type, iov, niov, w->e);
 }
 
 static int write_bytes(struct writer *w, enum section_type type, const void *data, size_t len)
@@ -153,37 +152,6 @@ static int write_ram(struct writer *w, const struct guest_mem *m)
 	return r ? r : flush_runs(w);
 }
 
-/* One DEVICE section's payload, behind its length. */
-static int encode_device(struct device *dev, struct state_buf *b, struct err *e)
-{
-	const struct state_desc *desc = dev->class->state;
-	struct state_target to = { .device = dev->id };
-	size_t begin = b->len;
-	int r;
-
-	assert(dev->phase == DEVICE_STOPPED);
-	if (!state_name_ok(dev->id))
-		return err_set(e, -EINVAL,
-			       "%s: cannot be saved under this id; use letters, digits, "
-			       "\"_\", \"-\" and \".\"",
-			       dev->id);
-	r = device_fetch(dev, e);
-	if (r)
-		return r;
-	state_buf_put_le(b, 8, 0);
-	state_buf_put_name(b, dev->class->kind);
-	state_buf_put_name(b, dev->id);
-	if (desc)
-		r = state_save(desc, device_state(dev), &to, b, e);
-	if (!r && b->failed)
-		r = err_set(e, -ENOMEM, "%s: out of memory for its state", dev->id);
-	if (!r && b->len - begin - 8 > SECTION_RECORD_MAX)
-		r = err_set(e, -E2BIG, "%s: too much state for a stream", dev->id);
-	if (!r)
-		put_le(b->data + begin, 8, b->len - begin - 8);
-	return r;
-}
-
 static int write_devices(struct writer *w, const struct state_buf *b)
 {
 	struct state_view v = { b->data, b->len };
@@ -210,16 +178,12 @@ static int write_end(struct writer *w)
 
 int stream_save(struct vm *vm, int fd, struct err *e)
 {
-	struct writer w = { .fd = fd, .e = e };
+	struct writer w = { .ch = channel_of(fd), .e = e };
 	struct state_buf devices = { 0 };
-	struct device *dev;
-	int r = 0;
+	int r = devices_save(vm, NULL, 0, &devices, e);
 
-	list_for_each (dev, &vm->devices, node)
-		if (!r)
-			r = encode_device(dev, &devices, e);
 	if (!r)
-		r = section_write_magic(fd, e);
+		r = section_write_magic(&w.ch, e);
 	if (!r)
 		r = write_ram(&w, vm->mem);
 	if (!r)

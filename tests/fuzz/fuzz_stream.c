@@ -31,17 +31,18 @@ static void require(bool what)
 
 static void write_sections(int fd, struct state_view v)
 {
+	struct channel ch = channel_of(fd);
 	struct iovec iov[2];
 	const uint8_t *payload;
 	uint64_t type, len;
 	struct err e;
 
-	require(!section_write_magic(fd, &e));
+	require(!section_write_magic(&ch, &e));
 	while (state_view_take_le(&v, 1, &type) && state_view_take_le(&v, 2, &len)) {
 		len = MIN(len, v.len);
 		state_view_take(&v, len, &payload);
 		iov[1] = (struct iovec){ (void *)(uintptr_t)payload, len };
-		require(!section_write(fd, (enum section_type)type, iov, 2, &e));
+		require(!section_write(&ch, (enum section_type)type, iov, 2, &e));
 	}
 }
 

@@ -56,9 +56,10 @@ struct lie {
 static void put_section(struct lie *l, unsigned type)
 {
 	struct iovec iov[2] = { [1] = { l->b.data, l->b.len } };
+	struct channel ch = channel_of(l->fd);
 	struct err e;
 
-	ck_assert_int_eq(section_write(l->fd, type, iov, 2, &e), 0);
+	ck_assert_int_eq(section_write(&ch, type, iov, 2, &e), 0);
 	state_buf_free(&l->b);
 }
 
@@ -70,10 +71,11 @@ static void put_u64s(struct lie *l, unsigned n, const uint64_t *v)
 
 static void lie_begin(struct lie *l, bool memory)
 {
+	struct channel ch = channel_of(memory_file());
 	struct err e;
 
-	*l = (struct lie){ .fd = memory_file() };
-	ck_assert_int_eq(section_write_magic(l->fd, &e), 0);
+	*l = (struct lie){ .fd = ch.fd };
+	ck_assert_int_eq(section_write_magic(&ch, &e), 0);
 	if (memory) {
 		put_u64s(l, 2, (uint64_t[]){ 0, RAM_BYTES });
 		put_section(l, SECTION_MEMORY);
@@ -144,6 +146,14 @@ static void put_device(struct lie *l, const char *kind, const char *id, const st
 	put_section(l, SECTION_DEVICE);
 }
 
+static void lie_about_devices(struct lie *l, uint64_t ndevices, struct rig *rig,
+			      const char *sentence)
+{
+	put_u64s(l, 2, (uint64_t[]){ 1 + ndevices, 0 });
+	put_section(l, SECTION_END);
+	lie_end(l, rig, sentence);
+}
+
 START_TEST(test_lies_about_devices)
 {
 	static uint8_t big[SECTION_RECORD_MAX + 1];
@@ -155,16 +165,16 @@ START_TEST(test_lies_about_devices)
 	lie_begin(&l, true);
 	put_device(&l, "toy", "toy0", &s);
 	put_device(&l, "toy", "toy0", &s);
-	lie_end(&l, &b, "toy0: comes twice");
+	lie_about_devices(&l, 2, &b, "toy0: comes twice");
 	lie_begin(&l, true);
 	put_device(&l, "toy", "t\033]0;x", &s);
-	lie_end(&l, &b, "a device has no name");
+	lie_about_devices(&l, 1, &b, "a device has no name");
 	lie_begin(&l, true);
 	put_device(&l, "mute", "mute0", &s);
-	lie_end(&l, &b, "mute0: unexpected state");
+	lie_about_devices(&l, 1, &b, "mute0: unexpected state");
 	lie_begin(&l, true);
 	put_device(&l, "toy", "toy0", NULL);
-	lie_end(&l, &b, "toy0: its state is cut short");
+	lie_about_devices(&l, 1, &b, "toy0: its state is cut short");
 	lie_begin(&l, true);
 	state_buf_put(&l.b, big, sizeof(big));
 	put_section(&l, SECTION_DEVICE);

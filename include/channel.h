@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes in order to or from a connection, a pipe or a file: all that is asked for, or an error.
+ * A socket is non-blocking and is waited for here; whoever waits can be called off.
+ *
+ * Any thread; one reads and one writes at a time.
+ */
+#ifndef CHANNEL_H
+#define CHANNEL_H
+
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "err.h"
+
+struct channel {
+	int fd; /* the caller's */
+	int cancel_fd; /* an eventfd; readable: whoever waits gets -ECANCELED; -1: none */
+	unsigned silence_ms; /* nothing moves for so long: -ENOTCONN; 0: for ever */
+};
+
+static inline struct channel channel_of(int fd)
+{
+	return (struct channel){ .fd = fd, .cancel_fd = -1 };
+}
+
+/*
+ * iov is used up.  -ENOTCONN: the other side, or the way to it, is gone, and may come back.
+ * -ECANCELED: called off.  Anything else is final.
+ */
+int channel_write(struct channel *, struct iovec *iov, int niov, struct err *);
+int channel_read(struct channel *, struct iovec *iov, int niov, struct err *);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The state of all devices of a VM as one buffer: for each a u64 length and a payload, which is
+ * that of a stream's DEVICE section (stream.h).  On main, under the machine lock, while all devices
+ * are STOPPED; the buffer may come from and go to any thread.
+ *
+ * Who sends states is trusted like a guest.
+ */
+#ifndef DEVICES_H
+#define DEVICES_H
+
+#include "state_codec.h"
+
+struct vm;
+
+enum { DEVICES_BYTES_MAX = 64 << 20 }; /* of the buffer */
+
+/* known: what the reader knows; NULL: everything.  On failure the buffer is good for nothing. */
+int devices_save(struct vm *, const struct state_version *known, size_t nknown, struct state_buf *,
+		 struct err *);
+
+/*
+ * For a machine that was built from the same configuration and reset.  The devices' states change
+ * only if all of them are accepted; -EBADMSG: refused.  If one cannot be brought into force, the VM
+ * is good for nothing but to be freed.
+ */
+int devices_load(struct vm *, const void *, size_t len, struct err *);
+
+#endif

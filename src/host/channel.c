@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "channel.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+/* Step over the first done bytes. */
+static void advance(struct iovec **iov, int *niov, size_t done)
+{
+	while (*niov && done >= (*iov)->iov_len) {
+		done -= (*iov)->iov_len;
+		(*iov)++;
+		(*niov)--;
+	}
+	if (*niov) {
+		(*iov)->iov_base = (char *)(*iov)->iov_base + done;
+		(*iov)->iov_len -= done;
+	}
+}
+
+/* Until the channel is ready for events. */
+static int channel_wait(const struct channel *c, short events, struct err *e)
+{
+	struct pollfd p[2] = { { .fd = c->fd, .events = events },
+			       { .fd = c->cancel_fd, .events = POLLIN } };
+	int n;
+
+	do
+		n = poll(p, 2, c->silence_ms ? (int)c->silence_ms : -1);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return err_set(e, -errno, "cannot wait for a connection: %s", strerror(errno));
+	if (p[1].revents)
+		return err_set(e, -ECANCELED, "cancelled");
+	if (!n)
+		return err_set(e, -ENOTCONN, "the other side was silent for %u s",
+			       c->silence_ms / 1000);
+	return 0;
+}
+
+/* What a transfer that moved nothing means; 0: it may be tried again. */
+static int failed(const struct channel *c, int error, short events, struct err *e)
+{
+	const char *what = events == POLLIN ? "read" : "write";
+
+	switch (error) {
+	case EINTR:
+		return 0;
+	case EAGAIN:
+		return channel_wait(c, events, e);
+	case EPIPE:
+	case ECONNRESET:
+	case ECONNABORTED:
+	case ETIMEDOUT:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+	case ENETDOWN:
+		return err_set(e, -ENOTCONN, "the connection is lost: %s", strerror(error));
+	default:
+		return err_set(e, -error, "cannot %s the stream: %s", what, strerror(error));
+	}
+}
+
+int channel_write(struct channel *c, struct iovec *iov, int niov, struct err *e)
+{
+	ssize_t n;
+	int r = 0;
+
+	advance(&iov, &niov, 0);
+	while (!r && niov) {
+		n = writev(c->fd, iov, niov);
+		if (n < 0)
+			r = failed(c, errno, POLLOUT, e);
+		else
+			advance(&iov, &niov, (size_t)n);
+	}
+	return r;
+}
+
+int channel_read(struct channel *c, struct iovec *iov, int niov, struct err *e)
+{
+	ssize_t n;
+	int r = 0;
+
+	advance(&iov, &niov, 0);
+	while (!r && niov) {
+		n = readv(c->fd, iov, niov);
+		if (n < 0)
+			r = failed(c, errno, POLLIN, e);
+		else if (n == 0)
+			r = err_set(e, -ENOTCONN, "the stream is cut short");
+		else
+			advance(&iov, &niov, (size_t)n);
+	}
+	return r;
+}
