@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cleanup.h"
 #include "machine.h"
 #include "vmm_internal.h"
 
@@ -11,7 +12,7 @@ static void vmm_next(void *arg)
 {
 	struct vmm *v = arg;
 
-	if (v->current || v->due || list_empty(&v->waiting))
+	if (v->current || v->between || list_empty(&v->waiting))
 		return;
 	v->current = list_item(v->waiting.next, struct vmm_request, node);
 	list_remove(&v->current->node);
@@ -98,25 +99,6 @@ void vmm_create(struct vmm *v, struct vmm_request *q)
 	vmm_finish(v, r ? VMM_FAILED : VMM_OK);
 }
 
-static void leave_loop(struct vmm *v, enum due due)
-{
-	v->due = due;
-	loop_quit(v->hooks.loop);
-}
-
-void vmm_boot(struct vmm *v, struct vmm_request *q)
-{
-	(void)q;
-	if (!vmm_check_created(v))
-		return;
-	if (v->machine) {
-		vmm_fail(v, VMM_FAILED, "the VM \"%s\" is booted already", v->config.name);
-		return;
-	}
-	tell(v, "booting");
-	leave_loop(v, DUE_BUILD);
-}
-
 static void over(struct vmm *v, int status, const char *why)
 {
 	events_add(v->hooks.events, "vmm", "shutdown", NULL);
@@ -128,30 +110,10 @@ void vmm_end(struct vmm *v)
 	over(v, 0, NULL);
 }
 
-static void on_ended(void *arg, int status, const char *why)
+void vmm_between(struct vmm *v, void (*run)(struct vmm *))
 {
-	struct vmm *v = arg;
-
-	events_add(v->hooks.events, "vm", "shutdown",
-		   why ? json_pack("{s:s}", "reason", why) : NULL);
-	if (v->discarding)
-		leave_loop(v, DUE_DISCARD);
-	else
-		over(v, status, why);
-}
-
-static void build(struct vmm *v)
-{
-	const struct machine_hooks hooks = {
-		.ended = on_ended, .arg = v, .events = v->hooks.events, .run_dir = v->dir.path
-	};
-	int r = machine_new(&v->machine, &v->config, v->hooks.loop, &hooks, &v->current->e);
-
-	if (!r) {
-		machine_start(v->machine);
-		tell(v, "booted");
-	}
-	vmm_finish(v, r ? VMM_FAILED : VMM_OK);
+	v->between = run;
+	loop_quit(v->hooks.loop);
 }
 
 static void drop_config(struct vmm *v)
@@ -179,16 +141,52 @@ static void discard(struct vmm *v)
 	vmm_finish(v, VMM_OK);
 }
 
+static void on_ended(void *arg, int status, const char *why)
+{
+	struct vmm *v = arg;
+
+	events_add(v->hooks.events, "vm", "shutdown",
+		   why ? json_pack("{s:s}", "reason", why) : NULL);
+	if (v->discarding)
+		vmm_between(v, discard);
+	else
+		over(v, status, why);
+}
+
+static void build(struct vmm *v)
+{
+	const struct machine_hooks hooks = {
+		.ended = on_ended, .arg = v, .events = v->hooks.events, .run_dir = v->dir.path
+	};
+	int r = machine_new(&v->machine, &v->config, v->hooks.loop, &hooks, &v->current->e);
+
+	if (!r) {
+		machine_start(v->machine);
+		tell(v, "booted");
+	}
+	vmm_finish(v, r ? VMM_FAILED : VMM_OK);
+}
+
+void vmm_boot(struct vmm *v, struct vmm_request *q)
+{
+	(void)q;
+	if (!vmm_check_created(v))
+		return;
+	if (v->machine) {
+		vmm_fail(v, VMM_FAILED, "the VM \"%s\" is booted already", v->config.name);
+		return;
+	}
+	tell(v, "booting");
+	vmm_between(v, build);
+}
+
 void vmm_run(struct vmm *v)
 {
 	do {
-		enum due due = v->due;
+		void (*between)(struct vmm *) = TAKE(v->between);
 
-		v->due = DUE_NOTHING;
-		if (due == DUE_BUILD)
-			build(v);
-		else if (due == DUE_DISCARD)
-			discard(v);
+		if (between)
+			between(v);
 		if (!v->quit)
 			loop_run(v->hooks.loop);
 	} while (!v->quit);

@@ -7,9 +7,6 @@
 #include "vmdir.h"
 #include "vmm.h"
 
-/* What is due between two runs of the loop. */
-enum due { DUE_NOTHING, DUE_BUILD, DUE_DISCARD };
-
 struct vmm {
 	struct vmm_hooks hooks;
 	struct config config; /* config.json NULL: empty */
@@ -18,7 +15,8 @@ struct vmm {
 	struct list waiting; /* requests */
 	struct vmm_request *current;
 	struct work next;
-	enum due due;
+	/* Due between two runs of the loop, where nothing is in a callback; NULL: nothing is. */
+	void (*between)(struct vmm *);
 	bool discarding; /* the machine's end is not the VM's */
 	bool quit, stuck;
 };
@@ -29,6 +27,8 @@ void vmm_fail(struct vmm *, enum vmm_fault, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* The next one may begin, though this one's done() comes later. */
 void vmm_release(struct vmm *);
+/* Leave the loop to do it.  No other request begins before it is done. */
+void vmm_between(struct vmm *, void (*)(struct vmm *));
 /* False: the current request was refused, as there is no VM. */
 bool vmm_check_created(struct vmm *);
 
