@@ -64,6 +64,7 @@ struct device {
 	void *stopped_arg;
 	struct pace notes; /* of device_note() */
 	struct rate_limit *limit; /* NULL: nothing of it can be limited */
+	void *fresh; /* its state after the first reset; NULL: all versions have the same fields */
 	const char *host_path; /* where to connect to it: its pty or socket; NULL: nowhere */
 	void *counters; /* ncounters blocks, see device_claim_counters() */
 	unsigned ncounters;

@@ -9,15 +9,21 @@
 #ifndef DEVICES_H
 #define DEVICES_H
 
+#include <jansson.h>
+
 #include "state_codec.h"
 
 struct vm;
 
 enum { DEVICES_BYTES_MAX = 64 << 20 }; /* of the buffer */
 
-/* known: what the reader knows; NULL: everything.  On failure the buffer is good for nothing. */
-int devices_save(struct vm *, const struct state_version *known, size_t nknown, struct state_buf *,
-		 struct err *);
+/* What this program knows of each record that devices of the VM have: {NAME: VERSION, ...}. */
+json_t *devices_versions(const struct vm *);
+
+/* known: what devices_versions() says where it will be read, trusted like a guest; NULL: all that
+ * is known here.  -EPROTONOSUPPORT: the reader lacks something that is in use.  On failure the
+ * buffer is good for nothing. */
+int devices_save(struct vm *, const json_t *known, struct state_buf *, struct err *);
 
 /*
  * For a machine that was built from the same configuration and reset.  The devices' states change

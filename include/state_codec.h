@@ -59,7 +59,8 @@ struct state_target {
 	const char *device; /* its id, for sentences */
 	const struct state_version *known; /* NULL: everything at its newest version */
 	size_t nknown;
-	const void *reset; /* with known: an object as reset leaves it */
+	const void
+		*reset; /* an object as reset leaves it; NULL: no field is newer than any reader */
 };
 
 /*

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 
 #include "bits.h"
+#include "cleanup.h"
 #include "devices.h"
 #include "section.h"
 #include "vm.h"
@@ -16,6 +18,7 @@ static int save_device(struct device *dev, struct state_target to, struct state_
 	int r;
 
 	to.device = dev->id;
+	to.reset = dev->fresh;
 	assert(dev->phase == DEVICE_STOPPED);
 	if (!state_name_ok(dev->id))
 		return err_set(e, -EINVAL,
@@ -39,13 +42,48 @@ static int save_device(struct device *dev, struct state_target to, struct state_
 	return r;
 }
 
-int devices_save(struct vm *vm, const struct state_version *known, size_t nknown,
-		 struct state_buf *b, struct err *e)
+static void add_versions(json_t *versions, const struct state_desc *d)
 {
-	const struct state_target to = { .known = known, .nknown = nknown };
-	struct device *dev;
-	int r = 0;
+	json_object_set_new(versions, d->name, json_integer(d->version));
+	for (const struct state_field *f = d->field; f < d->field + d->nfields; f++)
+		if (f->kind == STATE_STRUCT)
+			add_versions(versions, f->nested);
+}
 
+json_t *devices_versions(const struct vm *vm)
+{
+	json_t *versions = json_object();
+	struct device *dev;
+
+	list_for_each (dev, &vm->devices, node)
+		if (dev->class->state)
+			add_versions(versions, dev->class->state);
+	return versions;
+}
+
+static int read_versions(const json_t *json, struct state_version **out, size_t *n, struct err *e)
+{
+	const char *name;
+	json_t *value;
+
+	*out = calloc(json_object_size(json) + 1, sizeof(**out));
+	if (!*out)
+		return err_set(e, -ENOMEM, "out of memory");
+	json_object_foreach((json_t *)json, name,
+			    value) if (json_integer_value(value) > 0)(*out)[(*n)++] =
+		(struct state_version){ name,
+					(unsigned)MIN(json_integer_value(value), UINT16_MAX) };
+	return 0;
+}
+
+int devices_save(struct vm *vm, const json_t *known, struct state_buf *b, struct err *e)
+{
+	CLEANUP(free) struct state_version *versions = NULL;
+	struct state_target to = { .nknown = 0 };
+	struct device *dev;
+	int r = known ? read_versions(known, &versions, &to.nknown, e) : 0;
+
+	to.known = versions;
 	list_for_each (dev, &vm->devices, node)
 		if (!r)
 			r = save_device(dev, to, b, e);

@@ -175,6 +175,7 @@ static int save_record(struct saver *s, const struct state_desc *d, const uint8_
 	state_buf_put_le(s->out, 2, 0);
 	for (const struct state_field *f = d->field; f < d->field + d->nfields; f++) {
 		if (f->since > version) {
+			assert(reset);
 			if (same_field(f, object, reset))
 				continue;
 			return err_set(s->e, -EPROTONOSUPPORT,
@@ -200,7 +201,6 @@ int state_save(const struct state_desc *d, const void *object, const struct stat
 	size_t len = out->len;
 	int r;
 
-	assert(!to->known || to->reset);
 	r = save_record(&s, d, object, to->reset, NULL);
 	if (!r && out->failed)
 		r = err_set(e, -ENOMEM, "%s: out of memory for its state", to->device);

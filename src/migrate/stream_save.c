@@ -180,7 +180,7 @@ int stream_save(struct vm *vm, int fd, struct err *e)
 {
 	struct writer w = { .ch = channel_of(fd), .e = e };
 	struct state_buf devices = { 0 };
-	int r = devices_save(vm, NULL, 0, &devices, e);
+	int r = devices_save(vm, NULL, &devices, e);
 
 	if (!r)
 		r = section_write_magic(&w.ch, e);

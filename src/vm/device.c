@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "claim.h"
 #include "device.h"
@@ -12,6 +13,29 @@
 #include "vm.h"
 
 enum { NOTES_PER_SECOND = 3 };
+
+/* Are there fields that an older version lacks? */
+static bool has_grown(const struct state_desc *d)
+{
+	for (const struct state_field *f = d->field; f < d->field + d->nfields; f++)
+		if (f->since > 1 || (f->kind == STATE_STRUCT && has_grown(f->nested)))
+			return true;
+	return false;
+}
+
+/* What may be left out for a reader that lacks a field is told by this. */
+static int keep_fresh(struct device *dev, struct err *e)
+{
+	const struct state_desc *d = dev->class->state;
+
+	if (!d || !has_grown(d))
+		return 0;
+	dev->fresh = malloc(d->size);
+	if (!dev->fresh)
+		return err_set(e, -ENOMEM, "%s: out of memory", dev->id);
+	memcpy(dev->fresh, device_state(dev), d->size);
+	return 0;
+}
 
 int device_new(struct device **out, const struct device_class *class, const char *id, struct vm *vm,
 	       const json_t *options, struct err *e)
@@ -33,12 +57,15 @@ int device_new(struct device **out, const struct device_class *class, const char
 		r = option_load(class->options, id, options, dev, e);
 	if (!r)
 		r = class->attach(dev, e);
+	if (!r) {
+		class->reset(dev);
+		r = keep_fresh(dev, e);
+	}
 	if (r) {
 		device_free(dev);
 		return r;
 	}
 	list_append(&vm->devices, &dev->node);
-	class->reset(dev);
 	dev->phase = DEVICE_STOPPED;
 	*out = dev;
 	return 0;
@@ -52,6 +79,7 @@ void device_free(struct device *dev)
 	claims_release(dev);
 	list_remove(&dev->node);
 	json_decref(dev->options);
+	free(dev->fresh);
 	free(dev);
 }
 
