@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/sysinfo.h>
 
 #include "bits.h"
@@ -14,6 +13,7 @@
 #include "config_tables.h"
 #include "kvm.h"
 #include "platform.h"
+#include "uuid.h"
 
 const struct config_section config_sections[] = {
 	{ "payload", NULL, &config_payload_options, .class = NULL },
@@ -296,20 +296,6 @@ static int take_uuid(char uuid[37], const char *given, struct err *e)
 		       given);
 }
 
-static int make_uuid(char uuid[37], struct err *e)
-{
-	uint8_t b[16];
-
-	if (getrandom(b, sizeof(b), 0) != sizeof(b))
-		return err_set(e, -EIO, "no random numbers for a uuid: %m");
-	b[6] = (b[6] & 0x0f) | 0x40; /* RFC 9562, 5.4: version 4, random */
-	b[8] = (b[8] & 0x3f) | 0x80;
-	snprintf(uuid, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-		 b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
-		 b[13], b[14], b[15]);
-	return 0;
-}
-
 /* The name becomes a directory's. */
 static int check_name(const char *name, struct err *e)
 {
@@ -330,7 +316,7 @@ static int check_name(const char *name, struct err *e)
 static int identify(struct config *c, const char *given_uuid, struct err *e)
 {
 	char name[16];
-	int rc = given_uuid ? take_uuid(c->uuid, given_uuid, e) : make_uuid(c->uuid, e);
+	int rc = given_uuid ? take_uuid(c->uuid, given_uuid, e) : uuid_new(c->uuid, e);
 
 	if (rc)
 		return rc;

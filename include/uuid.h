@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Random identities (RFC 9562, 5.4). */
+#ifndef UUID_H
+#define UUID_H
+
+#include "err.h"
+
+int uuid_new(char uuid[37], struct err *);
+
+#endif
