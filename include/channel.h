@@ -31,4 +31,7 @@ static inline struct channel channel_of(int fd)
 int channel_write(struct channel *, struct iovec *iov, int niov, struct err *);
 int channel_read(struct channel *, struct iovec *iov, int niov, struct err *);
 
+/* Says goodbye if there is room for it, and closes fd; fd -1 is fine. */
+void channel_close(struct channel *);
+
 #endif

@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "channel_internal.h"
 
 /* Step over the first done bytes. */
 static void advance(struct iovec **iov, int *niov, size_t done)
@@ -19,10 +22,9 @@ static void advance(struct iovec **iov, int *niov, size_t done)
 	}
 }
 
-/* Until the channel is ready for events. */
-static int channel_wait(const struct channel *c, short events, struct err *e)
+int channel_wait(const struct channel *c, int fd, short events, struct err *e)
 {
-	struct pollfd p[2] = { { .fd = c->fd, .events = events },
+	struct pollfd p[2] = { { .fd = fd, .events = events },
 			       { .fd = c->cancel_fd, .events = POLLIN } };
 	int n;
 
@@ -39,8 +41,7 @@ static int channel_wait(const struct channel *c, short events, struct err *e)
 	return 0;
 }
 
-/* What a transfer that moved nothing means; 0: it may be tried again. */
-static int failed(const struct channel *c, int error, short events, struct err *e)
+int channel_failed(const struct channel *c, int error, short events, struct err *e)
 {
 	const char *what = events == POLLIN ? "read" : "write";
 
@@ -48,7 +49,7 @@ static int failed(const struct channel *c, int error, short events, struct err *
 	case EINTR:
 		return 0;
 	case EAGAIN:
-		return channel_wait(c, events, e);
+		return channel_wait(c, c->fd, events, e);
 	case EPIPE:
 	case ECONNRESET:
 	case ECONNABORTED:
@@ -71,7 +72,7 @@ int channel_write(struct channel *c, struct iovec *iov, int niov, struct err *e)
 	while (!r && niov) {
 		n = writev(c->fd, iov, niov);
 		if (n < 0)
-			r = failed(c, errno, POLLOUT, e);
+			r = channel_failed(c, errno, POLLOUT, e);
 		else
 			advance(&iov, &niov, (size_t)n);
 	}
@@ -87,11 +88,18 @@ int channel_read(struct channel *c, struct iovec *iov, int niov, struct err *e)
 	while (!r && niov) {
 		n = readv(c->fd, iov, niov);
 		if (n < 0)
-			r = failed(c, errno, POLLIN, e);
+			r = channel_failed(c, errno, POLLIN, e);
 		else if (n == 0)
 			r = err_set(e, -ENOTCONN, "the stream is cut short");
 		else
 			advance(&iov, &niov, (size_t)n);
 	}
 	return r;
+}
+
+void channel_close(struct channel *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
 }

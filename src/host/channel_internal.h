@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kinds of channels have in common. */
+#ifndef CHANNEL_INTERNAL_H
+#define CHANNEL_INTERNAL_H
+
+#include "channel.h"
+
+/* Until fd is ready for events, as the channel's cancel_fd and silence_ms allow. */
+int channel_wait(const struct channel *, int fd, short events, struct err *);
+
+/* What a transfer that moved nothing means, waited for if need be; 0: it may be tried again. */
+int channel_failed(const struct channel *, int error, short events, struct err *);
+
+#endif
