@@ -26,11 +26,15 @@ struct disk_config {
 	bool direct; /* O_DIRECT for requests that the device can take so */
 	bool raw; /* raw whatever it looks like; else images of other formats are refused */
 	bool sparse; /* what a file grows by is allocated when it is written */
+	/* Opened while another VM still writes it: it has no lock, and nothing is read from it
+	 * until disk_take().  Of block devices only with direct. */
+	bool later;
 };
 
 /* -EAGAIN: locked by another; the sentence names the VM if it can be found. */
 int disk_open(struct disk **, const struct disk_config *, struct err *);
 void disk_close(struct disk *); /* after its queues; NULL is fine */
+const char *disk_path(const struct disk *); /* as it was given */
 uint64_t disk_size_bytes(const struct disk *);
 uint32_t disk_block_bytes(const struct disk *); /* alignment of direct I/O, at least 512 */
 /*
@@ -38,6 +42,18 @@ uint32_t disk_block_bytes(const struct disk *); /* alignment of direct I/O, at l
  * present one is made known here.  While nothing is in flight.  -EROFS: the disk is read-only.
  */
 int disk_resize(struct disk *, uint64_t bytes, struct err *);
+
+/*
+ * The lock changes hands.  None of these while a request is in flight.
+ * disk_take() takes it, drops what this host has cached of the disk, then looks at its size, which
+ * must be the same still, and its format; nothing if it is held already.  It never waits.
+ * -EAGAIN: locked by another.
+ */
+int disk_take(struct disk *, struct err *);
+void disk_let_go(struct disk *);
+/* Not held here.  1: it is refused, as another has it; 0: it was free, and is free again. */
+int disk_prove_lock(struct disk *, struct err *);
+int disk_sync(struct disk *, struct err *); /* what was written is on the disk when it returns */
 
 /* DISCARD: a hint that the host may ignore. */
 enum disk_op { DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_DISCARD, DISK_WRITE_ZEROES };

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -48,7 +49,8 @@ static int check_kind(const char *path, mode_t mode, struct err *e)
 					: "a socket");
 }
 
-/* A device that the host has mounted, or that another writer opened so, refuses O_EXCL. */
+/* A device that the host has mounted, or that another writer opened so, refuses O_EXCL.  A VM of
+ * this host that is to hand it over may be that writer. */
 static int open_image(const struct disk_config *c, int *out, struct stat *st, struct err *e)
 {
 	int flags = O_CLOEXEC | (c->readonly ? O_RDONLY : O_RDWR);
@@ -63,6 +65,8 @@ static int open_image(const struct disk_config *c, int *out, struct stat *st, st
 	if (S_ISBLK(st->st_mode) && !c->readonly)
 		flags |= O_EXCL;
 	fd = open(c->path, flags);
+	if (fd < 0 && errno == EBUSY && c->later && disk_is_locked(c->path))
+		fd = open(c->path, flags & ~O_EXCL);
 	if (fd < 0 || fstat(fd, st))
 		return open_failed(c, errno, e);
 	r = check_kind(c->path, st->st_mode, e);
@@ -71,14 +75,29 @@ static int open_image(const struct disk_config *c, int *out, struct stat *st, st
 	return r;
 }
 
-static int measure(struct disk *d, const char *path, const struct stat *st, struct err *e)
+static int host_size(const struct disk *d, uint64_t *bytes, struct err *e)
 {
-	uint64_t bytes = (uint64_t)st->st_size;
-	int block = SECTOR_BYTES;
+	struct stat st;
 
-	if (d->is_block_device &&
-	    (ioctl(d->fd, BLKGETSIZE64, &bytes) || ioctl(d->fd, BLKSSZGET, &block)))
-		return err_set(e, -errno, "cannot tell the size of %s: %s", path, strerror(errno));
+	if (d->is_block_device ? ioctl(d->fd, BLKGETSIZE64, bytes) : fstat(d->fd, &st))
+		return err_set(e, -errno, "cannot tell the size of %s: %s", d->config.path,
+			       strerror(errno));
+	if (!d->is_block_device)
+		*bytes = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int measure(struct disk *d, const char *path, struct err *e)
+{
+	int block = SECTOR_BYTES;
+	uint64_t bytes;
+	int r = host_size(d, &bytes, e);
+
+	if (r)
+		return r;
+	if (d->is_block_device && ioctl(d->fd, BLKSSZGET, &block))
+		return err_set(e, -errno, "cannot tell the block size of %s: %s", path,
+			       strerror(errno));
 	d->block_bytes = MAX((uint32_t)block, SECTOR_BYTES);
 	d->size_bytes = align_down(bytes, SECTOR_BYTES);
 	if (!d->size_bytes)
@@ -141,8 +160,36 @@ static int open_direct(struct disk *d, const struct disk_config *c, struct err *
 	if (d->direct_fd < 0)
 		return err_set(e, -errno, "cannot open %s for direct I/O: %s", c->path,
 			       strerror(errno));
-	d->block_bytes = MAX(d->block_bytes, probe_direct_block(d->direct_fd));
 	return 0;
+}
+
+/* All that is read of a disk before its guest reads it. */
+static int look_inside(struct disk *d, struct err *e)
+{
+	int r = d->config.raw ? 0 : check_raw(d, d->config.path, e);
+
+	if (!r && d->direct_fd >= 0)
+		d->block_bytes = MAX(d->block_bytes, probe_direct_block(d->direct_fd));
+	return r;
+}
+
+static int lock(struct disk *d, struct err *e)
+{
+	int r = disk_lock(d->fd, d->config.path, d->size_bytes, d->config.readonly, e);
+
+	d->locked = !r;
+	return r;
+}
+
+/* What the kernel has of a block device may be old, and there may be others who keep it so. */
+static int check_later(const struct disk *d, struct err *e)
+{
+	if (!d->config.later || !d->is_block_device || d->config.direct)
+		return 0;
+	return err_set(e, -EINVAL,
+		       "%s is a block device and comes from another host, of which this one may "
+		       "have old blocks in its cache; add direct=on",
+		       d->config.path);
 }
 
 static int prepare(struct disk *d, const struct disk_config *c, struct err *e)
@@ -153,13 +200,15 @@ static int prepare(struct disk *d, const struct disk_config *c, struct err *e)
 	if (r)
 		return r;
 	d->is_block_device = S_ISBLK(st.st_mode);
-	r = measure(d, c->path, &st, e);
+	r = check_later(d, e);
 	if (!r)
-		r = disk_lock(d->fd, c->path, d->size_bytes, c->readonly, e);
-	if (!r && !c->raw)
-		r = check_raw(d, c->path, e);
+		r = measure(d, c->path, e);
+	if (!r && !c->later)
+		r = lock(d, e);
 	if (!r && c->direct)
 		r = open_direct(d, c, e);
+	if (!r && !c->later)
+		r = look_inside(d, e);
 	if (r)
 		return r;
 	/* Never written, so that it stays the kernel's one page of zeroes. */
@@ -204,6 +253,11 @@ void disk_close(struct disk *d)
 	free(d);
 }
 
+const char *disk_path(const struct disk *d)
+{
+	return d->config.path;
+}
+
 uint64_t disk_size_bytes(const struct disk *d)
 {
 	return d->size_bytes;
@@ -214,16 +268,80 @@ uint32_t disk_block_bytes(const struct disk *d)
 	return d->block_bytes;
 }
 
+static int check_same_size(const struct disk *d, struct err *e)
+{
+	uint64_t now;
+	int r = host_size(d, &now, e);
+
+	if (r || align_down(now, SECTOR_BYTES) == d->size_bytes)
+		return r;
+	return err_set(e, -EINVAL,
+		       "%s has %llu bytes, but had %llu when the guest last knew of it; give it "
+		       "that size again",
+		       d->config.path, (unsigned long long)now, (unsigned long long)d->size_bytes);
+}
+
+int disk_take(struct disk *d, struct err *e)
+{
+	int r = d->locked ? 0 : disk_try_lock(d->fd, d->size_bytes, d->config.readonly);
+
+	if (d->locked)
+		return 0;
+	if (r == -EAGAIN)
+		return err_set(e, r, "%s is locked by another; stop the VM that uses it first",
+			       d->config.path);
+	if (r)
+		return disk_cannot_lock(r, d->config.path, e);
+	d->locked = true;
+	/* Another host may have written since this one read. */
+	r = -posix_fadvise(d->fd, 0, 0, POSIX_FADV_DONTNEED);
+	if (r)
+		err_set(e, r, "cannot drop what is cached of %s: %s", d->config.path, strerror(-r));
+	if (!r)
+		r = check_same_size(d, e);
+	if (!r)
+		r = look_inside(d, e);
+	if (r)
+		disk_let_go(d);
+	return r;
+}
+
+void disk_let_go(struct disk *d)
+{
+	disk_unlock(d->fd);
+	d->locked = false;
+}
+
+int disk_prove_lock(struct disk *d, struct err *e)
+{
+	int r;
+
+	assert(!d->locked);
+	r = disk_try_lock(d->fd, d->size_bytes, d->config.readonly);
+	if (r == -EAGAIN)
+		return 1;
+	if (r)
+		return disk_cannot_lock(r, d->config.path, e);
+	disk_unlock(d->fd);
+	return 0;
+}
+
+int disk_sync(struct disk *d, struct err *e)
+{
+	if (!fdatasync(d->fd))
+		return 0;
+	return err_set(e, -errno, "cannot write what %s was given: %s", d->config.path,
+		       strerror(errno));
+}
+
 /* It may have grown since it was opened. */
 static int check_device_size(const struct disk *d, uint64_t bytes, struct err *e)
 {
 	uint64_t now;
+	int r = host_size(d, &now, e);
 
-	if (ioctl(d->fd, BLKGETSIZE64, &now))
-		return err_set(e, -errno, "cannot tell the size of %s: %s", d->config.path,
-			       strerror(errno));
-	if (bytes == now)
-		return 0;
+	if (r || bytes == now)
+		return r;
 	return err_set(e, -ENOTSUP,
 		       "%s is a block device and has %llu bytes; resize it on the host, then give "
 		       "its new size here",

@@ -148,23 +148,38 @@ static int taken_by(pid_t pid, const char *holder, const char *path, struct err 
 		       path, holder);
 }
 
-int disk_lock(int fd, const char *path, uint64_t size_bytes, bool readonly, struct err *e)
+int disk_try_lock(int fd, uint64_t size_bytes, bool readonly)
 {
 	struct flock lock = { .l_type = readonly ? F_RDLCK : F_WRLCK,
 			      .l_whence = SEEK_SET,
 			      .l_len = (off_t)size_bytes };
+
+	if (!fcntl(fd, F_OFD_SETLK, &lock))
+		return 0;
+	return errno == EACCES ? -EAGAIN : -errno;
+}
+
+int disk_cannot_lock(int code, const char *path, struct err *e)
+{
+	return err_set(e, code,
+		       "cannot lock %s: %s; put the image on a file system with locks, so that "
+		       "two VMs cannot use it at once",
+		       path, strerror(-code));
+}
+
+int disk_lock(int fd, const char *path, uint64_t size_bytes, bool readonly, struct err *e)
+{
 	char holder[192];
 	struct stat image;
 	pid_t pid;
 
 	for (unsigned tries = 0; tries < LOCK_TRIES; tries++) {
-		if (!fcntl(fd, F_OFD_SETLK, &lock))
+		int r = disk_try_lock(fd, size_bytes, readonly);
+
+		if (!r)
 			return 0;
-		if (errno != EAGAIN && errno != EACCES)
-			return err_set(e, -errno,
-				       "cannot lock %s: %s; put the image on a file system with "
-				       "locks, so that two VMs cannot use it at once",
-				       path, strerror(errno));
+		if (r != -EAGAIN)
+			return disk_cannot_lock(r, path, e);
 		pid = tries || fstat(fd, &image) ? 0 : find_holder(&image, holder, sizeof(holder));
 		if (pid)
 			return taken_by(pid, holder, path, e);
@@ -179,6 +194,14 @@ void disk_unlock(int fd)
 	struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
 
 	fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+bool disk_is_locked(const char *path)
+{
+	char holder[192];
+	struct stat st;
+
+	return !stat(path, &st) && find_holder(&st, holder, sizeof(holder));
 }
 
 int disk_busy(const char *path, struct err *e)

@@ -19,6 +19,7 @@ struct disk {
 	int fd; /* holds the lock; all but aligned I/O of direct=on */
 	int direct_fd; /* -1: direct=off */
 	bool is_block_device;
+	bool locked;
 	uint32_t block_bytes;
 	uint64_t size_bytes;
 	void *zeroes; /* DISK_ZEROES_BYTES of them */

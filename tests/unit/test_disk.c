@@ -4,15 +4,12 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 
 #include "check_main.h"
 #include "disk_queue.h"
 #include "image_file.h"
 #include "in_child.h"
 #include "rundir.h"
-
-enum { NOBODY = 65534 };
 
 static int try_open(const struct disk_config *c, struct err *e)
 {
@@ -131,17 +128,6 @@ START_TEST(test_resize_block_device)
 	close(fd);
 }
 END_TEST
-
-/* As a user whose permissions count. */
-static void become_nobody(void)
-{
-	if (geteuid())
-		return;
-	ck_assert_int_eq(setresgid(NOBODY, NOBODY, NOBODY), 0);
-	ck_assert_int_eq(setresuid(NOBODY, NOBODY, NOBODY), 0);
-	/* Else /proc/PID/fd is root's. */
-	ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0);
-}
 
 static void check_permissions(void)
 {
