@@ -17,7 +17,7 @@
 
 enum { IMAGE_BYTES = 4 * MIB };
 
-static char image_dir[64], image[96];
+static char image_dir[64], image[96], image_owner[104];
 
 static inline void make_image(off_t bytes)
 {
@@ -37,11 +37,13 @@ static inline void image_setup(void)
 	ck_assert_ptr_nonnull(mkdtemp(image_dir));
 	ck_assert_int_eq(chmod(image_dir, 0777), 0);
 	snprintf(image, sizeof(image), "%s/disk.img", image_dir);
+	snprintf(image_owner, sizeof(image_owner), "%s.owner", image);
 	make_image(IMAGE_BYTES);
 }
 
 static inline void image_teardown(void)
 {
+	unlink(image_owner);
 	unlink(image);
 	rmdir(image_dir);
 }
