@@ -30,9 +30,20 @@ enum vm_event {
 	VM_EJECT = 1 << 5, /* the guest gives up PCI slots: pci_hotplug_take_ejected() */
 };
 
+struct disk;
 struct events;
 struct pci_bus;
 struct kvm_cpuid2;
+
+/* A disk of the VM; embedded in its device. */
+struct vm_disk {
+	struct list node;
+	const char *id;
+	struct disk *disk;
+	bool readonly;
+	/* Its owner record (owner.h) is this VM's; without one it cannot move.  Main's. */
+	bool recorded;
+};
 
 struct vm {
 	const char *name;
@@ -45,6 +56,9 @@ struct vm {
 	struct irq irq;
 	struct pci_bus *pci; /* NULL until the host bridge is attached */
 	struct list devices;
+	/* Its guest comes from elsewhere and does not run here yet: disks are opened, not taken. */
+	bool incoming;
+	struct list disks; /* struct vm_disk, in order of id (strcmp) */
 	struct io_thread *io_thread[8];
 	unsigned nio_threads;
 	/* CPUID of a new vCPU: kept by the callee; NULL: KVM's default (tests) */
@@ -82,5 +96,7 @@ int vm_raise_acpi(struct vm *, uint8_t events);
 int vm_press_power_button(struct vm *); /* one of these events */
 
 struct device *vm_device(struct vm *, const char *id); /* NULL: none */
+struct vm_disk *vm_disk(struct vm *, const char *id); /* NULL: none */
+void vm_add_disk(struct vm *, struct vm_disk *); /* until list_remove() */
 
 #endif

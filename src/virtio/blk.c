@@ -66,6 +66,7 @@ struct blk {
 	unsigned image_type;
 	struct rate_limit limit;
 	struct disk *disk;
+	struct vm_disk entry; /* in vm->disks */
 	struct blk_queue *queue; /* num_queues of them */
 	struct virtio_blk_config config;
 };
@@ -421,19 +422,32 @@ static void blk_close(void *arg)
 {
 	struct blk *blk = arg;
 
+	list_remove(&blk->entry.node);
 	disk_close(blk->disk);
 }
 
 static int blk_open(struct blk *blk, struct err *e)
 {
+	struct vm *vm = blk->v.dev.vm;
 	const struct disk_config config = { .path = blk->path,
 					    .readonly = blk->readonly,
 					    .direct = blk->direct,
 					    .raw = blk->image_type == IMAGE_RAW,
-					    .sparse = blk->sparse };
-	int r = device_claim(&blk->v.dev, blk_close, blk, e);
+					    .sparse = blk->sparse,
+					    .later = vm->incoming && !blk->readonly };
+	int r;
 
-	return r ? r : disk_open(&blk->disk, &config, e);
+	list_init(&blk->entry.node);
+	r = device_claim(&blk->v.dev, blk_close, blk, e);
+	if (!r)
+		r = disk_open(&blk->disk, &config, e);
+	if (r)
+		return r;
+	blk->entry.id = blk->v.dev.id;
+	blk->entry.disk = blk->disk;
+	blk->entry.readonly = blk->readonly;
+	vm_add_disk(vm, &blk->entry);
+	return 0;
 }
 
 /* All requests of all queues.  Room for one segment more than descriptors: a driver may put

@@ -25,6 +25,7 @@ int vm_init(struct vm *vm, int kvm_fd, struct loop *loop, unsigned nio_threads, 
 
 	*vm = (struct vm){ .name = "vm", .kvm_fd = kvm_fd, .fd = -1, .loop = loop };
 	list_init(&vm->devices);
+	list_init(&vm->disks);
 	pthread_mutex_init(&vm->lock, NULL);
 	vm->event_work = (struct work){ .run = run_events, .arg = vm };
 	if (kvm_fd >= 0)
@@ -97,4 +98,24 @@ struct device *vm_device(struct vm *vm, const char *id)
 		if (!strcmp(dev->id, id))
 			return dev;
 	return NULL;
+}
+
+struct vm_disk *vm_disk(struct vm *vm, const char *id)
+{
+	struct vm_disk *d;
+
+	list_for_each (d, &vm->disks, node)
+		if (!strcmp(d->id, id))
+			return d;
+	return NULL;
+}
+
+void vm_add_disk(struct vm *vm, struct vm_disk *disk)
+{
+	struct vm_disk *next;
+
+	list_for_each (next, &vm->disks, node)
+		if (strcmp(next->id, disk->id) > 0)
+			break;
+	list_append(&next->node, &disk->node); /* before it; at the end that is the head */
 }
