@@ -9,6 +9,7 @@
 #include "hotplug.h"
 #include "log.h"
 #include "machine.h"
+#include "ownership.h"
 #include "resize.h"
 
 /* How long devices may take to finish what is in flight before the VM is given up. */
@@ -284,6 +285,8 @@ int machine_new(struct machine **out, const struct config *config, struct loop *
 	r = build_machine(&m->build, &m->vm, config, hooks->run_dir, loop, e);
 	if (!r && !hooks->loaded)
 		r = build_load(&m->build, e);
+	if (!r && !m->vm.incoming)
+		r = ownership_begin(&m->vm, config->uuid, e);
 	if (r) {
 		build_free(&m->build);
 		free(m);
@@ -379,6 +382,7 @@ int machine_add_device(struct machine *m, const char *section, const json_t *obj
 {
 	const struct config_section *s = config_find_section(section);
 	json_auto_t *options = NULL;
+	struct device *dev;
 	int r;
 
 	if (m->ended)
@@ -390,12 +394,18 @@ int machine_add_device(struct machine *m, const char *section, const json_t *obj
 			       section);
 	r = config_device_options(m->config, object, &options, e);
 	if (!r)
-		r = build_added(&m->build, s, options, out, e);
+		r = build_added(&m->build, s, options, &dev, e);
 	if (r)
 		return r;
+	r = ownership_add(&m->vm, m->config->uuid, dev->id, e);
+	if (r) {
+		device_free(dev);
+		return r;
+	}
 	if (m->phase == PHASE_RUNNING)
-		device_start(*out);
-	hotplug_added(&m->hotplug, *out);
+		device_start(dev);
+	hotplug_added(&m->hotplug, dev);
+	*out = dev;
 	return 0;
 }
 
