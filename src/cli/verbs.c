@@ -186,6 +186,19 @@ const struct verb verbs[] = {
 			  "Let disk0 of VM web move 100 MiB a second" },
 			{ "godwit limit web disk0 off", "And as much as it can" } },
 	  .keys = limit_keys, .run = limit_run },
+	{ "resolve", "UUID [DISK]...", "say where a VM runs after a migration that broke off",
+	  VERB_HOST,
+	  .about =
+		  "A VM that was given or offered to another host is not started here again by "
+		  "itself, as it may run there, and two would destroy its disks. Who has made sure "
+		  "that it runs nowhere lets it run here, and names the disks that were being "
+		  "handed over with it; godwit run then starts it.\n"
+		  "UUID is the VM's identity, as godwit run says it when it refuses to start the "
+		  "VM. Neither the VM nor another may use the disks. Prints what was changed.",
+	  .examples = { { "godwit resolve 6ba7b810-9dad-41d1-80b4-00c04fd430c8 --run web.img",
+			  "Let a VM and its disk run on this host again" } },
+	  .options = { { "--run", NULL, "it may run here" }, { "--discard", NULL, "it may not" } },
+	  .run = resolve_run },
 	{ "probe", "", "say what guests can run on this host", VERB_HOST,
 	  .about = "Shows what the host has for guests: KVM, its CPUs, memory, limits, kernel and "
 		   "network. The last line is the verdict.",

@@ -86,6 +86,9 @@ shows 0 '  godwit shutdown --now web' shutdown --help
 # Verbs that name VMs
 sentence 2 'something is missing: godwit pause NAME...' pause
 sentence 2 'something is missing: godwit remove NAME ID' remove web
+sentence 2 'something is missing: godwit resolve UUID [DISK]...' resolve --run
+sentence 2 'say one of --run and --discard; see "godwit resolve --help"' resolve web
+sentence 1 '"web" is not the uuid of a VM' resolve web --run
 sentence 2 'something is missing: godwit add-disk NAME KEY=VALUE,...' add-disk --json web
 sentence 2 'there is no place for "now"; see "godwit remove --help"' remove web disk0 now
 sentence 2 'there is no place for "b=1"; see "godwit add-disk --help"' add-disk web a=1 b=1

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* "godwit resolve": a person says where a VM runs that a migration left undecided. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bits.h"
+#include "cli.h"
+#include "disk.h"
+#include "journal.h"
+#include "log.h"
+#include "owner.h"
+
+enum { OPTION_RUN, OPTION_DISCARD };
+
+/* What a state that was left behind becomes; other states stay. */
+static const struct {
+	enum journal_state from, run, discard;
+} verdicts[] = {
+	{ JOURNAL_OFFERED, JOURNAL_RUNNING, JOURNAL_GIVEN },
+	{ JOURNAL_ANSWERED, JOURNAL_RUNNING, JOURNAL_GIVEN },
+	{ JOURNAL_GIVEN, JOURNAL_RUNNING, JOURNAL_GIVEN },
+	{ JOURNAL_EXPECTS, JOURNAL_ACCEPTED, JOURNAL_REFUSED },
+	{ JOURNAL_PROVEN, JOURNAL_ACCEPTED, JOURNAL_REFUSED },
+};
+
+struct resolve {
+	const char *uuid;
+	bool run;
+	struct journal *journal[2]; /* as enum journal_role */
+	bool known; /* to a journal */
+};
+
+static int settle_journal(struct resolve *r, struct journal *j, struct err *e)
+{
+	enum journal_state before, after;
+	struct journal_entry entry;
+	int rc;
+
+	if (journal_last(j, &entry))
+		return 0;
+	r->known = true;
+	before = after = entry.state;
+	for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++)
+		if (verdicts[i].from == before)
+			after = r->run ? verdicts[i].run : verdicts[i].discard;
+	if (after == before)
+		return 0;
+	entry.state = after;
+	/* As it would have been: the new owner counts one more. */
+	entry.generation += after == JOURNAL_ACCEPTED;
+	rc = journal_write(j, &entry, e);
+	if (!rc)
+		printf("VM %s: was %s, is %s\n", r->uuid, journal_state_name(before),
+		       journal_state_name(after));
+	return rc;
+}
+
+/* One generation on and with its session, so that the other side, if it should still be there,
+ * finds it taken. */
+static int settle_record(const struct resolve *r, struct disk *d, struct err *e)
+{
+	struct owner_record o;
+	int rc = owner_read(d, &o, e);
+
+	if (rc)
+		return rc;
+	if (strcmp(o.vm, r->uuid))
+		return err_set(e, -EINVAL, "%s belongs to another VM: %s", disk_path(d), o.vm);
+	if (o.state != OWNER_OFFERED)
+		return 0;
+	o.state = OWNER_RUNNING;
+	o.generation++;
+	owner_this_host(o.host);
+	rc = owner_write(d, &o, e);
+	if (!rc)
+		printf("%s: was offered, is running\n", disk_path(d));
+	return rc;
+}
+
+static int settle_disk(const struct resolve *r, const char *path, struct err *e)
+{
+	const struct disk_config c = { .path = path, .raw = true };
+	struct disk *d;
+	int rc = disk_open(&d, &c, e);
+
+	if (rc)
+		return rc;
+	rc = settle_record(r, d, e);
+	disk_close(d);
+	return rc;
+}
+
+static int open_journals(struct resolve *r, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < ARRAY_SIZE(r->journal); i++)
+		rc = journal_open(&r->journal[i], r->uuid, (enum journal_role)i, e);
+	return rc;
+}
+
+/* Records before the journal, as the source itself does it. */
+static int resolve(struct resolve *r, char **disk, int ndisks, struct err *e)
+{
+	int rc = open_journals(r, e);
+
+	for (int i = 0; !rc && i < ndisks; i++)
+		rc = settle_disk(r, disk[i], e);
+	for (size_t i = 0; !rc && i < ARRAY_SIZE(r->journal); i++)
+		rc = settle_journal(r, r->journal[i], e);
+	if (!rc && !r->known && !ndisks)
+		rc = err_set(e, -ENOENT,
+			     "this host knows of no migration of the VM %s; godwit run starts it",
+			     r->uuid);
+	for (size_t i = 0; i < ARRAY_SIZE(r->journal); i++)
+		journal_close(r->journal[i]);
+	return rc;
+}
+
+int resolve_run(const struct verb *v, const struct verb_args *args)
+{
+	bool run = args->value[OPTION_RUN], discard = args->value[OPTION_DISCARD];
+	struct resolve r = { .uuid = args->rest[0], .run = run };
+	struct err e;
+
+	if (run == discard) {
+		log_error("say one of --run and --discard; see \"godwit %s --help\"", v->name);
+		return CLI_USAGE;
+	}
+	if (discard && args->nrest > 1) {
+		log_error("disks are for --run: what is discarded keeps its records");
+		return CLI_USAGE;
+	}
+	if (!resolve(&r, args->rest + 1, args->nrest - 1, &e))
+		return CLI_OK;
+	log_error("%s", e.text);
+	return CLI_FAILED;
+}
