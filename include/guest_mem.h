@@ -26,13 +26,15 @@ struct guest_mem_region {
 	uint64_t size_bytes;
 	uint8_t *host;
 	uint64_t fd_offset;
-	_Atomic uint64_t *dirty; /* one bit per page the monitor wrote; NULL: not logging */
+	_Atomic uint64_t *_Atomic dirty; /* one bit per page the monitor wrote; NULL: not logging */
+	_Atomic uint64_t *dirty_bits; /* what dirty points to; lives until guest_mem_free() */
 };
 
 struct guest_mem {
 	struct guest_mem_region region[GUEST_MEM_REGIONS];
 	unsigned nregions;
 	int fd; /* shared memory behind all regions, in order; -1: private */
+	bool anonymous; /* private, and with no file behind: what was never touched is zero */
 };
 
 struct guest_mem_config {
@@ -64,6 +66,17 @@ static inline void *guest_mem_at(struct guest_mem *m, gpa_t gpa, uint64_t len)
 	return r ? r->host + (gpa - r->base) : NULL;
 }
 
+static inline uint64_t guest_mem_region_pages(const struct guest_mem_region *r)
+{
+	return r->size_bytes / GUEST_PAGE_BYTES;
+}
+
+/* From its return on each guest_mem_mark_dirty() is kept in the regions' dirty bits, which begin
+ * empty.  One thread at a time starts and stops; any may mark meanwhile. */
+int guest_mem_log_start(struct guest_mem *, struct err *);
+void guest_mem_log_stop(struct guest_mem *);
+
+/* Call it when the bytes are there. */
 void guest_mem_mark_dirty(struct guest_mem *, gpa_t, uint64_t len);
 
 /* Copy; -EFAULT and nothing copied if the range is not RAM. */

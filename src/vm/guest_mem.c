@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <linux/memfd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bits.h"
@@ -84,6 +86,7 @@ int guest_mem_new(struct guest_mem **out, const struct guest_mem_config *c, stru
 	if (!m)
 		return err_set(e, -ENOMEM, "out of memory");
 	m->fd = -1;
+	m->anonymous = !c->shared;
 	if (c->shared)
 		r = memfd_open(m, c, e);
 	if (!r)
@@ -102,24 +105,61 @@ void guest_mem_free(struct guest_mem *m)
 {
 	if (!m)
 		return;
-	for (unsigned i = 0; i < m->nregions; i++)
+	for (unsigned i = 0; i < m->nregions; i++) {
 		munmap(m->region[i].host, m->region[i].size_bytes);
+		free(m->region[i].dirty_bits);
+	}
 	if (m->fd >= 0)
 		close(m->fd);
 	free(m);
 }
 
+int guest_mem_log_start(struct guest_mem *m, struct err *e)
+{
+	for (unsigned i = 0; i < m->nregions; i++) {
+		struct guest_mem_region *r = &m->region[i];
+		uint64_t words = align_up(guest_mem_region_pages(r), 64) / 64;
+
+		if (!r->dirty_bits)
+			r->dirty_bits = calloc(words, sizeof(*r->dirty_bits));
+		if (!r->dirty_bits) {
+			guest_mem_log_stop(m);
+			return err_set(e, -ENOMEM, "out of memory for a log of guest memory");
+		}
+		for (uint64_t w = 0; w < words; w++)
+			atomic_store_explicit(&r->dirty_bits[w], 0, memory_order_relaxed);
+		atomic_store_explicit(&r->dirty, r->dirty_bits, memory_order_release);
+	}
+	/* Who found no log a moment ago may still have its bytes in a store buffer, where whoever
+	 * reads the page next would miss them. Every thread's is drained here, so that marking
+	 * needs no fence. */
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) ||
+	    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)) {
+		guest_mem_log_stop(m);
+		return err_set(e, -errno, "cannot start a log of guest memory: membarrier: %s",
+			       strerror(errno));
+	}
+	return 0;
+}
+
+/* The bits stay: a thread may be about to set one. */
+void guest_mem_log_stop(struct guest_mem *m)
+{
+	for (unsigned i = 0; i < m->nregions; i++)
+		atomic_store_explicit(&m->region[i].dirty, NULL, memory_order_relaxed);
+}
+
 void guest_mem_mark_dirty(struct guest_mem *m, gpa_t gpa, uint64_t len)
 {
 	struct guest_mem_region *r = guest_mem_find(m, gpa, len);
+	_Atomic uint64_t *dirty = r ? atomic_load_explicit(&r->dirty, memory_order_acquire) : NULL;
 
-	if (!r || !r->dirty || !len)
+	if (!dirty || !len)
 		return;
 	for (uint64_t page = (gpa - r->base) / GUEST_PAGE_BYTES,
 		      last = (gpa - r->base + len - 1) / GUEST_PAGE_BYTES;
 	     page <= last; page++)
-		atomic_fetch_or_explicit(&r->dirty[page / 64], BIT(page % 64),
-					 memory_order_relaxed);
+		atomic_fetch_or_explicit(&dirty[page / 64], BIT(page % 64), memory_order_release);
 }
 
 int guest_mem_read(struct guest_mem *m, gpa_t gpa, void *buf, size_t len)
