@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
-#include <unistd.h>
-
 #include "bits.h"
 #include "devices.h"
 #include "guest_mem.h"
+#include "page.h"
 #include "section.h"
 #include "stream.h"
 #include "vm.h"
@@ -84,54 +82,13 @@ static int add_page(struct writer *w, gpa_t gpa, uint8_t *host)
 	return 0;
 }
 
-static bool page_is_zero(const uint8_t *page)
-{
-	const uint64_t *p = (const uint64_t *)page, *end = p + GUEST_PAGE_BYTES / sizeof(*p);
-	uint64_t any;
-
-	for (; p < end; p += 8) {
-		any = 0;
-		for (int i = 0; i < 8; i++)
-			any |= p[i];
-		if (any)
-			return false;
-	}
-	return true;
-}
-
-/*
- * The next part [*from, *to) of the region that may hold anything; false: no more.  Reading a
- * hole of shared memory would allocate it; reading private memory costs nothing but time.
- */
-static bool next_data(const struct guest_mem *m, const struct guest_mem_region *r, uint64_t *from,
-		      uint64_t *to)
-{
-	off_t base = (off_t)r->fd_offset, data, hole;
-
-	*to = r->size_bytes;
-	if (*from >= r->size_bytes)
-		return false;
-	if (m->fd < 0)
-		return true;
-	data = lseek(m->fd, base + (off_t)*from, SEEK_DATA);
-	if (data < 0)
-		return errno != ENXIO;
-	if ((uint64_t)(data - base) >= r->size_bytes)
-		return false;
-	*from = align_down((uint64_t)(data - base), GUEST_PAGE_BYTES);
-	hole = lseek(m->fd, data, SEEK_HOLE);
-	if (hole >= 0)
-		*to = MIN(r->size_bytes, align_up((uint64_t)(hole - base), GUEST_PAGE_BYTES));
-	return true;
-}
-
 static int write_region(struct writer *w, const struct guest_mem *m,
 			const struct guest_mem_region *r)
 {
 	uint64_t at = 0, to;
 	int code;
 
-	while (next_data(m, r, &at, &to)) {
+	while (page_next_data(m, r, &at, &to)) {
 		for (; at < to; at += GUEST_PAGE_BYTES) {
 			if (page_is_zero(r->host + at))
 				continue;

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "page.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <immintrin.h>
+#include <unistd.h>
+
+#include "bits.h"
+#include "cleanup.h"
+
+__attribute__((target("avx2"))) static bool is_zero_avx2(const __m256i *p, const __m256i *end)
+{
+	for (; p < end; p += 4) {
+		__m256i any = _mm256_or_si256(_mm256_or_si256(p[0], p[1]),
+					      _mm256_or_si256(p[2], p[3]));
+
+		if (!_mm256_testz_si256(any, any))
+			return false;
+	}
+	return true;
+}
+
+static bool is_zero_sse2(const __m128i *p, const __m128i *end)
+{
+	for (; p < end; p += 4) {
+		__m128i any = _mm_or_si128(_mm_or_si128(p[0], p[1]), _mm_or_si128(p[2], p[3]));
+
+		if (_mm_movemask_epi8(_mm_cmpeq_epi8(any, _mm_setzero_si128())) != 0xffff)
+			return false;
+	}
+	return true;
+}
+
+bool page_is_zero(const void *page)
+{
+	const void *end = (const uint8_t *)page + GUEST_PAGE_BYTES;
+
+	return __builtin_cpu_supports("avx2") ? is_zero_avx2(page, end) : is_zero_sse2(page, end);
+}
+
+bool page_next_data(const struct guest_mem *m, const struct guest_mem_region *r, uint64_t *from,
+		    uint64_t *to)
+{
+	off_t base = (off_t)r->fd_offset, data, hole;
+
+	*to = r->size_bytes;
+	if (*from >= r->size_bytes)
+		return false;
+	if (m->fd < 0)
+		return true;
+	data = lseek(m->fd, base + (off_t)*from, SEEK_DATA);
+	if (data < 0)
+		return errno != ENXIO;
+	if ((uint64_t)(data - base) >= r->size_bytes)
+		return false;
+	*from = align_down((uint64_t)(data - base), GUEST_PAGE_BYTES);
+	hole = lseek(m->fd, data, SEEK_HOLE);
+	if (hole >= 0)
+		*to = MIN(r->size_bytes, align_up((uint64_t)(hole - base), GUEST_PAGE_BYTES));
+	return true;
+}
+
+static void set_bits(uint64_t *bits, uint64_t from, uint64_t to)
+{
+	for (; from < to && from % 64; from++)
+		bits[from / 64] |= BIT(from % 64);
+	for (; from + 64 <= to; from += 64)
+		bits[from / 64] = ~UINT64_C(0);
+	for (; from < to; from++)
+		bits[from / 64] |= BIT(from % 64);
+}
+
+/* Linux, Documentation/admin-guide/mm/pagemap.rst: bit 63 present, bit 62 swapped out */
+static void find_touched(const struct guest_mem_region *r, uint64_t *bits)
+{
+	enum { ENTRIES = 512, TOUCHED_SHIFT = 62 };
+	CLEANUP(fd) int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry[ENTRIES], first = (uintptr_t)r->host / GUEST_PAGE_BYTES;
+	uint64_t pages = guest_mem_region_pages(r), n;
+
+	for (uint64_t at = 0; at < pages; at += n) {
+		n = MIN(ENTRIES, pages - at);
+		if (pread(fd, entry, n * sizeof(*entry), (off_t)((first + at) * sizeof(*entry))) !=
+		    (ssize_t)(n * sizeof(*entry))) {
+			set_bits(bits, at, pages);
+			return;
+		}
+		for (uint64_t i = 0; i < n; i++)
+			if (entry[i] >> TOUCHED_SHIFT)
+				bits[(at + i) / 64] |= BIT((at + i) % 64);
+	}
+}
+
+void page_find_data(const struct guest_mem *m, const struct guest_mem_region *r, uint64_t *bits)
+{
+	uint64_t at = 0, to;
+
+	if (m->anonymous) {
+		find_touched(r, bits);
+		return;
+	}
+	for (; page_next_data(m, r, &at, &to); at = to)
+		set_bits(bits, at / GUEST_PAGE_BYTES, to / GUEST_PAGE_BYTES);
+}
