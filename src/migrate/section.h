@@ -13,13 +13,25 @@
 #include "channel.h"
 #include "err.h"
 
-enum section_type { SECTION_MEMORY = 1, SECTION_RAM, SECTION_DEVICE, SECTION_END };
+/* Written into streams: they never change. */
+enum section_type {
+	SECTION_MEMORY = 1,
+	SECTION_RAM = 2,
+	SECTION_DEVICE = 3,
+	SECTION_END = 4,
+	/* On the data connections of a live migration; from 16 on, as above 4 is room for files */
+	SECTION_PAGES = 16, /* as RAM, but section_write_pages() */
+	SECTION_ZEROS = 17, /* runs of pages that became zero: a table of runs, no pages */
+	SECTION_ACK = 18, /* u64: sections of this connection that are in memory */
+	SECTION_DONE = 19, /* u64: sections before it: the last one */
+};
 
 enum {
 	SECTION_RUN_BYTES = 16, /* address and length */
 	SECTION_RAM_HEAD_BYTES = 8, /* before the runs */
 	SECTION_RUNS_MAX = 256,
 	SECTION_PAGES_MAX = 2 << 20, /* bytes of pages in one RAM section */
+	SECTION_ACK_EVERY = 16, /* sections; how often a receiver acknowledges */
 	SECTION_RECORD_MAX = 16 << 20, /* bytes of a DEVICE section */
 };
 
@@ -44,7 +56,8 @@ int section_begin(struct section *, struct channel *, struct err *);
 /* Read exactly this much of the payload; iov, at most SECTION_RUNS_MAX, is used up. */
 int section_read(struct section *, void *, size_t len, struct err *);
 int section_readv(struct section *, struct iovec *iov, int niov, struct err *);
-/* The same, for what section_write_pages() leaves out of the checksum. */
+/* For what section_write_pages() leaves out of the checksum, which is looked at first: damage
+ * must not send pages elsewhere. */
 int section_read_pages(struct section *, struct iovec *iov, int niov, struct err *);
 /* Refuse what was not read, or what is damaged. */
 int section_end(const struct section *, struct err *);

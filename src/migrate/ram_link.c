@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ram_link.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+
+#include "bits.h"
+#include "loop.h"
+#include "page.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+
+static gpa_t run_gpa(const struct ram_runs *runs, unsigned i)
+{
+	return get_le(runs->table + SECTION_RAM_HEAD_BYTES + i * SECTION_RUN_BYTES, 8);
+}
+
+static uint64_t run_bytes(const struct ram_runs *runs, unsigned i)
+{
+	return get_le(runs->table + SECTION_RAM_HEAD_BYTES + i * SECTION_RUN_BYTES + 8, 8);
+}
+
+static size_t table_bytes(const struct ram_runs *runs)
+{
+	return SECTION_RAM_HEAD_BYTES + runs->n * SECTION_RUN_BYTES;
+}
+
+static bool is_full(const struct ram_runs *runs, gpa_t gpa)
+{
+	return runs->bytes == SECTION_PAGES_MAX ||
+	       (runs->n == SECTION_RUNS_MAX && gpa != runs->end);
+}
+
+static void add(struct ram_runs *runs, gpa_t gpa)
+{
+	uint8_t *run;
+
+	if (!runs->n || gpa != runs->end) {
+		put_le(runs->table, 4, ++runs->n);
+		run = runs->table + table_bytes(runs) - SECTION_RUN_BYTES;
+		put_le(run, 8, gpa);
+		put_le(run + 8, 8, 0);
+	}
+	run = runs->table + table_bytes(runs) - SECTION_RUN_BYTES;
+	put_le(run + 8, 8, get_le(run + 8, 8) + GUEST_PAGE_BYTES);
+	runs->bytes += GUEST_PAGE_BYTES;
+	runs->end = gpa + GUEST_PAGE_BYTES;
+}
+
+static void clear(struct ram_runs *runs)
+{
+	runs->n = 0;
+	runs->bytes = 0;
+}
+
+static void set_pending(struct ram_source *s, const struct ram_runs *runs)
+{
+	for (unsigned i = 0; i < runs->n; i++) {
+		gpa_t gpa = run_gpa(runs, i);
+		struct guest_mem_region *r = guest_mem_find(s->mem, gpa, run_bytes(runs, i));
+		uint64_t page = (gpa - r->base) / GUEST_PAGE_BYTES;
+		uint64_t end = page + run_bytes(runs, i) / GUEST_PAGE_BYTES;
+
+		for (; page < end; page++)
+			s->bits[r - s->mem->region].pending[page / 64] |= BIT(page % 64);
+	}
+}
+
+/* Between least and what was sent, or the receiver lies. */
+static int read_ack(struct ram_link *l, uint64_t least, uint64_t *count, struct err *e)
+{
+	uint8_t payload[8];
+	struct section in;
+	int r = section_begin(&in, l->ch, e);
+
+	if (!r && in.type != SECTION_ACK)
+		return err_set(e, -EBADMSG,
+			       "the destination answers with a section of type %" PRIu32
+			       " where it should acknowledge memory",
+			       in.type);
+	if (!r)
+		r = section_read(&in, payload, sizeof(payload), e);
+	if (!r)
+		r = section_end(&in, e);
+	if (r)
+		return r;
+	*count = get_le(payload, 8);
+	if (*count < least || *count > l->sent)
+		return err_set(e, -EBADMSG,
+			       "the destination acknowledges %" PRIu64 " sections of %" PRIu64,
+			       *count, l->sent);
+	return 0;
+}
+
+int ram_link_attach(struct ram_link *l, struct channel *ch, struct err *e)
+{
+	struct ram_source *s = l->source;
+	uint64_t count;
+	int r;
+
+	l->ch = ch;
+	r = read_ack(l, l->acked, &count, e);
+	if (r)
+		return r;
+	for (uint64_t i = count; i < l->sent; i++) {
+		const struct ram_runs *runs = &l->ring[i % RAM_RING];
+
+		set_pending(s, runs);
+		atomic_fetch_add(&s->progress.resent_pages, runs->bytes / GUEST_PAGE_BYTES);
+	}
+	set_pending(s, &l->pages);
+	set_pending(s, &l->zeros);
+	clear(&l->pages);
+	clear(&l->zeros);
+	l->sent = l->acked = count;
+	return 0;
+}
+
+/* Until the limit lets the next section pass, or is another. */
+static int wait_turn(struct ram_link *l, uint64_t bytes, struct err *e)
+{
+	enum { LOOK_MS = 20 };
+	struct limiter *limiter = &l->source->limiter;
+	struct pollfd cancel = { .fd = l->ch->cancel_fd, .events = POLLIN };
+	unsigned changes = atomic_load(&limiter->changes);
+	uint64_t now_ns = loop_now_ns(), then_ns;
+
+	then_ns = now_ns + limiter_charge(limiter, &l->taker, bytes, now_ns);
+	while (now_ns < then_ns && changes == atomic_load(&limiter->changes)) {
+		uint64_t ms = (then_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
+
+		if (poll(&cancel, 1, (int)MIN(ms, LOOK_MS)) > 0)
+			return err_set(e, -ECANCELED, "cancelled");
+		now_ns = loop_now_ns();
+	}
+	return 0;
+}
+
+/* Before it is written: what is in the ring is sent again if the connection is lost. */
+static int put_in_ring(struct ram_link *l, const struct ram_runs *runs, struct err *e)
+{
+	struct ram_runs *slot;
+	int r = 0;
+
+	if (l->sent - l->acked == RAM_RING)
+		r = read_ack(l, l->acked + 1, &l->acked, e);
+	if (r)
+		return r;
+	slot = &l->ring[l->sent++ % RAM_RING];
+	slot->n = runs->n;
+	slot->bytes = runs->bytes;
+	memcpy(slot->table, runs->table, table_bytes(runs));
+	return 0;
+}
+
+/* What is counted was handed over: pages is 0 for runs without them. */
+static int flush(struct ram_link *l, enum section_type type, struct ram_runs *runs, bool hurry,
+		 struct err *e)
+{
+	struct iovec iov[2 + SECTION_RUNS_MAX];
+	struct ram_source *s = l->source;
+	uint64_t bytes = table_bytes(runs) + (type == SECTION_PAGES ? runs->bytes : 0);
+	int r, niov = 2;
+
+	if (!runs->n)
+		return 0;
+	r = put_in_ring(l, runs, e);
+	if (r)
+		return r;
+	iov[1] = (struct iovec){ runs->table, table_bytes(runs) };
+	for (unsigned i = 0; type == SECTION_PAGES && i < runs->n; i++, niov++)
+		iov[niov] =
+			(struct iovec){ guest_mem_at(s->mem, run_gpa(runs, i), run_bytes(runs, i)),
+					run_bytes(runs, i) };
+	r = section_write_pages(l->ch, type, iov, niov, e);
+	if (r)
+		return r;
+	atomic_fetch_add(&s->progress.bytes, bytes);
+	atomic_fetch_add(type == SECTION_PAGES ? &s->progress.pages : &s->progress.zero_pages,
+			 runs->bytes / GUEST_PAGE_BYTES);
+	clear(runs);
+	return hurry ? 0 : wait_turn(l, bytes, e);
+}
+
+int ram_link_page(struct ram_link *l, struct guest_mem_region *region, uint64_t page, bool hurry,
+		  struct err *e)
+{
+	struct ram_bits *bits = &l->source->bits[region - l->source->mem->region];
+	gpa_t gpa = region->base + page * GUEST_PAGE_BYTES;
+	bool zero = page_is_zero(region->host + page * GUEST_PAGE_BYTES);
+	struct ram_runs *runs = zero ? &l->zeros : &l->pages;
+	int r = 0;
+
+	/* What was never sent is zero over there from the beginning. */
+	if (!zero || bits->filled[page / 64] & BIT(page % 64)) {
+		if (is_full(runs, gpa))
+			r = flush(l, zero ? SECTION_ZEROS : SECTION_PAGES, runs, hurry, e);
+		if (r)
+			return r;
+		add(runs, gpa);
+		bits->filled[page / 64] |= BIT(page % 64);
+	}
+	bits->pending[page / 64] &= ~BIT(page % 64);
+	return 0;
+}
+
+int ram_link_flush(struct ram_link *l, bool hurry, struct err *e)
+{
+	int r = flush(l, SECTION_PAGES, &l->pages, hurry, e);
+
+	return r ? r : flush(l, SECTION_ZEROS, &l->zeros, hurry, e);
+}
+
+int ram_link_done(struct ram_link *l, struct err *e)
+{
+	static const struct ram_runs none;
+	uint8_t payload[8];
+	struct iovec iov[2] = { [1] = { payload, sizeof(payload) } };
+	int r;
+
+	put_le(payload, 8, l->sent);
+	r = put_in_ring(l, &none, e);
+	if (!r)
+		r = section_write(l->ch, SECTION_DONE, iov, 2, e);
+	while (!r && l->acked != l->sent)
+		r = read_ack(l, l->acked + 1, &l->acked, e);
+	return r;
+}

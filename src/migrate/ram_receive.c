@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ram_receive.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "bits.h"
+#include "guest_mem.h"
+#include "section.h"
+
+struct ram_receiver {
+	struct guest_mem *mem;
+	unsigned nconnections;
+	uint64_t applied[]; /* sections, per connection; its thread's */
+};
+
+int ram_receiver_new(struct ram_receiver **out, struct guest_mem *mem, unsigned nconnections,
+		     struct err *e)
+{
+	struct ram_receiver *r = calloc(1, sizeof(*r) + nconnections * sizeof(r->applied[0]));
+
+	if (!r)
+		return err_set(e, -ENOMEM, "out of memory for a migration");
+	r->mem = mem;
+	r->nconnections = nconnections;
+	*out = r;
+	return 0;
+}
+
+void ram_receiver_free(struct ram_receiver *r)
+{
+	free(r);
+}
+
+static int send_ack(struct channel *ch, uint64_t applied, struct err *e)
+{
+	uint8_t payload[8];
+	struct iovec iov[2] = { [1] = { payload, sizeof(payload) } };
+
+	put_le(payload, 8, applied);
+	return section_write(ch, SECTION_ACK, iov, 2, e);
+}
+
+/* Turn the table of runs into host addresses; *bytes: of all their pages. */
+static int find_runs(struct guest_mem *m, const uint8_t *table, uint64_t nruns, struct iovec *iov,
+		     uint64_t *bytes, struct err *e)
+{
+	*bytes = 0;
+	for (uint64_t i = 0; i < nruns; i++) {
+		gpa_t gpa = get_le(table + i * SECTION_RUN_BYTES, 8);
+		uint64_t len = get_le(table + i * SECTION_RUN_BYTES + 8, 8);
+		void *host = guest_mem_at(m, gpa, len);
+
+		if (!host || !len || gpa % GUEST_PAGE_BYTES || len % GUEST_PAGE_BYTES)
+			return err_set(e, -EBADMSG,
+				       "the stream is damaged: no pages of this VM are at "
+				       "%#" PRIx64,
+				       gpa);
+		if (len > SECTION_PAGES_MAX - *bytes)
+			return err_set(e, -EBADMSG,
+				       "the stream is damaged: a section has no sense");
+		iov[i] = (struct iovec){ host, len };
+		*bytes += len;
+	}
+	return 0;
+}
+
+static int read_runs(struct section *in, struct guest_mem *m, struct iovec *iov, int *niov,
+		     uint64_t *bytes, struct err *e)
+{
+	uint8_t table[SECTION_RUNS_MAX * SECTION_RUN_BYTES], head[SECTION_RAM_HEAD_BYTES];
+	uint64_t nruns;
+	int r = section_read(in, head, sizeof(head), e);
+
+	if (r)
+		return r;
+	nruns = get_le(head, 8);
+	if (nruns > SECTION_RUNS_MAX)
+		return err_set(e, -EBADMSG, "the stream is damaged: a section has no sense");
+	*niov = (int)nruns;
+	r = section_read(in, table, nruns * SECTION_RUN_BYTES, e);
+	return r ? r : find_runs(m, table, nruns, iov, bytes, e);
+}
+
+static int receive_pages(struct section *in, struct guest_mem *m, struct err *e)
+{
+	struct iovec iov[SECTION_RUNS_MAX];
+	uint64_t bytes;
+	int niov, r = read_runs(in, m, iov, &niov, &bytes, e);
+
+	if (r)
+		return r;
+	if (in->left != bytes)
+		return err_set(e, -EBADMSG, "the stream is damaged: a section has no sense");
+	return section_read_pages(in, iov, niov, e);
+}
+
+static int receive_zeros(struct section *in, struct guest_mem *m, struct err *e)
+{
+	struct iovec iov[SECTION_RUNS_MAX];
+	uint64_t bytes;
+	int niov, r = read_runs(in, m, iov, &niov, &bytes, e);
+
+	if (!r)
+		r = section_end(in, e);
+	for (int i = 0; !r && i < niov; i++)
+		memset(iov[i].iov_base, 0, iov[i].iov_len);
+	return r;
+}
+
+static int receive_done(struct section *in, uint64_t applied, struct err *e)
+{
+	uint8_t payload[8];
+	int r = section_read(in, payload, sizeof(payload), e);
+
+	if (!r && get_le(payload, 8) != applied)
+		return err_set(e, -EBADMSG, "the stream is damaged: sections are missing");
+	return r;
+}
+
+static int receive_section(struct ram_receiver *receiver, struct section *in, uint64_t applied,
+			   struct err *e)
+{
+	switch (in->type) {
+	case SECTION_PAGES:
+		return receive_pages(in, receiver->mem, e);
+	case SECTION_ZEROS:
+		return receive_zeros(in, receiver->mem, e);
+	case SECTION_DONE:
+		return receive_done(in, applied, e);
+	default:
+		return err_set(e, -EBADMSG,
+			       "the stream has a section of type %" PRIu32
+			       " among the guest's memory; use the version of godwit that wrote it",
+			       in->type);
+	}
+}
+
+int ram_receiver_run(struct ram_receiver *receiver, unsigned i, struct channel *ch, struct err *e)
+{
+	uint64_t *applied = &receiver->applied[i];
+	struct section in = { 0 };
+	int r = send_ack(ch, *applied, e);
+
+	assert(i < receiver->nconnections);
+	while (!r && in.type != SECTION_DONE) {
+		r = section_begin(&in, ch, e);
+		if (!r)
+			r = receive_section(receiver, &in, *applied, e);
+		if (!r)
+			r = section_end(&in, e);
+		if (r)
+			break;
+		++*applied;
+		if (in.type == SECTION_DONE || *applied % SECTION_ACK_EVERY == 0)
+			r = send_ack(ch, *applied, e);
+	}
+	return r;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The sending side of a live migration's memory: all pages that hold anything while the VM runs,
+ * then in rounds those that were written meanwhile, the last of them with the VM stopped.
+ *
+ * One thread: new, attach, start, round as often as it takes, finish, stop, free. A page always
+ * travels on the same connection, (gpa / 2 MiB) % n, so that rounds need no barrier; with more than
+ * one each has a thread of its own during a round.
+ *
+ * -ENOTCONN: a connection is lost; whatever was not acknowledged will be sent again. Attach new
+ * connections, all of them, and do what failed once more. -ECANCELED: called off. Anything else is
+ * final. A sender may be stopped and freed after any of them.
+ */
+#ifndef RAM_SEND_H
+#define RAM_SEND_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "channel.h"
+#include "err.h"
+
+struct ram_sender;
+struct vm;
+
+enum { RAM_CONNECTIONS_MAX = 16 };
+
+/* Since the beginning; any thread may read it. */
+struct ram_progress {
+	_Atomic uint64_t bytes; /* handed to the connections */
+	_Atomic uint64_t pages, zero_pages; /* sent whole; sent as zero */
+	_Atomic uint64_t resent_pages; /* of those: were under way when a connection was lost */
+	_Atomic uint64_t round; /* 1: the first */
+	_Atomic uint64_t remaining; /* pages of this round that are not looked at yet */
+};
+
+struct ram_round {
+	uint64_t pending; /* pages, when it began */
+	uint64_t bytes, pages, zero_pages;
+	uint64_t duration_ns;
+};
+
+/* vm->mem is all it needs to live longer; vm->fd -1: without KVM. */
+int ram_sender_new(struct ram_sender **, struct vm *, struct err *);
+
+/* The receiver is at work behind each of them. The same n each time; the channels stay the caller's
+ * and are used until the next attach or free. */
+int ram_sender_attach(struct ram_sender *, struct channel *const data[], unsigned n, struct err *);
+
+/* Log on. From here on pages count as pending when they are written. */
+int ram_sender_start(struct ram_sender *, struct err *);
+int ram_sender_round(struct ram_sender *, struct ram_round *, struct err *);
+/* The VM is stopped, and it knows no bandwidth limit: when this returns 0, all is in the
+ * receiver's memory. */
+int ram_sender_finish(struct ram_sender *, struct ram_round *, struct err *);
+void ram_sender_stop(struct ram_sender *); /* log off; takes milliseconds */
+void ram_sender_free(struct ram_sender *);
+
+/* Pages that were found written and are not sent. */
+uint64_t ram_sender_pending(const struct ram_sender *);
+
+/* Any thread, one at a time; from then on. 0: no limit. */
+void ram_sender_set_bandwidth(struct ram_sender *, uint64_t bytes_per_second);
+const struct ram_progress *ram_sender_progress(const struct ram_sender *);
+
+#endif

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Guest memory on its way to another host. */
+#include "../../src/migrate/page.h"
+#include "../../src/migrate/section.h"
+#include "check_main.h"
+#include "ram_rig.h"
+
+enum { PAGES = 4096, SEEDS = 120 };
+
+static const uint64_t uncut[4] = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
+
+static void ok(int r, const struct err *e)
+{
+	ck_assert_msg(r == 0, "%s", e->text);
+}
+
+static void begin(struct ram_rig *rig)
+{
+	struct err e = { "" };
+
+	ok(ram_connect(rig, uncut, &e), &e);
+	ok(ram_sender_start(rig->sender, &e), &e);
+}
+
+static struct ram_round go_round(struct ram_rig *rig)
+{
+	struct ram_round round;
+	struct err e = { "" };
+
+	ok(ram_sender_round(rig->sender, &round, &e), &e);
+	ck_assert_uint_eq(ram_sender_pending(rig->sender), 0);
+	ck_assert_uint_eq(ram_sender_progress(rig->sender)->remaining, 0);
+	return round;
+}
+
+static struct ram_round finish(struct ram_rig *rig)
+{
+	struct ram_round round;
+	struct err e = { "" };
+
+	ok(ram_sender_finish(rig->sender, &round, &e), &e);
+	ram_disconnect(rig, 0);
+	ram_assert_same(rig);
+	return round;
+}
+
+START_TEST(test_zero_pages)
+{
+	uint8_t page[GUEST_PAGE_BYTES] __attribute__((aligned(GUEST_PAGE_BYTES))) = { 0 };
+
+	ck_assert(page_is_zero(page));
+	for (int i = 0; i < GUEST_PAGE_BYTES; i++) {
+		page[i] = 0x80;
+		ck_assert(!page_is_zero(page));
+		page[i] = 0;
+	}
+}
+END_TEST
+
+static unsigned resident(struct guest_mem *m)
+{
+	unsigned char in[PAGES];
+	unsigned n = 0;
+
+	ck_assert_int_eq(mincore(m->region[0].host, m->region[0].size_bytes, in), 0);
+	for (unsigned i = 0; i < PAGES; i++)
+		n += in[i] & 1;
+	return n;
+}
+
+/* _i: connections; the other thing is shared memory. */
+START_TEST(test_first_pass)
+{
+	unsigned n = (unsigned)_i % 4 + 1, written = 0;
+	bool shared = _i >= 4;
+	struct ram_round round;
+	struct ram_rig rig;
+	struct err e;
+
+	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, n, shared);
+	for (unsigned i = 0; i < PAGES; i += 1 + i % 7, written++)
+		ram_page(rig.vm.mem, i)[i] = 1;
+	memset(ram_page(rig.vm.mem, 2), 0, GUEST_PAGE_BYTES); /* touched, and zero */
+	begin(&rig);
+	round = go_round(&rig);
+	ck_assert_uint_eq(round.pages, written);
+	ck_assert_uint_eq(round.zero_pages, 0);
+	ck_assert_uint_eq(round.pending, written + 1);
+	ok(ram_sender_finish(rig.sender, &round, &e), &e);
+	ck_assert_uint_eq(round.pages, 0);
+	ram_disconnect(&rig, 0);
+	ck_assert_uint_eq(resident(rig.to), written);
+	ram_assert_same(&rig);
+	ram_rig_free(&rig);
+}
+END_TEST
+
+START_TEST(test_no_page_is_touched_here)
+{
+	struct ram_rig rig;
+
+	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, 1, _i);
+	ram_page(rig.vm.mem, 77)[0] = 1;
+	begin(&rig);
+	ck_assert_uint_eq(go_round(&rig).pending, 1);
+	ck_assert_uint_eq(resident(rig.vm.mem), 1);
+	finish(&rig);
+	ram_rig_free(&rig);
+}
+END_TEST
+
+START_TEST(test_pages_written_meanwhile)
+{
+	struct ram_round round;
+	struct ram_rig rig;
+
+	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, 2, false);
+	for (unsigned i = 0; i < PAGES; i++)
+		ram_page(rig.vm.mem, i)[0] = 1;
+	begin(&rig);
+	ck_assert_uint_eq(go_round(&rig).pages, PAGES);
+	ck_assert_uint_eq(go_round(&rig).pending, 0);
+	ram_write(&rig, 5, 1);
+	ram_write(&rig, 6, 2);
+	ram_write(&rig, 4000, 3);
+	ram_write(&rig, 9, 0); /* was not zero, and is now */
+	round = go_round(&rig);
+	ck_assert_uint_eq(round.pending, 4);
+	ck_assert_uint_eq(round.pages, 3);
+	ck_assert_uint_eq(round.zero_pages, 1);
+	ck_assert_uint_eq(ram_sender_progress(rig.sender)->round, 3);
+	ram_write(&rig, 5, 4);
+	ck_assert_uint_eq(finish(&rig).pages, 1);
+	ck_assert_uint_eq(ram_sender_progress(rig.sender)->pages, PAGES + 4);
+	ck_assert_uint_eq(ram_sender_progress(rig.sender)->resent_pages, 0);
+	ram_rig_free(&rig);
+}
+END_TEST
+
+/* More sections than the ring holds. */
+START_TEST(test_many_rounds)
+{
+	struct ram_rig rig;
+
+	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, 1, false);
+	begin(&rig);
+	for (unsigned i = 0; i < 40 * SECTION_ACK_EVERY; i++) {
+		ram_write(&rig, i % PAGES, i + 1);
+		ck_assert_uint_eq(go_round(&rig).pages, 1);
+	}
+	finish(&rig);
+	ram_rig_free(&rig);
+}
+END_TEST
+
+START_TEST(test_memory_above_the_hole)
+{
+	struct ram_round round;
+	struct ram_rig rig;
+	struct err e;
+	uint8_t *high;
+
+	ram_rig_new(&rig, 4 * (uint64_t)GIB, 2, false);
+	ck_assert_uint_eq(rig.vm.mem->nregions, 2);
+	high = rig.vm.mem->region[1].host;
+	high[rig.vm.mem->region[1].size_bytes - 1] = 1;
+	begin(&rig);
+	ck_assert_uint_eq(go_round(&rig).pages, 1);
+	guest_mem_write(rig.vm.mem, rig.vm.mem->region[1].base, "x", 1);
+	ok(ram_sender_finish(rig.sender, &round, &e), &e);
+	ck_assert_uint_eq(round.pages, 1);
+	ck_assert_int_eq(rig.to->region[1].host[0], 'x');
+	ck_assert_int_eq(rig.to->region[1].host[rig.to->region[1].size_bytes - 1], 1);
+	ram_disconnect(&rig, 0);
+	ram_rig_free(&rig);
+}
+END_TEST
+
+/* Each connection is cut at a byte of its own, again and again; in between the VM writes on. */
+struct cuts {
+	struct ram_rig *rig;
+	unsigned seed, cut;
+};
+
+static void reconnect(struct cuts *c)
+{
+	struct err e;
+	uint64_t bytes[4];
+	int r;
+
+	do {
+		ram_disconnect(c->rig, -ENOTCONN);
+		for (int i = 0; i < 4; i++)
+			bytes[i] = 1 + (uint64_t)rand_r(&c->seed) % (1 << (8 + c->cut));
+		c->cut += rand_r(&c->seed) % 2;
+		r = ram_connect(c->rig, bytes, &e);
+		ck_assert_msg(r == 0 || r == -ENOTCONN, "%s", e.text);
+	} while (r);
+}
+
+static void until_done(struct cuts *c,
+		       int (*step)(struct ram_sender *, struct ram_round *, struct err *))
+{
+	struct ram_round round;
+	struct err e;
+	int r;
+
+	while ((r = step(c->rig->sender, &round, &e)) == -ENOTCONN)
+		reconnect(c);
+	ok(r, &e);
+}
+
+START_TEST(test_lost_connections)
+{
+	struct cuts c = { .seed = (unsigned)_i + 1 };
+	struct ram_rig rig;
+
+	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, (unsigned)_i % 3 + 1, _i % 2);
+	for (unsigned i = 0; i < PAGES; i += 1 + (unsigned)rand_r(&c.seed) % 3)
+		ram_page(rig.vm.mem, i)[i] = 1;
+	begin(&rig);
+	c.rig = &rig;
+	reconnect(&c);
+	for (int round = 0; round < 4; round++) {
+		until_done(&c, ram_sender_round);
+		for (int i = 0; i < 300; i++)
+			ram_write(&rig, (uint64_t)rand_r(&c.seed) % PAGES,
+				  (uint64_t)rand_r(&c.seed) % 3);
+	}
+	until_done(&c, ram_sender_finish);
+	ram_disconnect(&rig, 0);
+	ram_assert_same(&rig);
+	ck_assert_uint_gt(ram_sender_progress(rig.sender)->resent_pages, 0);
+	ram_rig_free(&rig);
+}
+END_TEST
+
+static void *round_of(void *arg)
+{
+	return (void *)(uintptr_t)go_round(arg).pages;
+}
+
+START_TEST(test_bandwidth_limit)
+{
+	const unsigned a_section = SECTION_PAGES_MAX / GUEST_PAGE_BYTES;
+	const struct ram_progress *p;
+	struct ram_rig rig;
+	pthread_t thread;
+	void *pages;
+
+	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, 1, false);
+	p = ram_sender_progress(rig.sender);
+	for (unsigned i = 0; i < PAGES; i++)
+		ram_page(rig.vm.mem, i)[0] = 1;
+	begin(&rig);
+	ram_sender_set_bandwidth(rig.sender, 1);
+	pthread_create(&thread, NULL, round_of, &rig);
+	while (p->pages < a_section)
+		usleep(1000);
+	usleep(50000);
+	ck_assert_uint_eq(p->pages, a_section);
+	ck_assert_uint_gt(p->remaining, 0);
+	ram_sender_set_bandwidth(rig.sender, 0);
+	pthread_join(thread, &pages);
+	ck_assert_uint_eq((uintptr_t)pages, PAGES);
+	/* It does not hold where the guest waits. */
+	ram_sender_set_bandwidth(rig.sender, 1);
+	for (unsigned i = 0; i < PAGES; i++)
+		ram_write(&rig, i, 2);
+	ck_assert_uint_eq(finish(&rig).pages, PAGES);
+	ram_rig_free(&rig);
+}
+END_TEST
+
+START_TEST(test_cancel)
+{
+	struct ram_round round;
+	struct ram_rig rig;
+	struct err e;
+	int fds[2];
+
+	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, 2, false);
+	for (unsigned i = 0; i < PAGES; i++)
+		ram_page(rig.vm.mem, i)[0] = 1;
+	begin(&rig);
+	ck_assert_int_eq(pipe(fds), 0);
+	ck_assert_int_eq(write(fds[1], "x", 1), 1);
+	rig.wire[0].out.cancel_fd = rig.wire[1].out.cancel_fd = fds[0];
+	ram_sender_set_bandwidth(rig.sender, 1);
+	ck_assert_int_eq(ram_sender_round(rig.sender, &round, &e), -ECANCELED);
+	ck_assert_ptr_nonnull(rig.vm.mem->region[0].dirty);
+	ram_sender_stop(rig.sender);
+	ck_assert_ptr_null(rig.vm.mem->region[0].dirty);
+	ram_disconnect(&rig, -ENOTCONN);
+	close(fds[0]);
+	close(fds[1]);
+	ram_rig_free(&rig);
+}
+END_TEST
+
+static Suite *ram_suite(void)
+{
+	Suite *s = suite_create("ram");
+	TCase *tc = tcase_create("ram");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, test_zero_pages);
+	tcase_add_loop_test(tc, test_first_pass, 0, 8);
+	tcase_add_loop_test(tc, test_no_page_is_touched_here, 0, 2);
+	tcase_add_test(tc, test_pages_written_meanwhile);
+	tcase_add_test(tc, test_many_rounds);
+	tcase_add_test(tc, test_memory_above_the_hole);
+	tcase_add_loop_test(tc, test_lost_connections, 0, SEEDS);
+	tcase_add_test(tc, test_bandwidth_limit);
+	tcase_add_test(tc, test_cancel);
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+CHECK_MAIN(ram_suite)
