@@ -124,6 +124,7 @@ static const struct virtio_dependency net_dependencies[] = {
 	{ VIRTIO_NET_F_HOST_UFO, VIRTIO_NET_F_CSUM },
 	{ TAP_F_HOST_USO, VIRTIO_NET_F_CSUM },
 	{ VIRTIO_NET_F_MQ, VIRTIO_NET_F_CTRL_VQ },
+	{ VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_NET_F_CTRL_VQ },
 	{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, VIRTIO_NET_F_CTRL_VQ },
 };
 
@@ -132,10 +133,21 @@ static struct net *net_of(struct device *dev)
 	return container_of(dev, struct net, v.dev);
 }
 
+/* All bits are in the first byte. */
+void net_set_status(struct net *net, uint8_t bit, bool on)
+{
+	uint8_t *status = (uint8_t *)&net->config + offsetof(struct virtio_net_config, status);
+
+	if (on)
+		__atomic_fetch_or(status, bit, __ATOMIC_SEQ_CST);
+	else
+		__atomic_fetch_and(status, (uint8_t)~bit, __ATOMIC_SEQ_CST);
+}
+
 static void net_set_link(struct net *net, bool up)
 {
 	net->s.status = up ? VIRTIO_NET_S_LINK_UP : 0;
-	net->config.status = htole16(net->s.status);
+	net_set_status(net, VIRTIO_NET_S_LINK_UP, up);
 }
 
 void net_plug(struct net *net, bool plugged)
@@ -249,6 +261,7 @@ static void net_driver_reset(struct virtio_device *v)
 
 	net->s.pairs = 1;
 	net->s.offloads = UINT64_MAX;
+	net_set_status(net, VIRTIO_NET_S_ANNOUNCE, false);
 	if (net->backend->set_pairs)
 		net->backend->set_pairs(net, 1);
 }
@@ -279,8 +292,8 @@ static void net_limits_changed(struct device *dev)
 static uint64_t net_features(const struct net *net)
 {
 	return BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MRG_RXBUF) |
-	       BIT(VIRTIO_NET_F_CTRL_VQ) | (net->mtu ? BIT(VIRTIO_NET_F_MTU) : 0) |
-	       net->backend->features(net);
+	       BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |
+	       (net->mtu ? BIT(VIRTIO_NET_F_MTU) : 0) | net->backend->features(net);
 }
 
 static int net_check_options(struct net *net, struct err *e)
@@ -361,6 +374,8 @@ static int net_attach(struct device *dev, struct err *e)
 		r = claim_pair(net, i, e);
 	if (!r)
 		r = net->backend->open(net, e);
+	if (!r)
+		r = net_announce_attach(net, e);
 	if (r)
 		return r;
 	net->config.mtu = htole16(net->mtu);
@@ -388,8 +403,15 @@ static void net_start(struct device *dev)
 
 	if (net->backend->set_pairs)
 		net->backend->set_pairs(net, net->s.pairs);
+	net_announce_start(net);
 	virtio_start(dev);
 	net_plug(net, net->plugged);
+}
+
+static void net_stop(struct device *dev)
+{
+	net_announce_stop(net_of(dev));
+	virtio_stop(dev);
 }
 
 static int net_loaded(struct device *dev, struct err *e)
@@ -400,6 +422,7 @@ static int net_loaded(struct device *dev, struct err *e)
 		return err_set(e, -EINVAL, "%s: %u pairs of queues are in use, the device has %u",
 			       dev->id, net->s.pairs, net->npairs);
 	net_set_link(net, net->s.status);
+	net_announce_loaded(net);
 	return virtio_loaded(dev, e);
 }
 
@@ -414,7 +437,7 @@ const struct device_class virtio_net_class = {
 	.attach = net_attach,
 	.reset = net_reset,
 	.start = net_start,
-	.stop = virtio_stop,
+	.stop = net_stop,
 	.loaded = net_loaded,
 	.fetch = virtio_fetch,
 };

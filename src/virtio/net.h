@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The network card's own: net.c is the device, net_control.c its control queue, net_tap.c and
- * net_passt.c are what it can be plugged into, and net_vhost.c has the kernel move a tap's packets.
-  Packets begin with the header of virtio 1.2, 5.1.6.
+ * net_passt.c are what it can be plugged into, net_vhost.c has the kernel move a tap's packets,
+ * and net_announce.c tells the network where the card has moved.
+ * Packets begin with the header of virtio 1.2, 5.1.6.
  * The guest is told once per batch.  Buffers for packets to the guest may be taken from its queue
  * before a packet is there, but what a batch did not need goes back: nothing is in flight between
  * two.
@@ -67,9 +68,18 @@ struct net_backend {
 	void (*set_pairs)(struct net *, unsigned n);
 	/* Which of GUEST_CSUM, GUEST_TSO4, ... packets for the guest may use; NULL: none. */
 	void (*set_offloads)(struct net *, uint64_t features);
+	/* A frame of the card itself, which is not counted as the guest's; main.  NULL: nobody
+	 * there learns where an address is. */
+	void (*send_own)(struct net *, const void *frame, size_t bytes);
 };
 
 extern const struct net_backend net_tap, net_passt;
+
+struct net_announce {
+	bool moved; /* was loaded, and has not started since */
+	unsigned sent;
+	struct timer next;
+};
 
 struct net {
 	struct virtio_device v;
@@ -90,15 +100,24 @@ struct net {
 	struct watch link; /* tap's */
 	enum tap_link tap_was;
 	struct work unplugged; /* passt's; runs on main */
-	struct virtio_net_config config;
+	struct net_announce announce;
+	struct virtio_net_config config; /* its status: net_set_status() */
 };
 
 /* The link follows the other side; main. */
 void net_plug(struct net *, bool plugged);
+/* A bit of the status that the driver reads; any thread, another for each bit. */
+void net_set_status(struct net *, uint8_t bit, bool on);
 /* Of these GUEST_* features, those negotiated. */
 uint64_t net_offloads(const struct net *, uint64_t features);
 /* Have the back end use those that the driver wants now; the I/O threads of any of its queues. */
 void net_apply_offloads(struct net *);
+
+/* Main.  start: before the queues are handed over. */
+int net_announce_attach(struct net *, struct err *);
+void net_announce_loaded(struct net *);
+void net_announce_start(struct net *);
+void net_announce_stop(struct net *);
 
 enum net_vhost { NET_VHOST_AUTO, NET_VHOST_ON, NET_VHOST_OFF };
 

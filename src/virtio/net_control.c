@@ -38,6 +38,15 @@ static uint8_t set_offloads(struct net *net, struct vq_request *r)
 	return VIRTIO_NET_OK;
 }
 
+/* 5.1.6.5.4.2: before the answer. */
+static uint8_t announced(struct net *net)
+{
+	if (!virtio_has(&net->v, VIRTIO_NET_F_GUEST_ANNOUNCE))
+		return VIRTIO_NET_ERR;
+	net_set_status(net, VIRTIO_NET_S_ANNOUNCE, false);
+	return VIRTIO_NET_OK;
+}
+
 static uint8_t control_answer(struct net *net, struct vq_request *r)
 {
 	struct virtio_net_ctrl_hdr header;
@@ -46,6 +55,8 @@ static uint8_t control_answer(struct net *net, struct vq_request *r)
 		return VIRTIO_NET_ERR;
 	if (header.class == VIRTIO_NET_CTRL_MQ && header.cmd == VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET)
 		return set_pairs(net, r);
+	if (header.class == VIRTIO_NET_CTRL_ANNOUNCE && header.cmd == VIRTIO_NET_CTRL_ANNOUNCE_ACK)
+		return announced(net);
 	if (header.class == VIRTIO_NET_CTRL_GUEST_OFFLOADS &&
 	    header.cmd == VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET)
 		return set_offloads(net, r);

@@ -220,6 +220,16 @@ static bool is_config(const struct virtio_device *v, unsigned offset, unsigned s
 	return size <= v->config_bytes && offset <= v->config_bytes - size;
 }
 
+/* A device's I/O threads may change a byte of it meanwhile. */
+static uint64_t config_read(const struct virtio_device *v, unsigned offset, unsigned size)
+{
+	uint64_t value = 0;
+
+	while (size--)
+		value = value << 8 | __atomic_load_n(v->config + offset + size, __ATOMIC_RELAXED);
+	return value;
+}
+
 static uint64_t bar_read(void *dev, uint64_t offset, unsigned size)
 {
 	struct virtio_device *v = dev;
@@ -231,7 +241,7 @@ static uint64_t bar_read(void *dev, uint64_t offset, unsigned size)
 	case ISR:
 		return isr_read(v, at, size);
 	case DEVICE_CONFIG:
-		return is_config(v, at, size) ? get_le(v->config + at, size) : ones(size);
+		return is_config(v, at, size) ? config_read(v, at, size) : ones(size);
 	default:
 		return ones(size);
 	}

@@ -33,6 +33,7 @@ struct row {
 	bool tun; /* interfaces, in a network of the test's own */
 	bool pci; /* a function behind the host bridge */
 	bool drifts; /* time passes in its state: two of them are never the same */
+	bool tells_of_moves; /* to the guest: to behave alike both must have come from elsewhere */
 };
 
 static const struct row rows[] = {
@@ -41,7 +42,11 @@ static const struct row rows[] = {
 	{ .kind = "virtio-rng", .pci = true },
 	{ .kind = "virtio-console", .options = "{\"mode\": \"Null\"}", .pci = true },
 	{ .kind = "virtio-blk", .pci = true, .options = "{\"path\": \"%s\", \"num_queues\": 2}" },
-	{ .kind = "virtio-net", .tun = true, .pci = true, .options = "{\"num_queues\": 4}" },
+	{ .kind = "virtio-net",
+	  .tun = true,
+	  .pci = true,
+	  .tells_of_moves = true,
+	  .options = "{\"num_queues\": 4}" },
 	{ .kind = "irqchip", .kvm = true },
 	{ .kind = "pit", .kvm = true, .irqchip = true },
 	{ .kind = "clock", .kvm = true, .drifts = true },

@@ -265,6 +265,31 @@ static inline void take_frame(struct guest *g, unsigned queue, uint32_t number, 
 	check_frame(p->frame, number, len);
 }
 
+/* The control queue: behind the queues that the driver knows of */
+
+static inline unsigned control_queue(struct guest *g)
+{
+	return virtio_has(g->v, VIRTIO_NET_F_MQ) ? g->v->nqueues - 1u : 2;
+}
+
+/* The answer to these bytes. */
+static inline uint8_t ask_control(struct guest *g, const void *bytes, size_t len)
+{
+	unsigned queue = control_queue(g);
+	gpa_t gpa = queue_gpa(queue) + DATA;
+	uint8_t *answer = ram(g, gpa + KIB);
+
+	memcpy(ram(g, gpa), bytes, len);
+	*answer = NO_ANSWER;
+	put_desc(g, queue, 0, gpa, (uint32_t)len, VRING_DESC_F_NEXT);
+	put_desc(g, queue, 1, gpa + KIB, 1, VRING_DESC_F_WRITE);
+	publish(g, queue, 0);
+	kick(g, queue);
+	wait_used(g, queue, ++seen[queue]);
+	ck_assert_uint_eq(used_elem(g, queue, seen[queue] - 1u)->len, 1);
+	return *answer;
+}
+
 /* The link */
 
 static inline bool link_is(struct guest *g, unsigned up)

@@ -377,6 +377,7 @@ static bool live_alike(const struct device_class *class, uint64_t seed, unsigned
 {
 	struct rig a, b;
 	struct state_buf left, right;
+	struct err e;
 	bool alike;
 
 	rig_new_with_device(&a, class);
@@ -386,6 +387,8 @@ static bool live_alike(const struct device_class *class, uint64_t seed, unsigned
 		use(&a, seed);
 	move(&a, &b);
 	poison_padding(&b);
+	if (a.row.tells_of_moves)
+		ck_assert_int_eq(device_loaded(a.dev, &e), 0);
 	alike = seed % 2 ? rings_alike(&a, &b) : sweep_alike(&a, &b);
 	for (*steps = 0; alike && *steps < TWIN_STEPS; ++*steps)
 		alike = step_alike(&a, &b, &seed);

@@ -29,29 +29,6 @@ struct net_saved {
 	uint64_t offloads;
 };
 
-static unsigned control_queue(struct guest *g)
-{
-	return virtio_has(g->v, VIRTIO_NET_F_MQ) ? CONTROL : 2;
-}
-
-/* The answer to these bytes. */
-static uint8_t ask_control(struct guest *g, const void *bytes, size_t len)
-{
-	unsigned queue = control_queue(g);
-	gpa_t gpa = queue_gpa(queue) + DATA;
-	uint8_t *answer = ram(g, gpa + KIB);
-
-	memcpy(ram(g, gpa), bytes, len);
-	*answer = NO_ANSWER;
-	put_desc(g, queue, 0, gpa, (uint32_t)len, VRING_DESC_F_NEXT);
-	put_desc(g, queue, 1, gpa + KIB, 1, VRING_DESC_F_WRITE);
-	publish(g, queue, 0);
-	kick(g, queue);
-	wait_used(g, queue, ++seen[queue]);
-	ck_assert_uint_eq(used_elem(g, queue, seen[queue] - 1u)->len, 1);
-	return *answer;
-}
-
 static uint8_t set_pairs(struct guest *g, uint16_t pairs)
 {
 	const uint8_t command[] = { VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET,
@@ -286,7 +263,7 @@ START_TEST(test_link_changes_while_stopped)
 {
 	struct guest g;
 
-	tap_power_on(&g, "", 0);
+	tap_power_on(&g, "", BIT(VIRTIO_NET_F_GUEST_ANNOUNCE));
 	guest_stop(&g);
 	wait_until(&g, has_stopped, 0);
 	((struct net_saved *)device_state(&g.v->dev))->status = 0;
