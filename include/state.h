@@ -5,8 +5,9 @@
  *
  * Rules: names and kinds are for ever; a new field gets .since = the new version; on load a
  * field may be absent only if it is newer than the stream and then keeps its value; loading
- * is all or nothing.  The macros take their type from the member, so a pointer or an fd does
- * not compile as state.
+ * is all or nothing.  What a load does well without, such as when a device stopped, is .spare:
+ * an older reader does not get it.  The macros take their type from the member, so a pointer or
+ * an fd does not compile as state.
  */
 #ifndef STATE_H
 #define STATE_H
@@ -33,6 +34,7 @@ struct state_field {
 	unsigned since; /* first version that has it; 0: all have it */
 	uint64_t max; /* larger values are refused; 0: any */
 	const struct state_desc *nested; /* of STATE_STRUCT */
+	bool spare; /* left out for an older reader, whatever its value */
 	bool counted; /* only the first n elements travel: n is a u32 member */
 	uint32_t count_offset;
 };

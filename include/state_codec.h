@@ -65,8 +65,8 @@ struct state_target {
 
 /*
  * Append the record of object.  A field that is newer than what the reader knows is left out
- * while it has its reset value, else -EPROTONOSUPPORT.  -ERANGE: a value that no load would
- * accept.  On failure nothing is appended.
+ * while it has its reset value or is spare, else -EPROTONOSUPPORT.  -ERANGE: a value that no load
+ * would accept.  On failure nothing is appended.
  */
 int state_save(const struct state_desc *, const void *object, const struct state_target *,
 	       struct state_buf *, struct err *);

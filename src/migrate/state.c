@@ -175,8 +175,8 @@ static int save_record(struct saver *s, const struct state_desc *d, const uint8_
 	state_buf_put_le(s->out, 2, 0);
 	for (const struct state_field *f = d->field; f < d->field + d->nfields; f++) {
 		if (f->since > version) {
-			assert(reset);
-			if (same_field(f, object, reset))
+			assert(f->spare || reset);
+			if (f->spare || same_field(f, object, reset))
 				continue;
 			return err_set(s->e, -EPROTONOSUPPORT,
 				       "%s: field %s is in use, and version %u of \"%s\", the "

@@ -337,6 +337,32 @@ START_TEST(test_older_reader)
 }
 END_TEST
 
+/* What is spare is left out for it while in use, and not missed. */
+START_TEST(test_spare_field)
+{
+	static const struct state_version v1[] = { { "thing", 1 }, { "ring", 1 } };
+	struct state_field f[THING_FIELDS];
+	struct state_desc d = thing_desc;
+	struct thing t = sample(), reset = { .divisor = 1 }, back = { 0 };
+	struct state_target to = { "t0", v1, ARRAY_SIZE(v1), &reset };
+	struct state_buf b = { 0 };
+	struct err e;
+
+	memcpy(f, thing_fields, sizeof(f));
+	f[7].spare = true;
+	d.field = f;
+	ck_assert_int_eq(state_save(&d, &t, &to, &b, &e), 0);
+	ck_assert_int_eq(load(&thing_v1, &back, &b, &e), 0);
+	ck_assert_int_eq(load(&d, &back, &b, &e), 0);
+	ck_assert(!back.late && back.divisor == 12);
+	state_buf_free(&b);
+	b = saved(&d, &t);
+	ck_assert_int_eq(load(&d, &back, &b, &e), 0);
+	ck_assert(back.late);
+	state_buf_free(&b);
+}
+END_TEST
+
 START_TEST(test_reader_too_old)
 {
 	static const struct state_version v1[] = { { "thing", 1 }, { "ring", 1 } };
@@ -501,6 +527,7 @@ static Suite *state_suite(void)
 	tcase_add_test(t, test_counted_bounds);
 	tcase_add_test(t, test_older_record);
 	tcase_add_test(t, test_older_reader);
+	tcase_add_test(t, test_spare_field);
 	tcase_add_test(t, test_reader_too_old);
 	tcase_add_test(t, test_print);
 	tcase_add_test(t, test_print_survives_damage);
