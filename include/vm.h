@@ -74,7 +74,7 @@ struct vm {
 	struct work event_work;
 	void (*on_event)(void *arg, unsigned events); /* a set of enum vm_event */
 	void *on_event_arg;
-	/* Nanoseconds since 1970; NULL: the host's CLOCK_REALTIME.  Tests set it. */
+	/* NULL: the host's CLOCK_REALTIME.  Tests set it. */
 	uint64_t (*wall_clock_ns)(void);
 	struct err failure; /* written once, under the lock, before VM_FAILED is raised */
 
@@ -98,5 +98,17 @@ int vm_press_power_button(struct vm *); /* one of these events */
 struct device *vm_device(struct vm *, const char *id); /* NULL: none */
 struct vm_disk *vm_disk(struct vm *, const char *id); /* NULL: none */
 void vm_add_disk(struct vm *, struct vm_disk *); /* until list_remove() */
+
+uint64_t vm_wall_clock_ns(const struct vm *); /* nanoseconds since 1970 */
+/*
+ * By how much the clocks of a guest that stopped at that time of its host's wall clock, 0: unknown,
+ * are to be advanced when it goes on here: by the real time that has passed, as in a move no clock
+ * may lose it.  Not by a negative one: hosts' clocks differ, and time does not go back.  Not by
+ * more than VM_AWAY_MAX_NS, then by nothing at all: whoever restores a snapshot of yesterday, or
+ * has a host whose clock is wrong, would see every timeout of the guest expire at once.  Such a
+ * guest's clocks go on as after a pause.
+ */
+#define VM_AWAY_MAX_NS UINT64_C(5000000000) /* Linux's watchdogs take 10 s for a hang, and more */
+uint64_t vm_away_ns(const struct vm *, uint64_t stopped_ns);
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest's clock inside KVM (kvmclock).  It stands while the VM is stopped, so that a pause
- * or a move costs the guest no time of its own.
+ * The guest's clock inside KVM (kvmclock).  It stands while the VM is paused, so that a pause costs
+ * the guest no time of its own.  After a move it goes on with the time that has passed meanwhile,
+ * see vm_away_ns(): the guest's wall clock is made of it.  KVM_CLOCK_REALTIME would add that time,
+ * too, but without a limit and not with every kernel.  The TSC is the vCPUs'.
  *
  * Source: Linux Documentation/virt/kvm/api.rst, 4.29, 4.30.
  */
@@ -14,16 +16,21 @@
 
 struct clock_state {
 	uint64_t now_ns;
+	uint64_t stopped_ns; /* the host's wall clock then; 0: unknown */
 };
 
 struct clock {
 	struct device dev;
 	struct clock_state s;
 	bool stands; /* s.now_ns is the time, KVM's is not */
+	bool moved; /* was loaded, and has not started since */
 };
 
-static const struct state_field clock_fields[] = { STATE(struct clock_state, now_ns) };
-static const struct state_desc clock_desc = STATE_DESC(struct clock_state, "clock", 1, 1,
+static const struct state_field clock_fields[] = {
+	STATE(struct clock_state, now_ns),
+	STATE(struct clock_state, stopped_ns, .since = 2, .spare = true),
+};
+static const struct state_desc clock_desc = STATE_DESC(struct clock_state, "clock", 2, 1,
 						       clock_fields);
 
 static int clock_attach(struct device *dev, struct err *e)
@@ -42,11 +49,13 @@ static void clock_reset(struct device *dev)
 static void clock_start(struct device *dev)
 {
 	struct clock *c = (struct clock *)dev;
-	struct kvm_clock_data k = { .clock = c->s.now_ns };
+	struct kvm_clock_data k = {
+		.clock = c->s.now_ns + (c->moved ? vm_away_ns(dev->vm, c->s.stopped_ns) : 0),
+	};
 
 	if (c->stands && ioctl(dev->vm->fd, KVM_SET_CLOCK, &k) < 0)
 		vm_fail(dev->vm, "cannot set the guest's clock: %s", strerror(errno));
-	c->stands = false;
+	c->stands = c->moved = false;
 }
 
 static void clock_stop(struct device *dev)
@@ -58,6 +67,7 @@ static void clock_stop(struct device *dev)
 		vm_fail(dev->vm, "cannot read the guest's clock: %s", strerror(errno));
 	} else {
 		c->s.now_ns = k.clock;
+		c->s.stopped_ns = vm_wall_clock_ns(dev->vm);
 		c->stands = true;
 	}
 	device_stopped(dev);
@@ -65,8 +75,10 @@ static void clock_stop(struct device *dev)
 
 static int clock_loaded(struct device *dev, struct err *e)
 {
+	struct clock *c = (struct clock *)dev;
+
 	(void)e;
-	((struct clock *)dev)->stands = true;
+	c->stands = c->moved = true;
 	return 0;
 }
 

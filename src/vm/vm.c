@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bits.h"
@@ -118,4 +119,23 @@ void vm_add_disk(struct vm *vm, struct vm_disk *disk)
 		if (strcmp(next->id, disk->id) > 0)
 			break;
 	list_append(&next->node, &disk->node); /* before it; at the end that is the head */
+}
+
+uint64_t vm_wall_clock_ns(const struct vm *vm)
+{
+	struct timespec t;
+
+	if (vm->wall_clock_ns)
+		return vm->wall_clock_ns();
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+uint64_t vm_away_ns(const struct vm *vm, uint64_t stopped_ns)
+{
+	uint64_t now = vm_wall_clock_ns(vm);
+
+	return stopped_ns && now > stopped_ns && now - stopped_ns <= VM_AWAY_MAX_NS
+		       ? now - stopped_ns
+		       : 0;
 }
