@@ -75,6 +75,7 @@ struct cmos_state {
 	uint8_t ram[CMOS_BYTES]; /* time registers: only while the clock is held, else 0 */
 	uint8_t index;
 	uint8_t weekday_shift; /* from the weekday of the date */
+	uint64_t seen_s; /* the device's when it stopped; 0: not yet */
 };
 
 struct cmos {
@@ -91,8 +92,9 @@ static const struct state_field cmos_fields[] = {
 	STATE_ARRAY(struct cmos_state, ram),
 	STATE(struct cmos_state, index, .max = INDEX_BITS),
 	STATE(struct cmos_state, weekday_shift, .max = 6),
+	STATE(struct cmos_state, seen_s, .since = 2, .spare = true),
 };
-static const struct state_desc cmos_desc = STATE_DESC(struct cmos_state, "cmos", 1, 1, cmos_fields);
+static const struct state_desc cmos_desc = STATE_DESC(struct cmos_state, "cmos", 2, 1, cmos_fields);
 
 static bool cmos_is_time(unsigned reg)
 {
@@ -108,12 +110,7 @@ static bool cmos_is_held(const struct cmos *c)
 
 static uint64_t cmos_host_ns(const struct cmos *c)
 {
-	struct timespec t;
-
-	if (c->dev.vm->wall_clock_ns)
-		return c->dev.vm->wall_clock_ns();
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
+	return vm_wall_clock_ns(c->dev.vm);
 }
 
 static int64_t cmos_guest_s(const struct cmos *c)
@@ -420,6 +417,7 @@ static void cmos_stop(struct device *dev)
 
 	c->running = false;
 	cmos_update_timer(c);
+	c->s.seen_s = (uint64_t)c->seen_s;
 	device_stopped(dev);
 }
 
@@ -435,7 +433,10 @@ static int cmos_loaded(struct device *dev, struct err *e)
 	if ((s->ram[REG_A] & A_UIP) || (s->ram[REG_C] & ~C_BITS) || s->ram[REG_D] != D_VALID)
 		return err_set(e, -EBADMSG, "%s: a register has bits that the chip has not",
 			       dev->id);
+	/* What was due in between comes now.  The other host's clock may have been ahead. */
 	c->seen_s = cmos_guest_s(c);
+	if (s->seen_s)
+		c->seen_s = MIN(c->seen_s, (int64_t)s->seen_s);
 	return 0;
 }
 

@@ -315,6 +315,37 @@ START_TEST(moves_with_offset_and_held_time)
 }
 END_TEST
 
+/* What was due on the way comes after the load, once. */
+START_TEST(alarm_due_during_a_move)
+{
+	struct fixture f, g;
+	struct err e;
+
+	open_cmos(&f);
+	open_cmos(&g);
+	now_ns += SECOND - 1000000;
+	set(&f, 5, 0x00);
+	set(&f, 3, 0x00);
+	set(&f, 1, 0x03);
+	set(&f, B, AIE | H24);
+	fixture_stop(&f);
+	fixture_stop(&g);
+	memcpy(device_state(g.dev), device_state(f.dev), g.dev->class->state->size);
+	now_ns += 60 * SECOND;
+	ck_assert_int_eq(device_loaded(g.dev, &e), 0);
+	device_start(g.dev);
+	fixture_run_ms(&g, 5);
+	ck_assert(irq_level(&g.vm.irq, PLATFORM_IRQ_RTC));
+	ck_assert_uint_eq(get(&g, C), 0x80 | AIE | UIE);
+	device_start(f.dev);
+	now_ns += SECOND;
+	ck_assert_int_eq(fixture_move(&f, &g, &e), 0);
+	ck_assert_uint_eq(get(&f, C), UIE);
+	fixture_close(&f);
+	fixture_close(&g);
+}
+END_TEST
+
 START_TEST(refuses_bad_state)
 {
 	struct fixture f;
@@ -358,6 +389,7 @@ static Suite *suite(void)
 	tcase_add_test(t, alarm);
 	tcase_add_test(t, alarm_interrupts);
 	tcase_add_test(t, moves_with_offset_and_held_time);
+	tcase_add_test(t, alarm_due_during_a_move);
 	tcase_add_test(t, refuses_bad_state);
 	tcase_add_test(t, claims_fail_cleanly);
 	suite_add_tcase(s, t);
