@@ -16,6 +16,7 @@
 #include "thread.h"
 #include "vcpu.h"
 #include "vcpu_state.h"
+#include "vcpu_tsc.h"
 #include "vm.h"
 
 /* Interrupts KVM_RUN; its handler does nothing. */
@@ -416,12 +417,30 @@ static int vcpu_attach(struct device *dev, struct err *e)
 	return vcpu_new_thread(v, e);
 }
 
+static struct vcpu *vcpu_first(struct vcpu *v)
+{
+	struct device *dev;
+
+	list_for_each (dev, &v->dev.vm->devices, node)
+		if (dev->class == v->dev.class)
+			return (struct vcpu *)dev;
+	return v;
+}
+
+static int vcpu_restore(struct vcpu *v, struct err *e)
+{
+	uint64_t away_ns = vm_away_ns(v->dev.vm, v->s.read_ns);
+	int r = vcpu_tsc_restore(&v->s, v->fd, vcpu_first(v)->fd, away_ns, e);
+
+	return r ? r : vcpu_state_set(&v->s, v->fd, &v->msr_warned, e);
+}
+
 static int vcpu_loaded(struct device *dev, struct err *e)
 {
 	struct vcpu *v = (struct vcpu *)dev;
 
 	v->was_paused = true;
-	return vcpu_state_set(&v->s, v->fd, &v->msr_warned, e);
+	return vcpu_restore(v, e);
 }
 
 static void vcpu_reset(struct device *dev)
@@ -431,15 +450,18 @@ static void vcpu_reset(struct device *dev)
 
 	v->s = v->fresh;
 	/* Just made: KVM holds these values already. */
-	if (dev->phase != DEVICE_NEW && vcpu_state_set(&v->s, v->fd, &v->msr_warned, &e))
+	if (dev->phase != DEVICE_NEW && vcpu_restore(v, &e))
 		vm_fail(dev->vm, "%s: %s", dev->id, e.text);
 }
 
 static int vcpu_fetch(struct device *dev, struct err *e)
 {
 	struct vcpu *v = (struct vcpu *)dev;
+	int r = vcpu_state_get(&v->s, dev->vm->kvm_fd, dev->vm->fd, v->fd, &v->msr_warned, e);
 
-	return vcpu_state_get(&v->s, dev->vm->kvm_fd, dev->vm->fd, v->fd, &v->msr_warned, e);
+	/* After the TSC was read: what is added to it must not be too much. */
+	v->s.read_ns = vm_wall_clock_ns(dev->vm);
+	return r;
 }
 
 int vcpu_get_registers(struct device *dev, struct kvm_regs *regs, struct kvm_sregs *sregs,

@@ -24,8 +24,9 @@ static const struct state_field vcpu_fields[] = {
 	STATE_ARRAY(struct vcpu_state, events),
 	STATE_COUNTED(struct vcpu_state, xsave, xsave_bytes),
 	STATE_COUNTED_STRUCTS(struct vcpu_state, msr, nmsrs, &msr_desc),
+	STATE(struct vcpu_state, read_ns, .since = 2, .spare = true),
 };
-const struct state_desc vcpu_state_desc = STATE_DESC(struct vcpu_state, "vcpu", 1, 1, vcpu_fields);
+const struct state_desc vcpu_state_desc = STATE_DESC(struct vcpu_state, "vcpu", 2, 1, vcpu_fields);
 
 /* In the order of restoring. */
 static const struct pair {
@@ -179,10 +180,12 @@ static int msrs_set(const struct vcpu_state *s, int fd, bool *warned, struct err
 
 	if (!m)
 		return err_set(e, -ENOMEM, "out of memory");
-	m->nmsrs = s->nmsrs;
 	for (uint32_t i = 0; i < s->nmsrs; i++)
-		m->entries[i] = (struct kvm_msr_entry){ .index = s->msr[i].index,
-							.data = s->msr[i].value };
+		if (s->msr[i].index != MSR_TSC)
+			m->entries[m->nmsrs++] = (struct kvm_msr_entry){
+				.index = s->msr[i].index,
+				.data = s->msr[i].value,
+			};
 	if (msrs_do(fd, KVM_SET_MSRS, m, warned) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 	return 0;

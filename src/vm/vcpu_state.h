@@ -13,6 +13,7 @@
 #include "state.h"
 
 enum { VCPU_MSRS_MAX = 512, VCPU_XSAVE_MAX = 16384 };
+enum { MSR_TSC = 0x10 }; /* Intel SDM 4, 2.1 */
 
 struct vcpu_msr {
 	uint32_t index;
@@ -31,13 +32,15 @@ struct vcpu_state {
 	uint32_t xsave_bytes;
 	uint32_t nmsrs;
 	struct vcpu_msr msr[VCPU_MSRS_MAX];
+	uint64_t read_ns; /* the host's wall clock after all that was read; 0: unknown */
 };
 
 extern const struct state_desc vcpu_state_desc;
 
 /*
  * Registers and MSRs from and to KVM, in the one order that works.  kvm_fd: /dev/kvm.  An MSR
- * that the host advertises and refuses is skipped, with a warning unless *warned.
+ * that the host advertises and refuses is skipped, with a warning unless *warned.  The TSC is set
+ * before, by vcpu_tsc_restore(): a TSC deadline is measured against it.
  */
 int vcpu_state_get(struct vcpu_state *, int kvm_fd, int vm_fd, int vcpu_fd, bool *warned,
 		   struct err *);

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vcpu_tsc.h"
+
+#include <asm/kvm.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "bits.h"
+
+/* Intel SDM 4, 2.1 */
+enum { MSR_TSC_ADJUST = 0x3b };
+
+static const struct vcpu_msr *find(const struct vcpu_state *s, uint32_t index)
+{
+	for (uint32_t i = 0; i < s->nmsrs; i++)
+		if (s->msr[i].index == index)
+			return &s->msr[i];
+	return NULL;
+}
+
+/* One MSR that every KVM has. */
+static int do_msr(int fd, unsigned long op, uint32_t index, uint64_t *value)
+{
+	union {
+		struct kvm_msrs list;
+		uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} m = { .list.nmsrs = 1 };
+
+	m.list.entries[0] = (struct kvm_msr_entry){ .index = index, .data = *value };
+	if (ioctl(fd, op, &m) != 1)
+		return -EIO;
+	*value = m.list.entries[0].data;
+	return 0;
+}
+
+static int do_offset(int fd, unsigned long op, uint64_t *offset)
+{
+	struct kvm_device_attr a = { .group = KVM_VCPU_TSC_CTRL,
+				     .attr = KVM_VCPU_TSC_OFFSET,
+				     .addr = (uintptr_t)offset };
+
+	return ioctl(fd, op, &a) < 0 ? -errno : 0;
+}
+
+/* The first vCPU's offset, such that it counts tsc now. */
+static int offset_for(int fd, uint64_t tsc, uint64_t *offset)
+{
+	uint64_t now = 0;
+	int r = do_offset(fd, KVM_GET_DEVICE_ATTR, offset);
+
+	if (!r)
+		r = do_msr(fd, KVM_GET_MSRS, MSR_TSC, &now);
+	*offset += tsc - now;
+	return r;
+}
+
+/* Another's, which differs by what the guest added to either. */
+static int offset_like(int first_fd, uint64_t adjust, uint64_t *offset)
+{
+	uint64_t adjust_of_first = 0;
+	int r = do_offset(first_fd, KVM_GET_DEVICE_ATTR, offset);
+
+	if (!r)
+		r = do_msr(first_fd, KVM_GET_MSRS, MSR_TSC_ADJUST, &adjust_of_first);
+	*offset += adjust - adjust_of_first;
+	return r;
+}
+
+int vcpu_tsc_restore(const struct vcpu_state *s, int fd, int first_fd, uint64_t away_ns,
+		     struct err *e)
+{
+	const struct vcpu_msr *tsc = find(s, MSR_TSC), *adjust = find(s, MSR_TSC_ADJUST);
+	int khz = ioctl(fd, KVM_GET_TSC_KHZ), r;
+	uint64_t offset = 0, now;
+
+	if (!tsc)
+		return err_set(e, -EBADMSG, "a vCPU's time-stamp counter is missing");
+	now = tsc->value + (uint64_t)((unsigned __int128)away_ns * (unsigned)MAX(khz, 0) / 1000000);
+	if (do_offset(fd, KVM_HAS_DEVICE_ATTR, &offset)) {
+		r = do_msr(fd, KVM_SET_MSRS, MSR_TSC, &now); /* before Linux 5.16 */
+	} else {
+		r = fd == first_fd ? offset_for(fd, now, &offset)
+				   : offset_like(first_fd, adjust ? adjust->value : 0, &offset);
+		if (!r)
+			r = do_offset(fd, KVM_SET_DEVICE_ATTR, &offset);
+	}
+	return r ? err_set(e, r, "KVM cannot set a vCPU's time-stamp counter: %s", strerror(-r))
+		 : 0;
+}
