@@ -13,8 +13,12 @@ enum {
 	MSR_X2APIC_LVT_LINT0 = 0x835,
 	MSR_X2APIC_LVT_ERROR = 0x837,
 	MSR_X2APIC_SELF_IPI = 0x83f,
+	MSR_TSC_DEADLINE = 0x6e0,
+	CPUID_1_ECX_TSC_DEADLINE = 1 << 24,
+	LVT_DEADLINE = 1 << 18,
 	DIVIDE_BY_1 = 0xb,
 	TICK_NS = 10000000,
+	DUE_MS = 50,
 	REGISTERS_MS = 5000,
 };
 
@@ -105,21 +109,71 @@ static void debug_verify(uint32_t generation)
 
 const struct item debug_item = { .name = "debug", .build = debug_build, .verify = debug_verify };
 
+/* What the APIC's timer does; the generation decides.  The last two fire once. */
+enum timer { TIMER_PERIODIC, TIMER_ONE_SHOT, TIMER_DEADLINE, NTIMERS };
+
 static struct {
 	uint32_t ticks, pending;
 	bool requested;
 } apic;
 
-/* A periodic tick, some registers, and while interrupts are off, one that waits to be taken */
+/* Of other stages than the ways to hold */
+static enum timer timer_of(uint32_t generation)
+{
+	uint32_t eax = 1, ebx, ecx = 0, edx;
+	enum timer t = generation / NHOLDS % NTIMERS;
+
+	__asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+	return t == TIMER_DEADLINE && !(ecx & CPUID_1_ECX_TSC_DEADLINE) ? TIMER_ONE_SHOT : t;
+}
+
+static uint32_t timer_lvt(uint32_t generation)
+{
+	static const uint32_t modes[] = { LVT_PERIODIC, 0, LVT_DEADLINE };
+
+	return modes[timer_of(generation)] | VECTOR_TICK;
+}
+
+/* One that fires once is due on the way: a save and a load take longer. */
+static void timer_build(uint32_t generation)
+{
+	enum timer t = timer_of(generation);
+
+	cpu_wrmsr(MSR_X2APIC_DIVIDE, DIVIDE_BY_1);
+	cpu_wrmsr(MSR_X2APIC_LVT_TIMER, timer_lvt(generation));
+	apic.ticks = guest_irq_count[VECTOR_TICK];
+	if (t == TIMER_DEADLINE)
+		cpu_wrmsr(MSR_TSC_DEADLINE, rdtsc() + tsc_hz() / 1000 * DUE_MS);
+	else
+		cpu_wrmsr(MSR_X2APIC_INITIAL_COUNT,
+			  t == TIMER_PERIODIC ? TICK_NS : DUE_MS * 1000000);
+}
+
+static void timer_verify(uint32_t generation)
+{
+	enum timer t = timer_of(generation);
+
+	CHECK(cpu_rdmsr(MSR_X2APIC_LVT_TIMER) == timer_lvt(generation));
+	CHECK(cpu_rdmsr(MSR_X2APIC_DIVIDE) == DIVIDE_BY_1);
+	if (t == TIMER_PERIODIC) {
+		CHECK(irq_wait(VECTOR_TICK, guest_irq_count[VECTOR_TICK] + 3));
+		CHECK(guest_irq_count[VECTOR_TICK] != apic.ticks);
+		CHECK(cpu_rdmsr(MSR_X2APIC_INITIAL_COUNT) == TICK_NS);
+	} else {
+		CHECK(irq_wait(VECTOR_TICK, apic.ticks + 1));
+		delay_us(DUE_MS * 2000);
+		CHECK(guest_irq_count[VECTOR_TICK] == apic.ticks + 1);
+	}
+	cpu_wrmsr(MSR_X2APIC_LVT_TIMER, LVT_MASKED | VECTOR_TICK);
+}
+
+/* The timer, some registers, and while interrupts are off, one that waits to be taken */
 static void apic_build(uint32_t generation)
 {
 	cpu_wrmsr(MSR_X2APIC_TPR, generation % 3 << 4);
 	cpu_wrmsr(MSR_X2APIC_LVT_ERROR, LVT_MASKED | (0x40 + (generation & 0x3f)));
 	cpu_wrmsr(MSR_X2APIC_LVT_LINT0, LVT_MASKED | (0x41 + (generation & 0x3f)));
-	cpu_wrmsr(MSR_X2APIC_DIVIDE, DIVIDE_BY_1);
-	cpu_wrmsr(MSR_X2APIC_LVT_TIMER, LVT_PERIODIC | VECTOR_TICK);
-	cpu_wrmsr(MSR_X2APIC_INITIAL_COUNT, TICK_NS);
-	apic.ticks = guest_irq_count[VECTOR_TICK];
+	timer_build(generation);
 	apic.pending = guest_irq_count[VECTOR_PENDING];
 	apic.requested = stage_hold(generation) == HOLD_SPIN;
 	if (apic.requested)
@@ -131,16 +185,11 @@ static void apic_verify(uint32_t generation)
 	if (apic.requested)
 		CHECK(guest_irq_count[VECTOR_PENDING] == apic.pending);
 	cpu_irqs_on();
-	CHECK(irq_wait(VECTOR_TICK, guest_irq_count[VECTOR_TICK] + 3));
+	timer_verify(generation);
 	CHECK(guest_irq_count[VECTOR_PENDING] == apic.pending + apic.requested);
-	CHECK(guest_irq_count[VECTOR_TICK] != apic.ticks);
 	CHECK(cpu_rdmsr(MSR_X2APIC_TPR) == generation % 3 << 4);
 	CHECK(cpu_rdmsr(MSR_X2APIC_LVT_ERROR) == (LVT_MASKED | (0x40 + (generation & 0x3f))));
 	CHECK(cpu_rdmsr(MSR_X2APIC_LVT_LINT0) == (LVT_MASKED | (0x41 + (generation & 0x3f))));
-	CHECK(cpu_rdmsr(MSR_X2APIC_LVT_TIMER) == (LVT_PERIODIC | VECTOR_TICK));
-	CHECK(cpu_rdmsr(MSR_X2APIC_INITIAL_COUNT) == TICK_NS);
-	CHECK(cpu_rdmsr(MSR_X2APIC_DIVIDE) == DIVIDE_BY_1);
-	cpu_wrmsr(MSR_X2APIC_LVT_TIMER, LVT_MASKED | VECTOR_TICK);
 }
 
 const struct item apic_item = { .name = "apic", .build = apic_build, .verify = apic_verify };
