@@ -67,24 +67,40 @@ static int offset_like(int first_fd, uint64_t adjust, uint64_t *offset)
 	return r;
 }
 
+static int set(const struct vcpu_state *s, int fd, int first_fd, uint64_t tsc)
+{
+	const struct vcpu_msr *adjust = find(s, MSR_TSC_ADJUST);
+	uint64_t offset = 0;
+	int r;
+
+	if (do_offset(fd, KVM_HAS_DEVICE_ATTR, &offset))
+		return do_msr(fd, KVM_SET_MSRS, MSR_TSC, &tsc); /* before Linux 5.16 */
+	r = fd == first_fd ? offset_for(fd, tsc, &offset)
+			   : offset_like(first_fd, adjust ? adjust->value : 0, &offset);
+	return r ? r : do_offset(fd, KVM_SET_DEVICE_ATTR, &offset);
+}
+
 int vcpu_tsc_restore(const struct vcpu_state *s, int fd, int first_fd, uint64_t away_ns,
 		     struct err *e)
 {
-	const struct vcpu_msr *tsc = find(s, MSR_TSC), *adjust = find(s, MSR_TSC_ADJUST);
+	const struct vcpu_msr *tsc = find(s, MSR_TSC);
 	int khz = ioctl(fd, KVM_GET_TSC_KHZ), r;
-	uint64_t offset = 0, now;
+	uint64_t away, now = 0;
 
 	if (!tsc)
 		return err_set(e, -EBADMSG, "a vCPU's time-stamp counter is missing");
-	now = tsc->value + (uint64_t)((unsigned __int128)away_ns * (unsigned)MAX(khz, 0) / 1000000);
-	if (do_offset(fd, KVM_HAS_DEVICE_ATTR, &offset)) {
-		r = do_msr(fd, KVM_SET_MSRS, MSR_TSC, &now); /* before Linux 5.16 */
-	} else {
-		r = fd == first_fd ? offset_for(fd, now, &offset)
-				   : offset_like(first_fd, adjust ? adjust->value : 0, &offset);
-		if (!r)
-			r = do_offset(fd, KVM_SET_DEVICE_ATTR, &offset);
-	}
-	return r ? err_set(e, r, "KVM cannot set a vCPU's time-stamp counter: %s", strerror(-r))
-		 : 0;
+	away = (uint64_t)((unsigned __int128)away_ns * (unsigned)MAX(khz, 0) / 1000000);
+	r = set(s, fd, first_fd, tsc->value + away);
+	if (!r)
+		r = do_msr(fd, KVM_GET_MSRS, MSR_TSC, &now);
+	if (r)
+		return err_set(e, r, "KVM cannot set a vCPU's time-stamp counter: %s",
+			       strerror(-r));
+	/* Some back ends of KVM let the guest have the host's counter, whatever they are told.  The
+	 * others follow the first; what was read of them later than of it, no guest has seen. */
+	if (fd == first_fd && (int64_t)(now - tsc->value) < 0)
+		return err_set(e, -ENOTSUP,
+			       "this host's KVM cannot set a guest's time-stamp counter, and the "
+			       "guest's time would go back; use another host");
+	return 0;
 }

@@ -3,6 +3,7 @@
 #include <asm/kvm.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "check_main.h"
@@ -13,7 +14,7 @@ enum { NVCPUS = 3, KHZ = 2000000, STEP = 1000, TSC_ADJUST = 0x3b };
 static struct {
 	uint64_t tsc; /* the host's: each call takes its time */
 	uint64_t offset[NVCPUS], adjust[NVCPUS];
-	bool no_offsets, fails;
+	bool no_offsets, fails, deaf;
 	unsigned values_set;
 } kvm;
 
@@ -50,7 +51,7 @@ static int fake_attr(unsigned cpu, unsigned long request, const struct kvm_devic
 	}
 	if (request == KVM_GET_DEVICE_ATTR)
 		*value = kvm.offset[cpu];
-	else if (request == KVM_SET_DEVICE_ATTR)
+	else if (request == KVM_SET_DEVICE_ATTR && !kvm.deaf)
 		kvm.offset[cpu] = *value;
 	return 0;
 }
@@ -157,6 +158,21 @@ START_TEST(test_older_kernel)
 }
 END_TEST
 
+/* A guest that always has the host's counter can go where that is ahead of what it has seen. */
+START_TEST(test_hosts_counter)
+{
+	struct vcpu_state s = { .nmsrs = 1, .msr = { { MSR_TSC, 5000000 } } };
+	struct err e;
+
+	for (uint64_t tsc = 4000000; tsc <= 6000000; tsc += 2000000) {
+		host_new(tsc);
+		kvm.offset[0] = 0;
+		kvm.deaf = true;
+		ck_assert_int_eq(vcpu_tsc_restore(&s, 0, 0, 0, &e), tsc < 5000000 ? -ENOTSUP : 0);
+	}
+}
+END_TEST
+
 START_TEST(test_refused)
 {
 	struct vcpu_state s = { .nmsrs = 1, .msr = { { MSR_TSC, 1 } } };
@@ -180,6 +196,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_time_away);
 	tcase_add_test(tc, test_adjusted);
 	tcase_add_test(tc, test_older_kernel);
+	tcase_add_test(tc, test_hosts_counter);
 	tcase_add_test(tc, test_refused);
 	suite_add_tcase(s, tc);
 	return s;
