@@ -24,6 +24,16 @@ enum section_type {
 	SECTION_ZEROS = 17, /* runs of pages that became zero: a table of runs, no pages */
 	SECTION_ACK = 18, /* u64: sections of this connection that are in memory */
 	SECTION_DONE = 19, /* u64: sections before it: the last one */
+	/* The messages of a hand-over (handover.h). */
+	SECTION_OFFER = 32,
+	SECTION_SEEN = 33,
+	SECTION_SEAL = 34,
+	SECTION_READY = 35,
+	SECTION_TOKEN = 36,
+	SECTION_ACCEPTED = 37,
+	SECTION_REFUSED = 38,
+	SECTION_CANCEL = 39,
+	SECTION_ASK = 40,
 };
 
 enum {
