@@ -2,7 +2,7 @@
 /*
  * The 8254 timer inside KVM, with its gate and speaker bits at port 61.  The load times of the
  * channels are in KVM's clock and mean nothing on another host: a load starts the counts anew,
- * which a guest sees as one late tick.
+ * which a guest sees as one late tick, or of a count that had run out, as one more.
  *
  * Source: Linux Documentation/virt/kvm/api.rst, 4.71, 4.72.
  */
