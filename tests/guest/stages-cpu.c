@@ -162,7 +162,9 @@ static void timer_verify(uint32_t generation)
 	} else {
 		CHECK(irq_wait(VECTOR_TICK, apic.ticks + 1));
 		delay_us(DUE_MS * 2000);
-		CHECK(guest_irq_count[VECTOR_TICK] == apic.ticks + 1);
+		/* KVM cannot tell a count that has run out from one that runs out as it is
+		 * restored: that interrupt may come again. */
+		CHECK(guest_irq_count[VECTOR_TICK] - apic.ticks <= 1u + (t == TIMER_ONE_SHOT));
 	}
 	cpu_wrmsr(MSR_X2APIC_LVT_TIMER, LVT_MASKED | VECTOR_TICK);
 }
