@@ -77,11 +77,12 @@ int statedir_open(bool make, struct err *e)
 
 	if (r)
 		return r;
+	/* Services of other users have directories below root's (godwit@.service). */
 	if (make)
-		r = make_path(path, 0700);
+		r = make_path(path, geteuid() || setting("GODWIT_STATE_DIR") ? 0700 : 0711);
 	if (r)
 		return err_set(e, r, "%s cannot be made: %s", path, strerror(-r));
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 && !make && (errno == EACCES || errno == ENOTDIR))
 		return err_set(e, -ENOENT, "%s is not this user's", path);
 	if (fd < 0 || fstat(fd, &st))

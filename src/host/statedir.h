@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What this host must still know after a reboot: $GODWIT_STATE_DIR; else /var/lib/godwit for root;
- * else $XDG_STATE_HOME/godwit or ~/.local/state/godwit.  Nobody else may look inside.
+ * else $XDG_STATE_HOME/godwit or ~/.local/state/godwit.  No other user may read what is
+ * there.
  */
 #ifndef STATEDIR_H
 #define STATEDIR_H
