@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* "godwit probe": what this host has for guests, and what kind of them can run. */
+/* "godwit probe": what this host has for guests, and what kind of them can run; or what CPU
+ * features several hosts have in common. */
 #include <stdio.h>
 #include <string.h>
 
@@ -31,13 +32,36 @@ static int print(const json_t *facts, bool json)
 	return CLI_OK;
 }
 
-int probe_run(const struct verb *v, const struct verb_args *args)
+static int print_baseline(const char *first, const struct verb_args *args)
+{
+	json_auto_t *baseline = NULL;
+	struct err e;
+
+	if (probe_baseline(first, args->rest, args->nrest, &baseline, &e)) {
+		log_error("%s", e.text);
+		return CLI_FAILED;
+	}
+	return print(baseline, true);
+}
+
+static int print_facts(bool json)
 {
 	json_auto_t *facts = collect();
-	int status = print(facts, args->value[0]);
+	int status = print(facts, json);
 	const char *guests =
 		json_string_value(json_object_get(json_object_get(facts, "verdict"), "guests"));
 
-	(void)v;
 	return guests && strcmp(guests, "none") ? status : CLI_FAILED;
+}
+
+int probe_run(const struct verb *v, const struct verb_args *args)
+{
+	if (args->value[1])
+		return print_baseline(args->value[1], args);
+	if (args->nrest) {
+		log_error("there is no place for \"%.64s\"; see \"godwit %s --help\"",
+			  args->rest[0], v->name);
+		return CLI_USAGE;
+	}
+	return print_facts(args->value[0]);
 }

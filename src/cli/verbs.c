@@ -199,12 +199,18 @@ const struct verb verbs[] = {
 			  "Let a VM and its disk run on this host again" } },
 	  .options = { { "--run", NULL, "it may run here" }, { "--discard", NULL, "it may not" } },
 	  .run = resolve_run },
-	{ "probe", "", "say what guests can run on this host", VERB_HOST,
+	{ "probe", "[FILE...]", "say what guests can run on this host", VERB_HOST,
 	  .about = "Shows what the host has for guests: KVM, its CPUs, memory, limits, kernel and "
-		   "network. The last line is the verdict.",
+		   "network. The last line is the verdict.\n"
+		   "With --baseline it reads the outputs of --json of several hosts instead and "
+		   "prints a CPU profile for guests that move between them.",
 	  .status = { "guests can run", "none can" },
-	  .examples = { { "godwit probe", "See what this host has, and what stands in the way" } },
-	  .options = { { "--json", NULL, "print a JSON object (docs/probe.md)" } },
+	  .examples = { { "godwit probe", "See what this host has, and what stands in the way" },
+			{ "godwit probe --baseline a.json b.json >fleet.json",
+			  "Write a profile for \"godwit run --cpus 2,profile=fleet.json\"" } },
+	  .options = { { "--json", NULL, "print a JSON object (docs/probe.md)" },
+		       { "--baseline", "FILE",
+			 "print what CPU features the hosts of FILE... have" } },
 	  .run = probe_run },
 	{ "help", "[COMMAND]", "explain a command", VERB_HOST,
 	  .examples = { { "godwit help run", "See all options of godwit run" } },

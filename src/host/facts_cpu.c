@@ -10,120 +10,35 @@
 
 #include "bits.h"
 #include "cleanup.h"
+#include "cpu_features.h"
 #include "facts_internal.h"
 
 enum { CPUID_ENTRIES = 256 };
 
-enum cpu_register { EAX, EBX, ECX, EDX };
-
-/* Named as in /proc/cpuinfo. */
-static const struct cpu_flag {
-	uint32_t leaf, subleaf;
-	enum cpu_register reg;
-	unsigned bit;
-	const char *name;
-} cpu_flags[] = {
-	{ 1, 0, EDX, 4, "tsc" },
-	{ 1, 0, EDX, 6, "pae" },
-	{ 1, 0, EDX, 9, "apic" },
-	{ 1, 0, EDX, 25, "sse" },
-	{ 1, 0, EDX, 26, "sse2" },
-	{ 1, 0, ECX, 0, "pni" },
-	{ 1, 0, ECX, 1, "pclmulqdq" },
-	{ 1, 0, ECX, 5, "vmx" },
-	{ 1, 0, ECX, 9, "ssse3" },
-	{ 1, 0, ECX, 12, "fma" },
-	{ 1, 0, ECX, 13, "cx16" },
-	{ 1, 0, ECX, 17, "pcid" },
-	{ 1, 0, ECX, 19, "sse4_1" },
-	{ 1, 0, ECX, 20, "sse4_2" },
-	{ 1, 0, ECX, 21, "x2apic" },
-	{ 1, 0, ECX, 22, "movbe" },
-	{ 1, 0, ECX, 23, "popcnt" },
-	{ 1, 0, ECX, 24, "tsc_deadline_timer" },
-	{ 1, 0, ECX, 25, "aes" },
-	{ 1, 0, ECX, 26, "xsave" },
-	{ 1, 0, ECX, 28, "avx" },
-	{ 1, 0, ECX, 29, "f16c" },
-	{ 1, 0, ECX, 30, "rdrand" },
-	{ 6, 0, EAX, 2, "arat" },
-	{ 7, 0, EBX, 0, "fsgsbase" },
-	{ 7, 0, EBX, 3, "bmi1" },
-	{ 7, 0, EBX, 5, "avx2" },
-	{ 7, 0, EBX, 7, "smep" },
-	{ 7, 0, EBX, 8, "bmi2" },
-	{ 7, 0, EBX, 9, "erms" },
-	{ 7, 0, EBX, 10, "invpcid" },
-	{ 7, 0, EBX, 16, "avx512f" },
-	{ 7, 0, EBX, 17, "avx512dq" },
-	{ 7, 0, EBX, 18, "rdseed" },
-	{ 7, 0, EBX, 19, "adx" },
-	{ 7, 0, EBX, 20, "smap" },
-	{ 7, 0, EBX, 23, "clflushopt" },
-	{ 7, 0, EBX, 24, "clwb" },
-	{ 7, 0, EBX, 28, "avx512cd" },
-	{ 7, 0, EBX, 29, "sha_ni" },
-	{ 7, 0, EBX, 30, "avx512bw" },
-	{ 7, 0, EBX, 31, "avx512vl" },
-	{ 7, 0, ECX, 2, "umip" },
-	{ 7, 0, ECX, 3, "pku" },
-	{ 7, 0, ECX, 8, "gfni" },
-	{ 7, 0, ECX, 9, "vaes" },
-	{ 7, 0, ECX, 10, "vpclmulqdq" },
-	{ 7, 0, ECX, 11, "avx512_vnni" },
-	{ 7, 0, ECX, 16, "la57" },
-	{ 7, 0, ECX, 22, "rdpid" },
-	{ 7, 0, EDX, 4, "fsrm" },
-	{ 7, 0, EDX, 24, "amx_tile" },
-	{ 7, 0, EDX, 29, "arch_capabilities" },
-	{ 7, 0, EDX, 31, "ssbd" },
-	{ 7, 1, EAX, 4, "avx_vnni" },
-	{ 7, 1, EAX, 5, "avx512_bf16" },
-	{ 0xd, 1, EAX, 0, "xsaveopt" },
-	{ 0xd, 1, EAX, 1, "xsavec" },
-	{ 0xd, 1, EAX, 3, "xsaves" },
-	{ 0x80000001, 0, ECX, 0, "lahf_lm" },
-	{ 0x80000001, 0, ECX, 2, "svm" },
-	{ 0x80000001, 0, ECX, 5, "abm" },
-	{ 0x80000001, 0, ECX, 8, "3dnowprefetch" },
-	{ 0x80000001, 0, EDX, 20, "nx" },
-	{ 0x80000001, 0, EDX, 26, "pdpe1gb" },
-	{ 0x80000001, 0, EDX, 27, "rdtscp" },
-	{ 0x80000001, 0, EDX, 29, "lm" },
-	{ 0x80000007, 0, EDX, 8, "constant_tsc" },
-	{ 0x80000008, 0, EBX, 0, "clzero" },
-	{ 0x80000008, 0, EBX, 12, "ibpb" },
-};
-
-static bool has_flag(const struct kvm_cpuid2 *set, const struct cpu_flag *f)
+static void put_name(void *names, const char *name)
 {
-	for (uint32_t i = 0; i < set->nent; i++) {
-		const struct kvm_cpuid_entry2 *x = &set->entries[i];
-		const uint32_t reg[] = { x->eax, x->ebx, x->ecx, x->edx };
-
-		if (x->function == f->leaf && x->index == f->subleaf)
-			return reg[f->reg] & BIT(f->bit);
-	}
-	return false;
+	if (!strchr(name, ' ')) /* a bit that has no name */
+		json_array_append_new(names, json_string(name));
 }
 
-/* What KVM can give a guest of it, which differs from what this host's programs see. */
-static json_t *guest_flags(int kvm_fd)
+/* What KVM can give a guest of them, which differs from what this host's programs see. */
+static void put_features(json_t *cpu, int kvm_fd)
 {
 	CLEANUP(free) struct kvm_cpuid2 *set = NULL;
-	json_t *names;
+	struct cpu_features nothing = { 0 }, features;
+	json_t *names = json_array();
 
 	set = calloc(1, sizeof(*set) + CPUID_ENTRIES * sizeof(set->entries[0]));
-	if (!set)
-		return NULL;
-	set->nent = CPUID_ENTRIES;
-	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, set) < 0)
-		return NULL;
-	names = json_array();
-	for (size_t i = 0; i < ARRAY_SIZE(cpu_flags); i++)
-		if (has_flag(set, &cpu_flags[i]))
-			json_array_append_new(names, json_string(cpu_flags[i].name));
-	return names;
+	if (set)
+		set->nent = CPUID_ENTRIES;
+	if (set && !ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, set)) {
+		cpu_features_get(&features, set->entries, set->nent);
+		json_object_set_new(cpu, "features", cpu_features_json(&features));
+		features.word[CPU_80000001_EDX] &= ~CPU_REPEATED_BITS;
+		cpu_features_missing(&nothing, &features, put_name, names);
+		json_object_set(cpu, "guest_flags", names);
+	}
+	json_decref(names);
 }
 
 static json_t *vendor(void)
@@ -223,6 +138,6 @@ json_t *facts_cpu(const struct facts_host *host)
 	put_address_bits(cpu);
 	put_counts(host, cpu);
 	if (host->kvm_fd >= 0)
-		json_object_set_new(cpu, "guest_flags", guest_flags(host->kvm_fd));
+		put_features(cpu, host->kvm_fd);
 	return cpu;
 }

@@ -111,8 +111,8 @@ sentence 2 '--watch and --take exclude each other; leave one of them out' consol
 sentence 2 'unknown option "--wach"; did you mean "--watch"?' console --wach web
 
 # probe: what it says depends on the host, but its status and its sentence on the verdict alone
-shows 0 'Usage: godwit probe [OPTION]...' probe --help
-shows 0 'Usage: godwit probe [OPTION]...' help probe
+shows 0 'Usage: godwit probe [OPTION]... [FILE...]' probe --help
+shows 0 'Usage: godwit probe [OPTION]... [FILE...]' help probe
 sentence 2 'unknown option "--jsn"; did you mean "--json"?' probe --jsn
 sentence 2 'there is no place for "now"; see "godwit probe --help"' probe --json now
 "$godwit" probe --json >"$work/probe.json" 2>"$work/err"
@@ -133,6 +133,26 @@ EOF
 tail -n 1 "$work/out" | grep -qF -e "$(cat "$work/want")" || fail "probe: ends with: $(tail -n 1 "$work/out")"
 "$godwit" probe --json >/dev/full 2>"$work/err"
 [ $? -eq 1 ] || fail "probe --json >/dev/full: not status 1"
+
+# probe --baseline: what the hosts have in common
+host() {
+	echo "{\"cpu\":{\"vendor\":\"$2\",\"features\":{\"1.ecx\":$3,\"7.0.ebx\":$4}}}" >"$work/$1.json"
+}
+host a GenuineIntel 7 4294967295
+host b GenuineIntel 13 32
+host c AuthenticAMD 7 32
+host d GenuineIntel 7 -1
+sentence 2 '--baseline needs a value: --baseline FILE' probe --baseline
+sentence 1 "$work/none cannot be read as JSON: unable to open $work/none: No such file or directory" \
+	probe --baseline "$work/none"
+sentence 1 "$work/c.json is of a host by AuthenticAMD and the first by GenuineIntel: guests do not \
+move between those; make a baseline for each kind" probe --baseline "$work/a.json" "$work/c.json"
+sentence 1 "$work/d.json is no output of \"godwit probe --json\" on a host with KVM: CPU features \
+7.0.ebx are no number of 32 bits" probe --baseline "$work/a.json" "$work/d.json"
+shows 0 '      "1.ecx": 7,' probe --baseline "$work/a.json"
+shows 0 '      "1.ecx": 5,' probe --baseline "$work/a.json" "$work/b.json"
+shows 0 '      "7.0.ebx": 32,' probe --baseline "$work/a.json" "$work/b.json"
+shows 0 '    "vendor": "GenuineIntel",' probe --baseline "$work/a.json" "$work/b.json"
 
 # libvirt is asked by a program beside godwit, which may do anything, and never linked
 mkdir "$work/bin"
