@@ -25,6 +25,7 @@ struct config_cpus {
 	uint32_t boot_vcpus, max_vcpus;
 	struct config_topology topology; /* all 0: one package of boot_vcpus cores */
 	uint8_t max_phys_bits; /* of a guest's physical address: never more than the host's */
+	const char *profile; /* what its CPUID may show: "host", a level, or a file */
 };
 
 struct config_memory {

@@ -12,6 +12,7 @@
 #include "build.h"
 #include "classes.h"
 #include "cleanup.h"
+#include "cpu_profile.h"
 #include "kvm.h"
 #include "platform.h"
 #include "state_codec.h"
@@ -150,7 +151,7 @@ static const struct kvm_cpuid2 *build_cpuid(void *arg, unsigned vcpu)
 {
 	struct build *b = arg;
 
-	b->cpuid = b->host_cpuid;
+	b->cpuid = b->guest_cpuid;
 	cpuid_for_vcpu(&b->cpuid, &b->config->cpus, vcpu);
 	return (const struct kvm_cpuid2 *)&b->cpuid;
 }
@@ -158,8 +159,13 @@ static const struct kvm_cpuid2 *build_cpuid(void *arg, unsigned vcpu)
 /* Last of the devices: vCPUs start when all else runs. */
 static int build_vcpus(struct build *b, struct err *e)
 {
-	int r = cpuid_supported(b->kvm_fd, &b->host_cpuid, e);
+	struct cpu_profile profile;
+	int r = cpu_profile_open(&profile, b->config->cpus.profile, e);
 
+	if (!r)
+		r = cpuid_supported(b->kvm_fd, &b->guest_cpuid, e);
+	if (!r)
+		r = cpu_profile_apply(&profile, &b->guest_cpuid, e);
 	b->vm->cpuid = build_cpuid;
 	b->vm->cpuid_arg = b;
 	for (unsigned i = 0; !r && i < b->config->cpus.boot_vcpus; i++) {

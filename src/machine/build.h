@@ -12,8 +12,8 @@ struct build {
 	const struct config *config;
 	struct vm *vm;
 	struct boot boot;
-	struct cpuid cpuid; /* the host's; then of the vCPU under construction */
-	struct cpuid host_cpuid;
+	struct cpuid cpuid; /* the guest's; then of the vCPU under construction */
+	struct cpuid guest_cpuid;
 	int kvm_fd;
 };
 

@@ -37,6 +37,10 @@ static const struct option cpus[] = {
 	OPTION(struct config_cpus, max_phys_bits,
 	       .help = "bits of a guest's physical address, at most the host's", .fallback = "46",
 	       .min = 32, .max = 52),
+	OPTION(struct config_cpus, profile,
+	       .help = "features that the guest sees: host, x86-64-v2, x86-64-v3, x86-64-v4 or "
+		       "FILE",
+	       .fallback = "host"),
 	OPTION_REFUSE("kvm_hyperv"),
 	OPTION_REFUSE("nested", .fallback = "on"),
 	OPTION_REFUSE("affinity", .help = "pin the threads named vcpuN with taskset or a cpuset"),

@@ -99,7 +99,7 @@ static bool cpuid_is_amd(struct cpuid *c)
 	return !memcmp(name, "AuthenticAMD", 12) || !memcmp(name, "HygonGenuine", 12);
 }
 
-static void cpuid_remove(struct cpuid *c, uint32_t leaf)
+void cpuid_remove(struct cpuid *c, uint32_t leaf)
 {
 	unsigned kept = 0;
 
