@@ -13,6 +13,9 @@
 /* root: "", or in tests a folder with proc and sys of its own.  A new reference. */
 json_t *facts_collect(const char *root);
 
+/* One section of it, of those that need no KVM: a new reference. */
+json_t *facts_section(const char *root, const char *name);
+
 /* What kind of guests can run with these facts: { "guests": "stock", "small" or "none",
  * "sentence": for a person }.  A new reference. */
 json_t *facts_verdict(const json_t *facts);

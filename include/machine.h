@@ -23,6 +23,9 @@ struct machine_hooks {
 	/* Its memory and the states of its devices are loaded from elsewhere (devices.h) before it
 	 * starts: no kernel is loaded before the next reset. */
 	bool loaded;
+	/* machine_needs() of a guest that comes from elsewhere, found possible by
+	 * cpu_compat_check(): its vCPUs are as they were there.  NULL: they are this host's. */
+	const json_t *needs;
 };
 
 /* config stays the caller's and must outlive the machine.  Devices are built and reset, the
@@ -74,6 +77,9 @@ int machine_remove_device(struct machine *, const char *id,
 int machine_resize_device(struct machine *, const char *id, uint64_t bytes,
 			  void (*done)(void *arg, int result, const char *why), void *arg,
 			  struct err *);
+
+/* What the guest needs of a host (cpu_compat.h), the same all its life: a new reference. */
+json_t *machine_needs(struct machine *);
 
 struct vm *machine_vm(struct machine *);
 

@@ -11,6 +11,17 @@
 
 #include "device.h"
 
+/* The MSRs that this host's KVM has for a vCPU: to be freed. */
+int vcpu_msr_list(int kvm_fd, struct kvm_msr_list **, struct err *);
+/* At what rate a vCPU's TSC runs; 0: KVM does not say. */
+uint32_t vcpu_read_tsc_khz(int vcpu_fd);
+
+/* What a vCPU's state takes of a host, known since it was made; in any phase, on main. */
+uint32_t vcpu_tsc_khz(const struct device *);
+uint32_t vcpu_xsave_bytes(const struct device *);
+/* Indices of the MSRs that its state holds, up to max of them: how many. */
+size_t vcpu_msrs(const struct device *, uint32_t *index, size_t max);
+
 /* Registers of a STOPPED vCPU, on main. */
 int vcpu_get_registers(struct device *, struct kvm_regs *, struct kvm_sregs *, struct err *);
 int vcpu_set_registers(struct device *, const struct kvm_regs *, const struct kvm_sregs *,

@@ -64,6 +64,7 @@ struct vm {
 	/* CPUID of a new vCPU: kept by the callee; NULL: KVM's default (tests) */
 	const struct kvm_cpuid2 *(*cpuid)(void *arg, unsigned vcpu);
 	void *cpuid_arg;
+	uint32_t tsc_khz; /* of a new vCPU; 0: the host's */
 	struct device *acpi; /* who tells the guest of ACPI events; NULL: nobody */
 	void (*acpi_raise)(struct device *, uint8_t events);
 

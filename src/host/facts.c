@@ -31,6 +31,16 @@ json_t *facts_collect(const char *root)
 	return all;
 }
 
+json_t *facts_section(const char *root, const char *name)
+{
+	const struct facts_host host = { .root = root, .kvm_fd = -1 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
+		if (!strcmp(sections[i].name, name))
+			return sections[i].collect(&host);
+	return NULL;
+}
+
 static FILE *open_file(const struct facts_host *host, const char *name)
 {
 	char path[512];

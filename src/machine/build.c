@@ -12,6 +12,7 @@
 #include "build.h"
 #include "classes.h"
 #include "cleanup.h"
+#include "cpu_compat.h"
 #include "cpu_profile.h"
 #include "kvm.h"
 #include "platform.h"
@@ -156,8 +157,7 @@ static const struct kvm_cpuid2 *build_cpuid(void *arg, unsigned vcpu)
 	return (const struct kvm_cpuid2 *)&b->cpuid;
 }
 
-/* Last of the devices: vCPUs start when all else runs. */
-static int build_vcpus(struct build *b, struct err *e)
+static int build_profile(struct build *b, struct err *e)
 {
 	struct cpu_profile profile;
 	int r = cpu_profile_open(&profile, b->config->cpus.profile, e);
@@ -166,8 +166,25 @@ static int build_vcpus(struct build *b, struct err *e)
 		r = cpuid_supported(b->kvm_fd, &b->guest_cpuid, e);
 	if (!r)
 		r = cpu_profile_apply(&profile, &b->guest_cpuid, e);
+	return r;
+}
+
+/* What vCPUs will be; needs: as on another host, unless it is NULL. */
+static int build_cpu(struct build *b, const json_t *needs, struct err *e)
+{
 	b->vm->cpuid = build_cpuid;
 	b->vm->cpuid_arg = b;
+	if (!needs)
+		return build_profile(b, e);
+	b->vm->tsc_khz = (uint32_t)json_integer_value(json_object_get(needs, "tsc_khz"));
+	return cpuid_parse(&b->guest_cpuid, json_object_get(needs, "cpuid"), e);
+}
+
+/* Last of the devices: vCPUs start when all else runs. */
+static int build_vcpus(struct build *b, struct err *e)
+{
+	int r = 0;
+
 	for (unsigned i = 0; !r && i < b->config->cpus.boot_vcpus; i++) {
 		json_t *options = json_pack("{s:i, s:i}", "index", (int)i, "apic_id",
 					    (int)cpuid_apic_id(&b->config->cpus, i));
@@ -215,8 +232,8 @@ static int build_devices(struct build *b, struct err *e)
 	return r;
 }
 
-int build_machine(struct build *b, struct vm *vm, const struct config *config, const char *run_dir,
-		  struct loop *loop, struct err *e)
+int build_machine(struct build *b, struct vm *vm, const struct config *config,
+		  const struct machine_hooks *hooks, struct loop *loop, struct err *e)
 {
 	const struct config_payload *p = &config->payload;
 	int r;
@@ -232,10 +249,12 @@ int build_machine(struct build *b, struct vm *vm, const struct config *config, c
 		return r;
 	b->vm = vm;
 	vm->name = config->name;
-	vm->run_dir = run_dir;
+	vm->run_dir = hooks->run_dir;
 	r = build_kvm(b, e);
 	if (!r)
 		r = build_memory(b, e);
+	if (!r)
+		r = build_cpu(b, hooks->needs, e);
 	if (!r)
 		r = build_devices(b, e);
 	return r;
@@ -250,6 +269,23 @@ void build_free(struct build *b)
 	boot_close(&b->boot);
 	if (b->kvm_fd >= 0)
 		close(b->kvm_fd);
+}
+
+json_t *build_needs(const struct build *b)
+{
+	const struct device *vcpu = vm_device(b->vm, "vcpu0");
+	uint32_t msr[1024];
+	struct cpu_compat_guest guest = {
+		.config = b->config,
+		.cpuid = b->guest_cpuid.entry,
+		.ncpuid = b->guest_cpuid.nent,
+		.xsave_bytes = vcpu_xsave_bytes(vcpu),
+		.tsc_khz = vcpu_tsc_khz(vcpu),
+		.msr = msr,
+		.nmsrs = vcpu_msrs(vcpu, msr, ARRAY_SIZE(msr)),
+	};
+
+	return cpu_compat_needs(&guest);
 }
 
 static int build_tables(struct build *b, struct err *e)

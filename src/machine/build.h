@@ -6,6 +6,7 @@
 #include "boot.h"
 #include "config.h"
 #include "cpuid.h"
+#include "machine.h"
 #include "vm.h"
 
 struct build {
@@ -19,7 +20,7 @@ struct build {
 
 /* KVM, memory, devices, vCPUs: everything in place, nothing runs.  The kernel is opened, and loaded
  * by build_load().  On failure build_free() is still due. */
-int build_machine(struct build *, struct vm *, const struct config *, const char *run_dir,
+int build_machine(struct build *, struct vm *, const struct config *, const struct machine_hooks *,
 		  struct loop *, struct err *);
 void build_free(struct build *);
 
@@ -27,6 +28,9 @@ void build_free(struct build *);
  * gets a free one.  It does not run yet. */
 int build_added(struct build *, const struct config_section *, const json_t *options,
 		struct device **, struct err *);
+
+/* What the guest needs of a host: a new reference. */
+json_t *build_needs(const struct build *);
 
 /* Kernel, tables and first registers, as at each power-on; devices are reset. */
 int build_load(struct build *, struct err *);

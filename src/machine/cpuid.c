@@ -232,3 +232,55 @@ void cpuid_for_vcpu(struct cpuid *c, const struct config_cpus *cpus, unsigned vc
 			cpuid_limit_phys_bits(&c->entry[i], cpus->max_phys_bits);
 	}
 }
+
+enum { CPUID_NUMBERS = 7 };
+
+json_t *cpuid_json(const struct kvm_cpuid_entry2 *x, size_t n)
+{
+	json_t *all = json_array();
+
+	for (; n--; x++) {
+		const uint32_t number[CPUID_NUMBERS] = { x->function, x->index, x->flags, x->eax,
+							 x->ebx,      x->ecx,   x->edx };
+		json_t *entry = json_array();
+
+		for (size_t i = 0; i < CPUID_NUMBERS; i++)
+			json_array_append_new(entry, json_integer(number[i]));
+		json_array_append_new(all, entry);
+	}
+	return all;
+}
+
+static bool cpuid_parse_entry(struct kvm_cpuid_entry2 *x, const json_t *entry)
+{
+	uint32_t *const to[CPUID_NUMBERS] = { &x->function, &x->index, &x->flags, &x->eax,
+					      &x->ebx,      &x->ecx,   &x->edx };
+
+	if (json_array_size(entry) != CPUID_NUMBERS)
+		return false;
+	for (size_t i = 0; i < CPUID_NUMBERS; i++) {
+		const json_t *number = json_array_get(entry, i);
+		json_int_t value = json_integer_value(number);
+
+		if (!json_is_integer(number) || value < 0 || value > UINT32_MAX)
+			return false;
+		*to[i] = (uint32_t)value;
+	}
+	return true;
+}
+
+int cpuid_parse(struct cpuid *out, const json_t *all, struct err *e)
+{
+	size_t n = json_array_size(all);
+	struct cpuid c = { 0 };
+
+	if (!n || n > CPUID_ENTRIES_MAX - CPUID_SPARE)
+		return err_set(e, -EINVAL, "a list of 1 to %d entries is missing",
+			       CPUID_ENTRIES_MAX - CPUID_SPARE);
+	for (; c.nent < n; c.nent++)
+		if (!cpuid_parse_entry(&c.entry[c.nent], json_array_get(all, c.nent)))
+			return err_set(e, -EINVAL, "entry %u is not of %d numbers of 32 bits",
+				       c.nent, CPUID_NUMBERS);
+	*out = c;
+	return 0;
+}

@@ -6,6 +6,7 @@
 #ifndef CPUID_H
 #define CPUID_H
 
+#include <jansson.h>
 #include <linux/kvm.h>
 
 #include "config.h"
@@ -26,6 +27,10 @@ int cpuid_supported(int kvm_fd, struct cpuid *, struct err *);
 /* APIC id of a vCPU under the topology (threads, cores, dies, packages in bit fields). */
 uint32_t cpuid_apic_id(const struct config_cpus *, unsigned vcpu);
 void cpuid_remove(struct cpuid *, uint32_t leaf); /* all its subleaves */
+/* As JSON, an array of [leaf, subleaf, flags, eax, ebx, ecx, edx]: a new reference. */
+json_t *cpuid_json(const struct kvm_cpuid_entry2 *, size_t n);
+/* The other way; the JSON may be anyone's. */
+int cpuid_parse(struct cpuid *, const json_t *, struct err *);
 /* The set for one vCPU. */
 void cpuid_for_vcpu(struct cpuid *, const struct config_cpus *, unsigned vcpu);
 

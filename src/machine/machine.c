@@ -282,7 +282,7 @@ int machine_new(struct machine **out, const struct config *config, struct loop *
 	m->step = (struct work){ .run = machine_step, .arg = m };
 	hotplug_init(&m->hotplug, &m->vm, &m->step, one_has_stopped, m);
 	resize_init(&m->resize, &m->vm, &m->step, one_has_stopped, m);
-	r = build_machine(&m->build, &m->vm, config, hooks->run_dir, loop, e);
+	r = build_machine(&m->build, &m->vm, config, hooks, loop, e);
 	if (!r && !hooks->loaded)
 		r = build_load(&m->build, e);
 	if (!r && !m->vm.incoming)
@@ -425,6 +425,11 @@ int machine_resize_device(struct machine *m, const char *id, uint64_t bytes,
 	if (m->ended)
 		return err_set(e, -ESHUTDOWN, "the VM has ended");
 	return resize_device(&m->resize, id, bytes, done, arg, e);
+}
+
+json_t *machine_needs(struct machine *m)
+{
+	return build_needs(&m->build);
 }
 
 struct vm *machine_vm(struct machine *m)

@@ -44,6 +44,7 @@ struct vcpu {
 	struct work parked; /* the thread tells main that it is parked */
 	bool msr_warned; /* one vCPU's warning is enough */
 	bool was_paused; /* the guest has lost time since it last ran */
+	uint32_t tsc_khz; /* 0: KVM does not say */
 	struct vcpu_state s, fresh;
 };
 
@@ -394,6 +395,27 @@ static int vcpu_set_cpuid(struct vcpu *v, struct err *e)
 	return 0;
 }
 
+uint32_t vcpu_read_tsc_khz(int vcpu_fd)
+{
+	int khz = ioctl(vcpu_fd, KVM_GET_TSC_KHZ, 0);
+
+	return khz > 0 ? (uint32_t)khz : 0;
+}
+
+/* That of the host where the guest began, if it comes from elsewhere: before its TSC is loaded. */
+static int vcpu_set_tsc_khz(struct vcpu *v, struct err *e)
+{
+	uint32_t khz = v->dev.vm->tsc_khz;
+
+	if (khz && ioctl(v->fd, KVM_SET_TSC_KHZ, khz) < 0)
+		return err_set(e, -errno,
+			       "KVM cannot run the TSC of vCPU %u at %u kHz, as on the host where "
+			       "the guest comes from: %s",
+			       v->index, khz, strerror(errno));
+	v->tsc_khz = vcpu_read_tsc_khz(v->fd);
+	return 0;
+}
+
 static int vcpu_attach(struct device *dev, struct err *e)
 {
 	struct vcpu *v = (struct vcpu *)dev;
@@ -407,6 +429,8 @@ static int vcpu_attach(struct device *dev, struct err *e)
 	v->msr_warned = v->index > 0;
 	if (!r)
 		r = vcpu_set_cpuid(v, e);
+	if (!r)
+		r = vcpu_set_tsc_khz(v, e);
 	/* Power-on values are KVM's own: kept for every later reset. */
 	if (!r)
 		r = vcpu_state_get(&v->fresh, dev->vm->kvm_fd, dev->vm->fd, v->fd, &v->msr_warned,
@@ -462,6 +486,26 @@ static int vcpu_fetch(struct device *dev, struct err *e)
 	/* After the TSC was read: what is added to it must not be too much. */
 	v->s.read_ns = vm_wall_clock_ns(dev->vm);
 	return r;
+}
+
+uint32_t vcpu_tsc_khz(const struct device *dev)
+{
+	return ((const struct vcpu *)dev)->tsc_khz;
+}
+
+uint32_t vcpu_xsave_bytes(const struct device *dev)
+{
+	return ((const struct vcpu *)dev)->fresh.xsave_bytes;
+}
+
+size_t vcpu_msrs(const struct device *dev, uint32_t *index, size_t max)
+{
+	const struct vcpu_state *fresh = &((const struct vcpu *)dev)->fresh;
+	size_t n = MIN(max, fresh->nmsrs);
+
+	for (size_t i = 0; i < n; i++)
+		index[i] = fresh->msr[i].index;
+	return n;
 }
 
 int vcpu_get_registers(struct device *dev, struct kvm_regs *regs, struct kvm_sregs *sregs,

@@ -7,6 +7,7 @@
 #include "bits.h"
 #include "cleanup.h"
 #include "log.h"
+#include "vcpu.h"
 #include "vcpu_state.h"
 
 static const struct state_field msr_fields[] = {
@@ -97,7 +98,7 @@ static void add_mtrrs(struct kvm_msr_list *list)
 			list->indices[list->nmsrs++] = ranges[i].first + n;
 }
 
-static int msr_list(int kvm_fd, struct kvm_msr_list **out, struct err *e)
+int vcpu_msr_list(int kvm_fd, struct kvm_msr_list **out, struct err *e)
 {
 	struct kvm_msr_list *list = calloc(1, sizeof(*list) + VCPU_MSRS_MAX * sizeof(uint32_t));
 
@@ -154,7 +155,7 @@ static int msrs_get(struct vcpu_state *s, int kvm_fd, int fd, bool *warned, stru
 {
 	CLEANUP(free) struct kvm_msr_list *list = NULL;
 	CLEANUP(free) struct kvm_msrs *m = NULL;
-	int r = msr_list(kvm_fd, &list, e);
+	int r = vcpu_msr_list(kvm_fd, &list, e);
 
 	if (r)
 		return r;

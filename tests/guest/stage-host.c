@@ -4,7 +4,8 @@
  *
  * Builds the VM, loads its state from LOAD unless that is "-", runs it until SIGUSR2, pauses
  * it, saves it to SAVE and exits with 0; with 10 if the guest powered off before, with 1 on
- * any failure.  tests/guest/run strings several such processes together.
+ * any failure.  What the guest needs of its host travels beside, in SAVE.needs.  tests/guest/run
+ * strings several such processes together.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "cpu_compat.h"
 #include "machine.h"
 #include "stream.h"
 
@@ -33,6 +35,47 @@ static void fail(const char *what, const struct err *e)
 {
 	fprintf(stderr, "stage-host: %s: %s\n", what, e->text);
 	exit(1);
+}
+
+static void save_needs(struct life *l)
+{
+	json_auto_t *needs = machine_needs(l->machine);
+	struct err e = { "cannot be written" };
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s.needs", l->save);
+	if (json_dump_file(needs, path, 0))
+		fail(path, &e);
+}
+
+/* What the guest needed where it was saved: this host has it, being the same. */
+static json_t *load_needs(const char *load)
+{
+	json_auto_t *blockers = json_array();
+	struct cpu_compat_host host;
+	struct err e = { "cannot be read" };
+	json_t *needs;
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s.needs", load);
+	needs = json_load_file(path, 0, NULL);
+	if (!needs || cpu_compat_host_read(&host, &e))
+		fail(path, &e);
+	if (cpu_compat_check(needs, &host, blockers)) {
+		err_set(&e, 0, "%s", json_string_value(json_array_get(blockers, 0)));
+		fail(path, &e);
+	}
+	cpu_compat_host_free(&host);
+	return needs;
+}
+
+static void check_needs(struct life *l, const json_t *before)
+{
+	json_auto_t *needs = machine_needs(l->machine);
+	struct err e = { "the guest needs something else than where it comes from" };
+
+	if (before && !json_equal(needs, before))
+		fail("build", &e);
 }
 
 static void ended(void *arg, int status, const char *why)
@@ -54,6 +97,7 @@ static void paused(void *arg)
 	if (fd < 0 || stream_save(machine_vm(l->machine), fd, &e))
 		fail(l->save, &e);
 	close(fd);
+	save_needs(l);
 	l->status = 0;
 	loop_quit(l->loop);
 }
@@ -96,8 +140,8 @@ int main(int argc, char **argv)
 	struct life l = { 0 };
 	struct machine_hooks hooks = { .ended = ended, .arg = &l };
 	struct config config;
+	json_t *json, *needs = NULL;
 	struct err e;
-	json_t *json;
 
 	if (argc != 4)
 		return 2;
@@ -108,9 +152,12 @@ int main(int argc, char **argv)
 	if (loop_new(&l.loop, &e))
 		fail("loop", &e);
 	watch_signals(&l);
+	if (strcmp(argv[2], "-"))
+		hooks.needs = needs = load_needs(argv[2]);
 	if (machine_new(&l.machine, &config, l.loop, &hooks, &e))
 		fail("build", &e);
-	if (strcmp(argv[2], "-"))
+	check_needs(&l, needs);
+	if (needs)
 		load(&l, argv[2]);
 	machine_start(l.machine);
 	loop_run(l.loop);
@@ -119,5 +166,6 @@ int main(int argc, char **argv)
 	loop_free(l.loop);
 	config_free(&config);
 	json_decref(json);
+	json_decref(needs);
 	return l.status;
 }
