@@ -7,13 +7,16 @@
  * the byte 'q' ends it, after a last look at everything.
  *
  * Command line: mib=N rewritten by each processor (default 16), cpus=N, rate=N (MiB a second, 0:
- * all it can), fill=N (MiB written once at the beginning), blk: a page of the disk's second MiB is
- * read each millisecond, so that the device dirties memory that the processors do not.
+ * all it can), fill=N (MiB written once at the beginning), noise: pages are full of what cannot be
+ * compressed, and only two words of them change, renew: all words do, blk: a page of the disk's
+ * second MiB is read each millisecond, so that the device dirties memory that the processors do
+ * not. Without noise or renew all else in a page is zero.
  */
 #include "lib/virtio.h"
 
 enum {
 	PAGE = 4096,
+	LAST_WORD = PAGE / 8 - 1,
 	LOOK_EVERY = 64,
 	COMMAND_MS = 50,
 	BUFFERS = 64,
@@ -29,6 +32,7 @@ static struct {
 	uint64_t base, pages, pass;
 } blocks[MAX_CPUS];
 static unsigned ncpus;
+static bool noise, renew;
 static volatile bool stopping;
 static volatile unsigned stopped;
 
@@ -52,17 +56,49 @@ static uint64_t disk_word(uint64_t page, uint64_t word)
 	return (page * PAGE + word + 1) * 0x9e3779b97f4a7c15;
 }
 
+/* What a word between the first and the last is (splitmix64's output function) */
+static uint64_t page_word(const uint64_t *p, unsigned word, uint64_t pass)
+{
+	uint64_t v = (uint64_t)(p + word) + (renew ? pass << 32 : 0);
+
+	if (!noise)
+		return 0;
+	v *= 0x9e3779b97f4a7c15;
+	v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9;
+	v = (v ^ v >> 27) * 0x94d049bb133111eb;
+	return v ^ v >> 31;
+}
+
 static void page_check(const uint64_t *p, uint64_t wanted)
 {
-	if (p[0] != wanted || p[PAGE / 8 - 1] != (wanted ^ (uint64_t)p))
+	if (p[0] != wanted || p[LAST_WORD] != (wanted ^ (uint64_t)p))
 		guest_fail("page 0x%lx: 0x%lx and 0x%lx, written in pass %lu", (uint64_t)p, p[0],
-			   p[PAGE / 8 - 1] ^ (uint64_t)p, wanted);
+			   p[LAST_WORD] ^ (uint64_t)p, wanted);
+}
+
+static void page_check_all(const uint64_t *p, uint64_t wanted)
+{
+	page_check(p, wanted);
+	for (unsigned w = 1; w < LAST_WORD; w++)
+		if (p[w] != page_word(p, w, wanted))
+			guest_fail("page 0x%lx: word %u is 0x%lx, written in pass %lu", (uint64_t)p,
+				   w, p[w], wanted);
 }
 
 static void page_write(uint64_t *p, uint64_t pass)
 {
 	p[0] = pass;
-	p[PAGE / 8 - 1] = pass ^ (uint64_t)p;
+	for (unsigned w = 1; renew && w < LAST_WORD; w++)
+		p[w] = page_word(p, w, pass);
+	p[LAST_WORD] = pass ^ (uint64_t)p;
+}
+
+/* The first time: until then it is zero. */
+static void page_fill(uint64_t *p, uint64_t pass)
+{
+	page_write(p, pass);
+	for (unsigned w = 1; noise && w < LAST_WORD; w++)
+		p[w] = page_word(p, w, pass);
 }
 
 static void buffer_check(uint64_t read)
@@ -150,7 +186,7 @@ static void pass(unsigned cpu, uint64_t rate)
 static void first_pass(unsigned cpu)
 {
 	for (uint64_t i = 0; i < blocks[cpu].pages; i++)
-		page_write((uint64_t *)(blocks[cpu].base + i * PAGE), 0);
+		page_fill((uint64_t *)(blocks[cpu].base + i * PAGE), 0);
 }
 
 static void cpu_dirty(unsigned cpu)
@@ -165,9 +201,9 @@ static void check_all(uint64_t fill, uint64_t fill_pages)
 {
 	for (unsigned cpu = 0; cpu < ncpus; cpu++)
 		for (uint64_t i = 0; i < blocks[cpu].pages; i++)
-			page_check((uint64_t *)(blocks[cpu].base + i * PAGE), blocks[cpu].pass);
+			page_check_all((uint64_t *)(blocks[cpu].base + i * PAGE), blocks[cpu].pass);
 	for (uint64_t i = 0; i < fill_pages; i++)
-		page_check((uint64_t *)(fill + i * PAGE), i);
+		page_check_all((uint64_t *)(fill + i * PAGE), i);
 }
 
 void guest_main(void)
@@ -175,6 +211,8 @@ void guest_main(void)
 	uint64_t mib = cmdline_number("mib", 16), rate = cmdline_number("rate", 0);
 	uint64_t fill, fill_pages = cmdline_number("fill", 0) * (MIB(1) / PAGE);
 
+	renew = cmdline_has("renew");
+	noise = renew || cmdline_has("noise");
 	ncpus = (unsigned)cmdline_number("cpus", 1);
 	CHECK(ncpus && ncpus <= MAX_CPUS);
 	for (unsigned i = 0; i < ncpus; i++) {
@@ -184,7 +222,7 @@ void guest_main(void)
 	fill = MIB(16) + ncpus * MIB(mib);
 	CHECK(fill + fill_pages * PAGE <= GIB(3));
 	for (uint64_t i = 0; i < fill_pages; i++)
-		page_write((uint64_t *)(fill + i * PAGE), i);
+		page_fill((uint64_t *)(fill + i * PAGE), i);
 	timer.ms = tsc_hz() / 1000;
 	if (cmdline_has("blk"))
 		blk_start();
@@ -194,8 +232,10 @@ void guest_main(void)
 	print("dirty: running\n");
 	serial_flush();
 	timer.rate_begin = timer.next = rdtsc();
-	while (!stopping)
+	while (!stopping) {
 		pass(0, rate);
+		look(); /* also when mib=0 */
+	}
 	while (stopped != ncpus - 1)
 		cpu_relax();
 	check_all(fill, fill_pages);
