@@ -42,8 +42,8 @@ def http(name):
     return f"GET /api/v1/{name} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
-def qmp(name):
-    return json.dumps({"execute": name}).encode() + b"\n"
+def qmp(name, **arguments):
+    return json.dumps({"execute": name, "arguments": arguments}).encode() + b"\n"
 
 
 class Godwit:

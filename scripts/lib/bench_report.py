@@ -82,7 +82,7 @@ def table(measured):
     for row, values in measured.items():
         cells = [row.name, row.unit]
         for name in names:
-            cells.append(with_spread(values[name]) if name in values else "")
+            cells.append(with_spread(values[name]) if values.get(name) else "")
             if name in compared:
                 ratios = pair_ratios(row, values[SUBJECT], values[name])
                 cells.append(with_spread(ratios, "{:.2f}".format, f" × {verdict(ratios)}"))

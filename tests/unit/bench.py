@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What scripts/bench makes of measurements: ratios, verdicts, its page, the lab's words."""
 import importlib.machinery
+import itertools
 import mmap
 import os
 import sys
@@ -15,6 +16,7 @@ sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 import bench_answer
 import bench_lab
+import bench_migrate
 import bench_report
 from bench_report import HIGHER, LOWER, Failed, Row
 
@@ -46,6 +48,12 @@ class Report(unittest.TestCase):
         self.assertEqual(lines[2], "| rate | I/Os/s | 4.00 | 2.00 | 2.00 × better |")
         self.assertEqual(lines[3], "| cost | ms | 4.00 | 2.00 | 0.50 × worse |")
 
+    def test_table_leaves_out_what_was_not_measured(self):
+        lines = bench_report.table({COST: {"bare": [], "godwit": [4]},
+                                    RATE: {"bare": [8], "godwit": [4]}}).split("\n")
+        self.assertEqual(lines[2], "| cost | ms |  | 4.00 |")
+        self.assertEqual(lines[3], "| rate | I/Os/s | 8.00 | 4.00 |")
+
     def test_page_is_written_between_its_marks(self):
         with tempfile.NamedTemporaryFile("w+", suffix=".md") as page:
             page.write("a\n<!-- bench x -->\nold\n<!-- end of x -->\nz\n")
@@ -69,6 +77,12 @@ class Rounds(unittest.TestCase):
         self.assertEqual("".join(asked), "baabba")      # the first two are not counted
         self.assertEqual(measured, {RATE: {"a": [3, 6], "b": [4, 5]},
                                     COST: {"a": [-3, -6], "b": [-4, -5]}})
+
+    def test_none_is_no_value(self):
+        monitors = [bench.Monitor(name, None) for name in "ab"]
+        measured = bench.rounds([RATE, COST], lambda m, _: (1, 2 if m.name == "a" else None),
+                                monitors, 2)
+        self.assertEqual(measured, {RATE: {"a": [1, 1], "b": [1, 1]}, COST: {"a": [2, 2], "b": []}})
 
     def test_the_guests_memory_is_apart(self):
         with mmap.mmap(-1, 256 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as ram:
@@ -96,6 +110,55 @@ class Answer(unittest.TestCase):
 
     def test_one_in_hundred_is_above(self):
         self.assertEqual(bench_answer.one_in_hundred(range(1000, 0, -1)), 991)
+
+
+MS, MIB = 1000000, 1 << 20
+
+
+class Migrate(unittest.TestCase):
+    def test_silence_is_the_longest_gap_since_the_begin(self):
+        # One of 9 ms before it moves; then 5 ms, and 3 ms at the new place.
+        beats = [t * MS for t in (0, 1, 2, 11, 12, 13, 14, 19, 20, 23, 24)]
+        self.assertEqual(bench_migrate.silence(beats, 13 * MS)[0], 4)
+        self.assertEqual(bench_migrate.silence(beats[::-1], 13 * MS)[0], 4)
+
+    def test_time_lost_is_that_of_beats_that_did_not_come(self):
+        before = [t * MS for t in range(101)]
+        slow = [t * MS for t in (103, 106, 109, 110)]
+        self.assertEqual(bench_migrate.silence(before + slow, 100 * MS), (2, 6))
+        # What is made up for does not count, and no more is lost than the longest silence.
+        fast = [105 * MS + t * MS // 2 for t in range(20)]
+        self.assertEqual(bench_migrate.silence(before + fast, 100 * MS), (4, 4))
+
+    def test_rates_part_where_all_was_sent_once(self):
+        sent = [(0, 100), (10 * MS, 100 + MIB), (20 * MS, 100 + 2 * MIB), (25 * MS, 100 + 3 * MIB),
+                (90 * MS, 100 + 9 * MIB)]
+        first, later = bench_migrate.rates(sent, 2 * MIB, 30 * MS)
+        self.assertAlmostEqual(first, 2 * MIB * 8 / (20 * MS))
+        self.assertAlmostEqual(later, MIB * 8 / (5 * MS))
+        self.assertRaisesRegex(Failed, "3 MiB were sent", bench_migrate.rates, sent, 4 * MIB,
+                               30 * MS)
+
+    def test_every_row_has_a_name_of_its_own(self):
+        rows = [row for case in bench_migrate.CASES for row in case.rows()]
+        self.assertEqual(len(rows), len(set(rows)))
+        for case in bench_migrate.CASES:
+            self.assertIn(len(case.rows()), (6,) if case.rates else (4,))
+
+    def test_each_place_is_heard(self):
+        class Wire:
+            sent = itertools.count(7).__next__
+
+        listener, pipes = bench_migrate.Listener(Wire), [os.pipe() for _ in range(2)]
+        (here, here_end), (there, there_end) = pipes
+        os.write(here_end, b"\n..")
+        os.close(here_end)      # the source has ended
+        os.write(there_end, b"...")
+        listener.listen([here, there], lambda: len(listener.heard(there)) == 3)
+        self.assertEqual((len(listener.heard(here)), len(listener.heard(there))), (2, 3))
+        self.assertEqual(listener.sent[0][1], 7)
+        for fd in here, there, there_end:
+            os.close(fd)
 
 
 class Lab(unittest.TestCase):
