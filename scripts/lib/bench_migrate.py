@@ -13,11 +13,12 @@ import re
 import select
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from typing import Callable, NamedTuple
 
-from bench_monitor import rounds, running
+from bench_monitor import SETUP_ROUNDS, rounds, running
 from bench_movers import LIMIT, RUNNING, Godwit, MappingQemu, Qemu, TunedQemu, hear
 from bench_report import HIGHER, LOWER, Failed, Row
 
@@ -257,7 +258,8 @@ def moves(n, programs):
             *map(column, sides(programs, Qemu, TunedQemu))]
         for case in CASES:
             measured |= rounds(case.rows(), lambda m, folder, c=case: m.measure(c, folder),
-                               columns, n)
+                               columns, n, setup=0 if measured else SETUP_ROUNDS)
+            print(f"bench: {case.name}: done", file=sys.stderr)
     return measured
 
 

@@ -127,7 +127,7 @@ def running(*commands):
             p.end(kill=False)
 
 
-def rounds(rows, measure, monitors, n):
+def rounds(rows, measure, monitors, n, setup=SETUP_ROUNDS):
     """{row: {name: [value of each round]}}; every round runs each monitor, in turning order.
 
     A value of None: the monitor has no place in that row, and its list stays empty.
@@ -135,7 +135,7 @@ def rounds(rows, measure, monitors, n):
     process that was killed has lived.
     """
     measured = {row: {m.name: [] for m in monitors} for row in rows}
-    for i in range(-SETUP_ROUNDS, n):
+    for i in range(-setup, n):
         for k in range(len(monitors)):
             m = monitors[(i + k) % len(monitors)]
             with tempfile.TemporaryDirectory() as folder:

@@ -17,9 +17,16 @@ PORT = 4444                     # in the network of our own
 RUNNING = b"dirty: running\n"
 
 
+def ended(process):
+    """How, as waitid() says it, or None; who started it can still wait for it."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+
+
 def wait_for(process, condition, what):
     deadline = time.monotonic() + LIMIT
     while not condition():
+        if ended(process):
+            process.fail(f"it has ended: no {what}")
         if time.monotonic() > deadline:
             process.fail(f"no {what} after {LIMIT} s")
         time.sleep(0.001)
@@ -71,11 +78,10 @@ class Godwit:
         """The verb has ended well, and so has the source's process: its VM is elsewhere."""
         if begun.wait(LIMIT):
             source.fail(f"godwit migrate ended with status {begun.returncode}")
-        wait_for(source, lambda: os.waitid(os.P_PID, source.pid, os.WEXITED | os.WNOHANG |
-                                           os.WNOWAIT), "end of the source")
-        end = os.waitid(os.P_PID, source.pid, os.WEXITED | os.WNOWAIT)
-        if end.si_status:
-            source.fail(f"the source ended with status {end.si_status}")
+        wait_for(source, lambda: ended(source), "end of the source")
+        status = ended(source).si_status
+        if status:
+            source.fail(f"the source ended with status {status}")
 
     def save(self, case, path):
         with running(self.source(case)) as (p,):
