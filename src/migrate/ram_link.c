@@ -53,6 +53,7 @@ static void clear(struct ram_runs *runs)
 {
 	runs->n = 0;
 	runs->bytes = 0;
+	put_le(runs->table + 4, 4, 0);
 }
 
 static void set_pending(struct ram_source *s, const struct ram_runs *runs)
@@ -199,6 +200,8 @@ int ram_link_page(struct ram_link *l, struct guest_mem_region *region, uint64_t 
 			r = flush(l, zero ? SECTION_ZEROS : SECTION_PAGES, runs, hurry, e);
 		if (r)
 			return r;
+		if (!(bits->filled[page / 64] & BIT(page % 64)))
+			put_le(runs->table + 4, 4, SECTION_FIRST_TIME);
 		add(runs, gpa);
 		bits->filled[page / 64] |= BIT(page % 64);
 	}

@@ -91,7 +91,7 @@ int section_read(struct section *s, void *data, size_t len, struct err *e)
 	return section_readv(s, &(struct iovec){ data, len }, 1, e);
 }
 
-static int read_payload(struct section *s, struct iovec *iov, int niov, struct err *e)
+int section_read_pages(struct section *s, struct iovec *iov, int niov, struct err *e)
 {
 	uint64_t len = 0;
 	int r;
@@ -112,29 +112,22 @@ int section_readv(struct section *s, struct iovec *iov, int niov, struct err *e)
 	int r;
 
 	memcpy(done, iov, (size_t)niov * sizeof(*iov));
-	r = read_payload(s, iov, niov, e);
+	r = section_read_pages(s, iov, niov, e);
 	for (int i = 0; !r && i < niov; i++)
 		s->crc = crc32c(s->crc, done[i].iov_base, done[i].iov_len);
 	return r;
 }
 
-static int check_sum(const struct section *s, struct err *e)
+int section_check(const struct section *s, struct err *e)
 {
 	if (s->crc != s->expected)
 		return err_set(e, -EBADMSG, "the stream is damaged: a checksum is wrong");
 	return 0;
 }
 
-int section_read_pages(struct section *s, struct iovec *iov, int niov, struct err *e)
-{
-	int r = check_sum(s, e);
-
-	return r ? r : read_payload(s, iov, niov, e);
-}
-
 int section_end(const struct section *s, struct err *e)
 {
 	if (s->left)
 		return err_set(e, -EBADMSG, "the stream is damaged: a section is too long");
-	return check_sum(s, e);
+	return section_check(s, e);
 }

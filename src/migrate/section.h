@@ -20,7 +20,7 @@ enum section_type {
 	SECTION_DEVICE = 3,
 	SECTION_END = 4,
 	/* On the data connections of a live migration; from 16 on, as above 4 is room for files */
-	SECTION_PAGES = 16, /* as RAM, but section_write_pages() */
+	SECTION_PAGES = 16, /* as RAM, but section_write_pages(), and flags of enum section_flag */
 	SECTION_ZEROS = 17, /* runs of pages that became zero: a table of runs, no pages */
 	SECTION_ACK = 18, /* u64: sections of this connection that are in memory */
 	SECTION_DONE = 19, /* u64: sections before it: the last one */
@@ -34,6 +34,11 @@ enum section_type {
 	SECTION_REFUSED = 38,
 	SECTION_CANCEL = 39,
 	SECTION_ASK = 40,
+};
+
+/* The second word of a PAGES section's head; the first is the number of runs. */
+enum section_flag {
+	SECTION_FIRST_TIME = 1 << 0, /* a hint: pages among these were never sent before */
 };
 
 enum {
@@ -66,8 +71,9 @@ int section_begin(struct section *, struct channel *, struct err *);
 /* Read exactly this much of the payload; iov, at most SECTION_RUNS_MAX, is used up. */
 int section_read(struct section *, void *, size_t len, struct err *);
 int section_readv(struct section *, struct iovec *iov, int niov, struct err *);
-/* For what section_write_pages() leaves out of the checksum, which is looked at first: damage
- * must not send pages elsewhere. */
+/* Refuse damage in what was read so far. Before pages: it must not send them elsewhere. */
+int section_check(const struct section *, struct err *);
+/* For what section_write_pages() leaves out of the checksum. */
 int section_read_pages(struct section *, struct iovec *iov, int niov, struct err *);
 /* Refuse what was not read, or what is damaged. */
 int section_end(const struct section *, struct err *);

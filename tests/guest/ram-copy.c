@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +51,7 @@ static struct pair connect_pair(void)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(a);
-	int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
 	struct pair p = { .source = socket(AF_INET, SOCK_STREAM, 0) };
 
 	if (bind(listener, (struct sockaddr *)&a, len) || listen(listener, 1) ||
@@ -60,8 +59,6 @@ static struct pair connect_pair(void)
 	    connect(p.source, (struct sockaddr *)&a, len))
 		fail("connect", strerror(errno));
 	p.destination = accept(listener, NULL, NULL);
-	setsockopt(p.source, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	setsockopt(p.destination, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	close(listener);
 	return p;
 }

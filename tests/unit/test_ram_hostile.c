@@ -74,6 +74,7 @@ START_TEST(test_lies_about_runs)
 
 	lie_about_run(type, SECTION_RUNS_MAX + 1, 0, 4096, page, "has no sense");
 	lie_about_run(type, UINT64_MAX, 0, 4096, page, "has no sense");
+	lie_about_run(type, 1 | BIT(33), 0, 4096, page, "has no sense");
 	lie_about_run(type, 2, 0, 4096, 0, "too short");
 	lie_about_run(type, 1, RAM_BYTES, 4096, page, "no pages of this VM are at 0x400000");
 	lie_about_run(type, 1, RAM_BYTES - 4096, 8192, 2 * page, "no pages of this VM");
@@ -106,7 +107,9 @@ START_TEST(test_damaged_table)
 
 	for (unsigned bit = 0; bit < 8 * (16 + 24); bit++) {
 		lie_begin(&l);
-		put(&l, SECTION_PAGES, (const uint64_t[]){ 1, 8192, 4096 }, 24, 4096);
+		put(&l, SECTION_PAGES,
+		    (const uint64_t[]){ 1 | (uint64_t)SECTION_FIRST_TIME << 32, 8192, 4096 }, 24,
+		    4096);
 		ck_assert_int_eq(recv(l.fds[1], head, sizeof(head), MSG_WAITALL), sizeof(head));
 		head[bit / 8] ^= 1u << bit % 8;
 		ck_assert_int_eq(send(l.fds[0], head, sizeof(head), 0), sizeof(head));
