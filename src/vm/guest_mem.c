@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/membarrier.h>
 #include <linux/memfd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bits.h"
@@ -130,15 +128,9 @@ int guest_mem_log_start(struct guest_mem *m, struct err *e)
 			atomic_store_explicit(&r->dirty_bits[w], 0, memory_order_relaxed);
 		atomic_store_explicit(&r->dirty, r->dirty_bits, memory_order_release);
 	}
-	/* Who found no log a moment ago may still have its bytes in a store buffer, where whoever
-	 * reads the page next would miss them. Every thread's is drained here, so that marking
-	 * needs no fence. */
-	if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) ||
-	    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)) {
-		guest_mem_log_stop(m);
-		return err_set(e, -errno, "cannot start a log of guest memory: membarrier: %s",
-			       strerror(errno));
-	}
+	/* With that of guest_mem_mark_dirty(): who finds no log has its bytes seen by whoever reads
+	 * the page after this. */
+	atomic_thread_fence(memory_order_seq_cst);
 	return 0;
 }
 
@@ -152,9 +144,13 @@ void guest_mem_log_stop(struct guest_mem *m)
 void guest_mem_mark_dirty(struct guest_mem *m, gpa_t gpa, uint64_t len)
 {
 	struct guest_mem_region *r = guest_mem_find(m, gpa, len);
-	_Atomic uint64_t *dirty = r ? atomic_load_explicit(&r->dirty, memory_order_acquire) : NULL;
+	_Atomic uint64_t *dirty;
 
-	if (!dirty || !len)
+	if (!r || !len)
+		return;
+	atomic_thread_fence(memory_order_seq_cst);
+	dirty = atomic_load_explicit(&r->dirty, memory_order_acquire);
+	if (!dirty)
 		return;
 	for (uint64_t page = (gpa - r->base) / GUEST_PAGE_BYTES,
 		      last = (gpa - r->base + len - 1) / GUEST_PAGE_BYTES;
