@@ -13,8 +13,11 @@
 
 #include "err.h"
 
+struct tls;
+
 struct channel {
 	int fd; /* the caller's */
+	struct tls *tls; /* of tls.h; NULL: bytes go as they are */
 	int cancel_fd; /* an eventfd; readable: whoever waits gets -ECANCELED; -1: none */
 	unsigned silence_ms; /* nothing moves for so long: -ENOTCONN; 0: for ever */
 };

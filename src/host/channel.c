@@ -8,8 +8,7 @@
 
 #include "channel_internal.h"
 
-/* Step over the first done bytes. */
-static void advance(struct iovec **iov, int *niov, size_t done)
+void channel_advance(struct iovec **iov, int *niov, size_t done)
 {
 	while (*niov && done >= (*iov)->iov_len) {
 		done -= (*iov)->iov_len;
@@ -68,13 +67,15 @@ int channel_write(struct channel *c, struct iovec *iov, int niov, struct err *e)
 	ssize_t n;
 	int r = 0;
 
-	advance(&iov, &niov, 0);
+	if (c->tls)
+		return tls_write(c, iov, niov, e);
+	channel_advance(&iov, &niov, 0);
 	while (!r && niov) {
 		n = writev(c->fd, iov, niov);
 		if (n < 0)
 			r = channel_failed(c, errno, POLLOUT, e);
 		else
-			advance(&iov, &niov, (size_t)n);
+			channel_advance(&iov, &niov, (size_t)n);
 	}
 	return r;
 }
@@ -84,7 +85,9 @@ int channel_read(struct channel *c, struct iovec *iov, int niov, struct err *e)
 	ssize_t n;
 	int r = 0;
 
-	advance(&iov, &niov, 0);
+	if (c->tls)
+		return tls_read(c, iov, niov, e);
+	channel_advance(&iov, &niov, 0);
 	while (!r && niov) {
 		n = readv(c->fd, iov, niov);
 		if (n < 0)
@@ -92,13 +95,14 @@ int channel_read(struct channel *c, struct iovec *iov, int niov, struct err *e)
 		else if (n == 0)
 			r = err_set(e, -ENOTCONN, "the stream is cut short");
 		else
-			advance(&iov, &niov, (size_t)n);
+			channel_advance(&iov, &niov, (size_t)n);
 	}
 	return r;
 }
 
 void channel_close(struct channel *c)
 {
+	tls_end(c);
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;

@@ -11,4 +11,12 @@ int channel_wait(const struct channel *, int fd, short events, struct err *);
 /* What a transfer that moved nothing means, waited for if need be; 0: it may be tried again. */
 int channel_failed(const struct channel *, int error, short events, struct err *);
 
+/* tls.c: channel_write() and the others where the channel has a tls. */
+int tls_write(struct channel *, struct iovec *iov, int niov, struct err *);
+int tls_read(struct channel *, struct iovec *iov, int niov, struct err *);
+void tls_end(struct channel *);
+
+/* Step over the first done bytes. */
+void channel_advance(struct iovec **iov, int *niov, size_t done);
+
 #endif
