@@ -20,6 +20,7 @@ int add_run(const struct verb *, const struct verb_args *); /* add-disk, add-net
 int complete_run(const struct verb *, const struct verb_args *);
 int console_run(const struct verb *, const struct verb_args *);
 int control_run(const struct verb *, const struct verb_args *); /* pause, resume, reset, nmi */
+int dump_run(const struct verb *, const struct verb_args *);
 int events_run(const struct verb *, const struct verb_args *);
 int help_run(const struct verb *, const struct verb_args *);
 int info_run(const struct verb *, const struct verb_args *);

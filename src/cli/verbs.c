@@ -212,6 +212,19 @@ const struct verb verbs[] = {
 		       { "--baseline", "FILE",
 			 "print what CPU features the hosts of FILE... have" } },
 	  .run = probe_run },
+	{ "dump", "FILE|DIR [FILE|DIR]", "show what is in a saved VM, or compare two", VERB_HOST,
+	  .about =
+		  "Shows the stream in a file, or the snapshot in a folder: its configuration, the "
+		  "state of each device by name, and where its memory is. It verifies the "
+		  "checksums of all that it shows.\n"
+		  "Of two it shows only what differs: a line for each field with both values, and "
+		  "what only one of them has.",
+	  .status = { "shown, or both are the same", "they differ",
+		      "one cannot be read or is damaged, or the command line is wrong" },
+	  .examples = { { "godwit dump /backup/web",
+			  "See what is in a snapshot and whether it is whole" },
+			{ "godwit dump before after", "See what changed between two" } },
+	  .run = dump_run },
 	{ "help", "[COMMAND]", "explain a command", VERB_HOST,
 	  .examples = { { "godwit help run", "See all options of godwit run" } },
 	  .options = { { "--man", "DIR", "write the manual pages of all commands there" } },

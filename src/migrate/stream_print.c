@@ -5,6 +5,7 @@
 
 #include "bits.h"
 #include "cleanup.h"
+#include "crc32c.h"
 #include "section.h"
 #include "state_codec.h"
 #include "stream.h"
@@ -19,14 +20,34 @@ static int damaged(struct err *e, const char *what)
 	return err_set(e, -EBADMSG, "the stream is damaged: %s", what);
 }
 
-static int print_ranges(FILE *f, const char *what, struct state_view *v, uint64_t n, struct err *e)
+static int print_regions(FILE *f, struct state_view *v, uint64_t n, struct err *e)
 {
 	uint64_t base, len;
 
 	while (n--) {
 		if (!state_view_take_le(v, 8, &base) || !state_view_take_le(v, 8, &len))
 			return damaged(e, "a table is too short");
-		fprintf(f, "%s %#" PRIx64 " bytes %" PRIu64 "\n", what, base, len);
+		fprintf(f, "memory %#" PRIx64 " bytes %" PRIu64 "\n", base, len);
+	}
+	return 0;
+}
+
+/* Two streams that hold other bytes print other text. */
+static int print_pages(FILE *f, struct state_view *v, uint64_t n, struct err *e)
+{
+	struct state_view runs = *v;
+	const uint8_t *pages;
+	uint64_t base, len;
+
+	if (n > SECTION_RUNS_MAX || !state_view_take(v, n * SECTION_RUN_BYTES, &pages))
+		return damaged(e, "a table is too short");
+	while (n--) {
+		state_view_take_le(&runs, 8, &base);
+		state_view_take_le(&runs, 8, &len);
+		if (!state_view_take(v, len, &pages))
+			return damaged(e, "pages are missing");
+		fprintf(f, "pages %#" PRIx64 " bytes %" PRIu64 " crc32c %08" PRIx32 "\n", base, len,
+			crc32c(0, pages, len));
 	}
 	return 0;
 }
@@ -50,11 +71,11 @@ static int print_section(FILE *f, uint32_t type, struct state_view v, struct err
 
 	switch (type) {
 	case SECTION_MEMORY:
-		return print_ranges(f, "memory", &v, v.len / SECTION_RUN_BYTES, e);
+		return print_regions(f, &v, v.len / SECTION_RUN_BYTES, e);
 	case SECTION_RAM:
 		if (!state_view_take_le(&v, 8, &n))
 			return damaged(e, "a table is too short");
-		return print_ranges(f, "pages", &v, n, e);
+		return print_pages(f, &v, n, e);
 	case SECTION_DEVICE:
 		return print_device(f, v, e);
 	case SECTION_END:

@@ -110,6 +110,15 @@ sentence 2 '--port must be one of serial|console, not "pty"' console --port=pty 
 sentence 2 '--watch and --take exclude each other; leave one of them out' console --watch --take web
 sentence 2 'unknown option "--wach"; did you mean "--watch"?' console --wach web
 
+# dump: what it says of files is in tests/guest/test_dump.py
+shows 0 'Usage: godwit dump [OPTION]... FILE|DIR [FILE|DIR]' dump --help
+sentence 2 'something is missing: godwit dump FILE|DIR [FILE|DIR]' dump
+sentence 2 'there is no place for "c"; see "godwit dump --help"' dump a b c
+sentence 2 "$work/none: cannot open it: No such file or directory" dump "$work/none"
+sentence 2 "$work: cannot open config.json: No such file or directory" dump "$work"
+printf 'something that is no stream' >"$work/text"
+sentence 2 "$work/text: this is not a stream of godwit" dump "$work/text"
+
 # probe: what it says depends on the host, but its status and its sentence on the verdict alone
 shows 0 'Usage: godwit probe [OPTION]... [FILE...]' probe --help
 shows 0 'Usage: godwit probe [OPTION]... [FILE...]' help probe

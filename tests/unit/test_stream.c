@@ -241,7 +241,7 @@ START_TEST(test_print)
 	ck_assert_msg(stream_print(f, fd, &e) == 0, "%s", e.text);
 	fclose(f);
 	ck_assert_str_eq(text, "memory 0 bytes 4194304\n"
-			       "pages 0x1000 bytes 4096\n"
+			       "pages 0x1000 bytes 4096 crc32c b585adb8\n"
 			       "device toy0 kind toy\n"
 			       "  toy version 1\n"
 			       "    level 0x1\n"
