@@ -39,13 +39,21 @@ static int read_json(json_t **json, int dir, const char *name, struct err *e)
 	return *json ? 0 : err_set(e, -EBADMSG, "%s: line %d: %s", name, why.line, why.text);
 }
 
+/* Names come from the file as well: a terminal gets nothing that it would obey. */
+static void print_name(FILE *f, unsigned indent, const char *name)
+{
+	fprintf(f, "%*s", (int)indent * 2, "");
+	for (; *name; name++)
+		fputc((unsigned char)*name < ' ' || *name == 0x7f ? '?' : *name, f);
+}
+
 static void print_json(FILE *f, unsigned indent, const char *name, json_t *json)
 {
 	const char *key;
 	json_t *child;
 	size_t i;
 
-	fprintf(f, "%*s%s", (int)indent * 2, "", name);
+	print_name(f, indent, name);
 	if (json_is_array(json)) {
 		fprintf(f, "[%zu]\n", json_array_size(json));
 		json_array_foreach(json, i, child) print_json(f, indent + 1, "", child);

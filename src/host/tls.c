@@ -198,8 +198,8 @@ void tls_end(struct channel *c)
 
 	if (!t)
 		return;
-	/* After half a record a goodbye would be taken for the rest of it. */
-	if (t->open && send_out(t)) {
+	/* The goodbye comes behind what a writer that was called off has left in out. */
+	if (t->open) {
 		t->writing = true;
 		gnutls_bye(t->session, GNUTLS_SHUT_WR);
 		send_out(t);
