@@ -41,6 +41,11 @@ struct guest_mem_config {
 	uint64_t size_bytes; /* whole pages of the kind asked for */
 	uint64_t hugepage_size_bytes; /* 0: the host's default size */
 	bool shared, hugepages, prefault, mergeable, thp;
+	/* RAM begins as what file_fd holds, region behind region, and is written in memory only;
+	 * neither shared nor hugepages.  The file must not change: guest_mem_new() maps it, and the
+	 * caller may close it. */
+	bool from_file;
+	int file_fd;
 };
 
 int guest_mem_new(struct guest_mem **, const struct guest_mem_config *, struct err *);

@@ -26,6 +26,7 @@ struct machine_hooks {
 	/* machine_needs() of a guest that comes from elsewhere, found possible by
 	 * cpu_compat_check(): its vCPUs are as they were there.  NULL: they are this host's. */
 	const json_t *needs;
+	int memory_fd; /* of what is loaded: RAM is a private view of this file; -1: it is not */
 };
 
 /* config stays the caller's and must outlive the machine.  Devices are built and reset, the
@@ -47,6 +48,7 @@ int machine_press_power_button(struct machine *);
 int machine_soft_reboot(struct machine *);
 int machine_inject_nmi(struct machine *, struct err *); /* into every vCPU */
 bool machine_is_paused(const struct machine *); /* or about to be */
+bool machine_has_panicked(const struct machine *); /* and has a moment for its last words */
 
 /*
  * Devices that come and go.  section: "disks" or "net"; object: complete, as the configuration

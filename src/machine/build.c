@@ -28,7 +28,9 @@ static int build_memory(struct build *b, struct err *e)
 					       .hugepages = c->hugepages,
 					       .prefault = c->prefault,
 					       .mergeable = c->mergeable,
-					       .thp = c->thp };
+					       .thp = c->thp,
+					       .from_file = b->memory_fd >= 0,
+					       .file_fd = b->memory_fd };
 	int r = guest_mem_new(&b->vm->mem, &want, e);
 
 	for (unsigned i = 0; !r && i < b->vm->mem->nregions; i++) {
@@ -238,13 +240,15 @@ int build_machine(struct build *b, struct vm *vm, const struct config *config,
 	const struct config_payload *p = &config->payload;
 	int r;
 
-	*b = (struct build){ .config = config, .kvm_fd = -1 };
+	*b = (struct build){ .config = config,
+			     .memory_fd = hooks->loaded ? hooks->memory_fd : -1,
+			     .kvm_fd = -1 };
 	/* The kernel first: a wrong file is the likeliest mistake and needs no KVM to see. */
 	r = boot_open(&b->boot, p->kernel, p->initramfs, p->cmdline, e);
 	if (!r)
 		r = kvm_open(&b->kvm_fd, e);
 	if (!r)
-		r = vm_init(vm, b->kvm_fd, loop, build_io_threads(config), e);
+		r = vm_init(vm, b->kvm_fd, loop, build_io_threads(b->config), e);
 	if (r)
 		return r;
 	b->vm = vm;

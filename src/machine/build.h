@@ -11,6 +11,7 @@
 
 struct build {
 	const struct config *config;
+	int memory_fd; /* the caller's; RAM is a private view of it; -1: it is not */
 	struct vm *vm;
 	struct boot boot;
 	struct cpuid cpuid; /* the guest's; then of the vCPU under construction */

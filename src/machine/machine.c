@@ -377,6 +377,11 @@ bool machine_is_paused(const struct machine *m)
 	return m->paused;
 }
 
+bool machine_has_panicked(const struct machine *m)
+{
+	return m->panicked;
+}
+
 int machine_add_device(struct machine *m, const char *section, const json_t *object,
 		       struct device **out, struct err *e)
 {

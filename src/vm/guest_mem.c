@@ -52,6 +52,8 @@ static int map_region(struct guest_mem *m, const struct guest_mem_config *c, gpa
 
 	if (m->fd >= 0)
 		flags |= MAP_SHARED;
+	else if (c->from_file)
+		flags |= MAP_PRIVATE;
 	else
 		flags |= MAP_PRIVATE | MAP_ANONYMOUS |
 			 (c->hugepages ? MAP_HUGETLB | (int)hugepage_flags(c) : 0);
@@ -59,7 +61,8 @@ static int map_region(struct guest_mem *m, const struct guest_mem_config *c, gpa
 	if (c->hugepages)
 		flags &= ~MAP_NORESERVE;
 	*r = (struct guest_mem_region){ .base = base, .size_bytes = size, .fd_offset = offset };
-	r->host = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, m->fd, (off_t)offset);
+	r->host = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, c->from_file ? c->file_fd : m->fd,
+		       (off_t)offset);
 	if (r->host == MAP_FAILED)
 		return map_error(c, e);
 	m->nregions++;
