@@ -21,6 +21,8 @@
 
 #include "err.h"
 
+struct guest_mem;
+struct state_buf;
 struct vm;
 
 /* Nothing is written if a device refuses to be saved. */
@@ -32,6 +34,12 @@ int stream_save(struct vm *, int fd, struct err *);
  * for nothing but to be freed.  -EBADMSG: the stream is refused.
  */
 int stream_load(struct vm *, int fd, struct err *);
+
+/* The same without RAM sections, for who keeps RAM elsewhere.  The first from any thread, with what
+ * devices_save() gave; the second leaves memory alone. */
+int stream_save_devices(const struct guest_mem *, const struct state_buf *devices, int fd,
+			struct err *);
+int stream_load_devices(struct vm *, int fd, struct err *);
 
 /* Print a stream as text; needs no VM. */
 int stream_print(FILE *, int fd, struct err *);

@@ -17,6 +17,7 @@ struct loader {
 	struct err *e;
 	struct section in;
 	uint64_t sections, page_bytes;
+	bool ram; /* is in the stream, too */
 	bool have_memory;
 	struct state_buf devices;
 };
@@ -58,7 +59,7 @@ static int load_layout(struct loader *l)
 		return err_set(l->e, -EBADMSG,
 			       "the stream is of a VM with another amount of memory; build it "
 			       "from the configuration that was saved");
-	for (unsigned i = 0; i < m->nregions; i++)
+	for (unsigned i = 0; l->ram && i < m->nregions; i++)
 		clear_region(m, &m->region[i]);
 	l->have_memory = true;
 	return 0;
@@ -98,6 +99,9 @@ static int load_pages(struct loader *l)
 	uint64_t nruns;
 	int r;
 
+	if (!l->ram)
+		return err_set(l->e, -EBADMSG,
+			       "the stream is damaged: it has pages, whose place is another file");
 	if (!l->have_memory)
 		return err_set(l->e, -EBADMSG, "the stream is damaged: pages come too early");
 	r = section_read(&l->in, head, sizeof(head), l->e);
@@ -174,10 +178,10 @@ static int load_sections(struct loader *l, struct channel *ch)
 	return r;
 }
 
-int stream_load(struct vm *vm, int fd, struct err *e)
+static int load_stream(struct vm *vm, int fd, bool ram, struct err *e)
 {
 	struct channel ch = channel_of(fd);
-	struct loader l = { .vm = vm, .e = e };
+	struct loader l = { .vm = vm, .e = e, .ram = ram };
 	int r = section_read_magic(&ch, e);
 
 	if (!r)
@@ -186,4 +190,14 @@ int stream_load(struct vm *vm, int fd, struct err *e)
 		r = devices_load(vm, l.devices.data, l.devices.len, e);
 	state_buf_free(&l.devices);
 	return r == -ENOTCONN ? -EBADMSG : r;
+}
+
+int stream_load(struct vm *vm, int fd, struct err *e)
+{
+	return load_stream(vm, fd, true, e);
+}
+
+int stream_load_devices(struct vm *vm, int fd, struct err *e)
+{
+	return load_stream(vm, fd, false, e);
 }

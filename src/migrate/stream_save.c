@@ -102,7 +102,7 @@ static int write_region(struct writer *w, const struct guest_mem *m,
 
 static int write_ram(struct writer *w, const struct guest_mem *m)
 {
-	int r = write_layout(w, m);
+	int r = 0;
 
 	for (unsigned i = 0; !r && i < m->nregions; i++)
 		r = write_region(w, m, &m->region[i]);
@@ -133,20 +133,34 @@ static int write_end(struct writer *w)
 	return write_bytes(w, SECTION_END, end, sizeof(end));
 }
 
-int stream_save(struct vm *vm, int fd, struct err *e)
+static int write_stream(int fd, const struct guest_mem *m, bool ram,
+			const struct state_buf *devices, struct err *e)
 {
 	struct writer w = { .ch = channel_of(fd), .e = e };
+	int r = section_write_magic(&w.ch, e);
+
+	if (!r)
+		r = write_layout(&w, m);
+	if (!r && ram)
+		r = write_ram(&w, m);
+	if (!r)
+		r = write_devices(&w, devices);
+	return r ? r : write_end(&w);
+}
+
+int stream_save(struct vm *vm, int fd, struct err *e)
+{
 	struct state_buf devices = { 0 };
 	int r = devices_save(vm, NULL, &devices, e);
 
 	if (!r)
-		r = section_write_magic(&w.ch, e);
-	if (!r)
-		r = write_ram(&w, vm->mem);
-	if (!r)
-		r = write_devices(&w, &devices);
-	if (!r)
-		r = write_end(&w);
+		r = write_stream(fd, vm->mem, true, &devices, e);
 	state_buf_free(&devices);
 	return r;
+}
+
+int stream_save_devices(const struct guest_mem *m, const struct state_buf *devices, int fd,
+			struct err *e)
+{
+	return write_stream(fd, m, false, devices, e);
 }

@@ -87,7 +87,7 @@ int guest_mem_new(struct guest_mem **out, const struct guest_mem_config *c, stru
 	if (!m)
 		return err_set(e, -ENOMEM, "out of memory");
 	m->fd = -1;
-	m->anonymous = !c->shared;
+	m->anonymous = !c->shared && !c->from_file;
 	if (c->shared)
 		r = memfd_open(m, c, e);
 	if (!r)
