@@ -79,6 +79,15 @@ const struct option_table *config_section_table(const struct config_section *);
 int config_load(struct config *, const json_t *object, struct err *);
 void config_free(struct config *);
 
+/*
+ * What is said anew of a configuration that comes from another host or time, before it is loaded:
+ * a plain value or a single device takes the place of what was there; of an object, and of a device
+ * that has an id, only the keys that are given.  -EINVAL: no device there has that id.
+ */
+int config_relocate(json_t *saved, const json_t *local, struct err *);
+/* Open taps for a network card of the configuration, as config_add() takes them. */
+int config_pass_files(struct config *, const char *id, const int *fd, unsigned nfds, struct err *);
+
 /* One more device of a section that has hotplug: checked, complete, with an id, and part of
  * c->json, which *added belongs to.  fd: nfds open taps that came for a network card, one for each
  * pair of its queues; from success on they are closed with its configuration.

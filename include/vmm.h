@@ -80,6 +80,10 @@ void vmm_delete(struct vmm *, struct vmm_request *);
 void vmm_power_button(struct vmm *, struct vmm_request *);
 void vmm_nmi(struct vmm *, struct vmm_request *);
 
+void vmm_snapshot(struct vmm *, struct vmm_request *); /* in: {destination_url} */
+/* in: {source_url, ...}; fds: taps.  As vmm_create() and vmm_boot(), but paused. */
+void vmm_restore(struct vmm *, struct vmm_request *);
+
 void vmm_add_disk(struct vmm *, struct vmm_request *); /* in: DiskConfig; out: {id, bdf} */
 void vmm_add_net(struct vmm *, struct vmm_request *); /* in: NetConfig; fds: its tap's */
 void vmm_remove_device(struct vmm *, struct vmm_request *); /* in: {id} */

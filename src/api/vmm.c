@@ -44,7 +44,7 @@ void vmm_fail(struct vmm *v, enum vmm_fault fault, const char *fmt, ...)
 	vmm_finish(v, fault);
 }
 
-static void tell(struct vmm *v, const char *event)
+void vmm_tell(struct vmm *v, const char *event)
 {
 	events_add(v->hooks.events, "vm", event, NULL);
 }
@@ -56,7 +56,6 @@ void vmm_submit(struct vmm *v, struct vmm_request *q)
 	loop_post(v->hooks.loop, &v->next);
 }
 
-/* False: the request was refused, as there is no VM or it does not run. */
 bool vmm_check_created(struct vmm *v)
 {
 	if (v->config.json)
@@ -65,7 +64,7 @@ bool vmm_check_created(struct vmm *v)
 	return false;
 }
 
-static bool check_booted(struct vmm *v)
+bool vmm_check_booted(struct vmm *v)
 {
 	if (!vmm_check_created(v))
 		return false;
@@ -75,28 +74,30 @@ static bool check_booted(struct vmm *v)
 	return false;
 }
 
-void vmm_create(struct vmm *v, struct vmm_request *q)
+enum vmm_fault vmm_take_config(struct vmm *v, const json_t *config, struct err *e)
 {
 	int r;
 
 	if (v->config.json) {
-		vmm_fail(v, VMM_FAILED, "there is the VM \"%s\" already; delete it first",
-			 v->config.name);
-		return;
+		err_set(e, 0, "there is the VM \"%s\" already; delete it first", v->config.name);
+		return VMM_FAILED;
 	}
-	r = config_load(&v->config, q->in, &q->e);
-	if (r) {
-		vmm_finish(v, r == -EINVAL ? VMM_INVALID : VMM_FAILED);
-		return;
-	}
-	r = vmdir_new(&v->dir, v->config.name, &q->e);
+	r = config_load(&v->config, config, e);
+	if (r)
+		return r == -EINVAL ? VMM_INVALID : VMM_FAILED;
+	r = vmdir_new(&v->dir, v->config.name, e);
 	if (!r)
-		r = v->hooks.created(v->hooks.arg, v->dir.fd, &q->e);
+		r = v->hooks.created(v->hooks.arg, v->dir.fd, e);
 	if (r) {
 		vmdir_free(&v->dir);
 		config_free(&v->config);
 	}
-	vmm_finish(v, r ? VMM_FAILED : VMM_OK);
+	return r ? VMM_FAILED : VMM_OK;
+}
+
+void vmm_create(struct vmm *v, struct vmm_request *q)
+{
+	vmm_finish(v, vmm_take_config(v, q->in, &q->e));
 }
 
 static void over(struct vmm *v, int status, const char *why)
@@ -116,11 +117,11 @@ void vmm_between(struct vmm *v, void (*run)(struct vmm *))
 	loop_quit(v->hooks.loop);
 }
 
-static void drop_config(struct vmm *v)
+void vmm_drop_config(struct vmm *v)
 {
 	if (!v->config.json)
 		return;
-	tell(v, "deleted");
+	vmm_tell(v, "deleted");
 	vmdir_free(&v->dir);
 	config_free(&v->config);
 	v->config = (struct config){ 0 };
@@ -137,7 +138,7 @@ static void discard(struct vmm *v)
 		return;
 	}
 	if (v->current->run == vmm_delete)
-		drop_config(v);
+		vmm_drop_config(v);
 	vmm_finish(v, VMM_OK);
 }
 
@@ -153,16 +154,24 @@ static void on_ended(void *arg, int status, const char *why)
 		over(v, status, why);
 }
 
+int vmm_build(struct vmm *v, const struct machine_hooks *how, struct err *e)
+{
+	struct machine_hooks hooks = *how;
+
+	hooks.ended = on_ended;
+	hooks.arg = v;
+	hooks.events = v->hooks.events;
+	hooks.run_dir = v->dir.path;
+	return machine_new(&v->machine, &v->config, v->hooks.loop, &hooks, e);
+}
+
 static void build(struct vmm *v)
 {
-	const struct machine_hooks hooks = {
-		.ended = on_ended, .arg = v, .events = v->hooks.events, .run_dir = v->dir.path
-	};
-	int r = machine_new(&v->machine, &v->config, v->hooks.loop, &hooks, &v->current->e);
+	int r = vmm_build(v, &(struct machine_hooks){ .memory_fd = -1 }, &v->current->e);
 
 	if (!r) {
 		machine_start(v->machine);
-		tell(v, "booted");
+		vmm_tell(v, "booted");
 	}
 	vmm_finish(v, r ? VMM_FAILED : VMM_OK);
 }
@@ -176,7 +185,7 @@ void vmm_boot(struct vmm *v, struct vmm_request *q)
 		vmm_fail(v, VMM_FAILED, "the VM \"%s\" is booted already", v->config.name);
 		return;
 	}
-	tell(v, "booting");
+	vmm_tell(v, "booting");
 	vmm_between(v, build);
 }
 
@@ -207,7 +216,7 @@ static void end_machine(struct vmm *v)
 void vmm_shutdown(struct vmm *v, struct vmm_request *q)
 {
 	(void)q;
-	if (check_booted(v))
+	if (vmm_check_booted(v))
 		end_machine(v);
 }
 
@@ -218,7 +227,7 @@ void vmm_delete(struct vmm *v, struct vmm_request *q)
 		end_machine(v);
 		return;
 	}
-	drop_config(v);
+	vmm_drop_config(v);
 	vmm_finish(v, VMM_OK);
 }
 
@@ -230,26 +239,26 @@ static void on_paused(void *arg)
 void vmm_pause(struct vmm *v, struct vmm_request *q)
 {
 	(void)q;
-	if (!check_booted(v))
+	if (!vmm_check_booted(v))
 		return;
 	if (machine_is_paused(v->machine)) {
 		vmm_fail(v, VMM_FAILED, "the VM \"%s\" is paused already", v->config.name);
 		return;
 	}
-	tell(v, "pausing");
+	vmm_tell(v, "pausing");
 	machine_pause(v->machine, on_paused, v);
 }
 
 void vmm_resume(struct vmm *v, struct vmm_request *q)
 {
 	(void)q;
-	if (!check_booted(v))
+	if (!vmm_check_booted(v))
 		return;
 	if (!machine_is_paused(v->machine)) {
 		vmm_fail(v, VMM_FAILED, "the VM \"%s\" is not paused", v->config.name);
 		return;
 	}
-	tell(v, "resuming");
+	vmm_tell(v, "resuming");
 	machine_resume(v->machine);
 	vmm_finish(v, VMM_OK);
 }
@@ -257,16 +266,16 @@ void vmm_resume(struct vmm *v, struct vmm_request *q)
 void vmm_reboot(struct vmm *v, struct vmm_request *q)
 {
 	(void)q;
-	if (!check_booted(v))
+	if (!vmm_check_booted(v))
 		return;
-	tell(v, "rebooting");
+	vmm_tell(v, "rebooting");
 	machine_reset(v->machine);
 	vmm_finish(v, VMM_OK);
 }
 
 static void press_button(struct vmm *v, int (*press)(struct machine *))
 {
-	if (!check_booted(v))
+	if (!vmm_check_booted(v))
 		return;
 	if (press(v->machine))
 		vmm_fail(v, VMM_FAILED, "the guest has no power button");
@@ -288,7 +297,7 @@ void vmm_soft_reboot(struct vmm *v, struct vmm_request *q)
 
 void vmm_nmi(struct vmm *v, struct vmm_request *q)
 {
-	if (check_booted(v))
+	if (vmm_check_booted(v))
 		vmm_finish(v, machine_inject_nmi(v->machine, &q->e) ? VMM_FAILED : VMM_OK);
 }
 
@@ -322,6 +331,8 @@ bool vmm_free(struct vmm *v)
 
 	if (!v)
 		return true;
+	vmm_snapshot_cancel(v);
+	vmm_restore_cancel(v);
 	stopped = machine_free(v->machine) && !v->stuck;
 	loop_unpost(v->hooks.loop, &v->next);
 	vmdir_free(&v->dir);

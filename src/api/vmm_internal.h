@@ -4,14 +4,20 @@
 #define VMM_INTERNAL_H
 
 #include "config.h"
+#include "machine.h"
 #include "vmdir.h"
 #include "vmm.h"
+
+struct snapshot_job;
+struct restore_job;
 
 struct vmm {
 	struct vmm_hooks hooks;
 	struct config config; /* config.json NULL: empty */
 	struct vmdir dir;
 	struct machine *machine; /* NULL: not booted */
+	struct snapshot_job *snapshot; /* under way; NULL: none */
+	struct restore_job *restore;
 	struct list waiting; /* requests */
 	struct vmm_request *current;
 	struct work next;
@@ -29,8 +35,20 @@ void vmm_fail(struct vmm *, enum vmm_fault, const char *fmt, ...)
 void vmm_release(struct vmm *);
 /* Leave the loop to do it.  No other request begins before it is done. */
 void vmm_between(struct vmm *, void (*)(struct vmm *));
-/* False: the current request was refused, as there is no VM. */
+/* False: the current request was refused, as there is no VM, or it does not run. */
 bool vmm_check_created(struct vmm *);
+bool vmm_check_booted(struct vmm *);
+
+void vmm_tell(struct vmm *, const char *event);
+/* Become a VM with this configuration, and be none any more. */
+enum vmm_fault vmm_take_config(struct vmm *, const json_t *, struct err *);
+void vmm_drop_config(struct vmm *);
+
+/* Between two runs of the loop; how: what is special in it, the rest is filled in. */
+int vmm_build(struct vmm *, const struct machine_hooks *how, struct err *);
+
+void vmm_snapshot_cancel(struct vmm *); /* and wait until nobody works at it */
+void vmm_restore_cancel(struct vmm *);
 
 #define VMM_NONE_CREATED "no VM was created; vm.create makes one"
 

@@ -123,20 +123,41 @@ int config_files_take(struct config *c, const char *id, const int *fd, unsigned 
 	return 0;
 }
 
-static void files_free(struct config_files *f)
-{
-	for (unsigned i = 0; i < f->n; i++)
-		close(f->fd[i]);
-	free(f->id);
-	free(f);
-}
-
 /* The link to the files of this card, or to where they would be. */
 static struct config_files **find(struct config_files **at, const char *id)
 {
 	while (*at && strcmp((*at)->id, id))
 		at = &(*at)->next;
 	return at;
+}
+
+int config_pass_files(struct config *c, const char *id, const int *fd, unsigned n, struct err *e)
+{
+	json_t *cards = json_object_get(c->json, "net"), *card = NULL;
+	json_auto_t *checked = NULL;
+	size_t i;
+
+	json_array_foreach(cards, i, card)
+	{
+		if (!strcmp(json_string_value(json_object_get(card, "id")), id))
+			break;
+	}
+	if (i == json_array_size(cards))
+		return err_set(e, -EINVAL, "net_fds: there is no network card \"%.64s\"", id);
+	if (*find(&c->files, id))
+		return err_set(e, -EINVAL, "net_fds: \"%.64s\" is there twice", id);
+	if (config_files_check(card, fd, n, &checked, e))
+		return -EINVAL;
+	json_array_set(cards, i, checked);
+	return config_files_take(c, id, fd, n, e);
+}
+
+static void files_free(struct config_files *f)
+{
+	for (unsigned i = 0; i < f->n; i++)
+		close(f->fd[i]);
+	free(f->id);
+	free(f);
 }
 
 void config_files_drop(struct config *c, const char *id)

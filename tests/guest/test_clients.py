@@ -95,7 +95,7 @@ def test_client_ch_remote(rig):
         check(remote.get("vm.info")["state"] == "Created", "not as created")
         remote.put("vm.boot")
         for name, body in (("vm.resize", {"desired_vcpus": 2}), ("vm.add-fs", {"tag": "t"}),
-                           ("vm.snapshot", {"destination_url": "file:///nowhere"})):
+                           ("vm.coredump", {"destination_url": "file:///nowhere"})):
             check("vmm.ping lists its features" in chain(refused(501, remote.put, name, body)), name)
         remote.put("vm.delete")
         refused(404, remote.get, "vm.info")

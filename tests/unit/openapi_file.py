@@ -221,7 +221,7 @@ DAMAGES = [
     put({"get": {"operationId": "x", "responses": {}}}, "paths", "/vm.unknown"),
     put("vmPause", "paths", "/vm.resume", "put", "operationId"),
     take_away("paths", "/vm.create", "put", "requestBody"),
-    take_away("paths", "/vm.restore", "put", "x-not-supported"),
+    take_away("paths", "/vm.coredump", "put", "x-not-supported"),
     put("#/components/schemas/Nothing", *of("VmInfo", "config", "$ref")),
     put({"type": "string"}, "components", "schemas", "Unused"),
     put("text", *of("CpusConfig", "boot_vcpus", "type")),
