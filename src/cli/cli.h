@@ -15,6 +15,7 @@ enum { CLI_OK, CLI_FAILED, CLI_USAGE };
 int cloud_hypervisor_main(int argc, char **argv);
 /* argv[0] is the verb, or the command if that was left out. */
 int run_main(const struct verb *, int argc, char **argv);
+int restore_main(const struct verb *, int argc, char **argv);
 
 int add_run(const struct verb *, const struct verb_args *); /* add-disk, add-net */
 int complete_run(const struct verb *, const struct verb_args *);
@@ -32,6 +33,7 @@ int remove_run(const struct verb *, const struct verb_args *);
 int resize_disk_run(const struct verb *, const struct verb_args *);
 int resolve_run(const struct verb *, const struct verb_args *);
 int shutdown_run(const struct verb *, const struct verb_args *);
+int snapshot_run(const struct verb *, const struct verb_args *);
 int stats_run(const struct verb *, const struct verb_args *);
 int top_run(const struct verb *, const struct verb_args *);
 int version_run(const struct verb *, const struct verb_args *);
@@ -49,9 +51,14 @@ struct place {
 	int fd; /* -1: it is a path, or not given */
 };
 
-/* "godwit run": the command line merged over the file of --config. */
+/*
+ * "godwit run": the command line merged over the file of --config.  "godwit restore" knows those
+ * of its options that say what is local to a host.
+ */
 struct run_options {
-	json_t *json; /* for config_load() */
+	json_t *json; /* for config_load(), config_relocate() */
+	const char *dir; /* restore: of the snapshot */
+	bool resume; /* restore */
 	struct place api_socket, event_monitor;
 	enum log_level log_level;
 	bool dry_run, help;
@@ -59,17 +66,27 @@ struct run_options {
 };
 
 int run_options_parse(struct run_options *, int argc, char **argv, struct err *);
+int restore_options_parse(struct run_options *, int argc, char **argv, struct err *);
 void run_options_free(struct run_options *);
 void run_options_each(void (*each)(void *arg, const struct verb_option *,
 				   const struct config_section *),
 		      void *arg);
+void restore_options_each(void (*each)(void *arg, const struct verb_option *,
+				       const struct config_section *),
+			  void *arg);
 
 bool place_is_given(const struct place *);
 /* From the text of the option of that name. */
 int place_take(struct place *, const char *name, const char *text, struct err *);
 
-/* Be a monitor until it is over; returns the exit status.  With waits it starts empty, for
- * someone to create a VM by the API. */
-int lifecycle_run(const struct run_options *, bool waits);
+/* What a monitor begins with. */
+enum lifecycle_begin {
+	LIFECYCLE_BOOT, /* options->json is its VM */
+	LIFECYCLE_RESTORE, /* options->json is a request for vm.restore */
+	LIFECYCLE_WAIT, /* nothing: someone creates a VM by the API */
+};
+
+/* Be a monitor until it is over; returns the exit status. */
+int lifecycle_run(const struct run_options *, enum lifecycle_begin);
 
 #endif

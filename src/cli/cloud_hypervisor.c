@@ -111,5 +111,5 @@ int cloud_hypervisor_main(int argc, char **argv)
 		log_error("%s", e.text);
 		return CLI_USAGE;
 	}
-	return lifecycle_run(&o, true);
+	return lifecycle_run(&o, LIFECYCLE_WAIT);
 }

@@ -25,10 +25,11 @@ struct lifecycle {
 	struct events *events;
 	struct notify *notify;
 	struct vmm *vmm;
-	struct vmm_request create, boot, leave;
+	struct vmm_request create, boot, restore, leave;
 	struct watch signals; /* SIGTERM, SIGINT, SIGHUP */
 	struct timer limit; /* from the power button to a hard end */
-	bool waits, stopping;
+	enum lifecycle_begin begin;
+	bool stopping;
 	int status;
 };
 
@@ -51,6 +52,16 @@ static void on_done(struct vmm_request *q)
 	if (!q->fault)
 		return;
 	on_over(l, q->fault == VMM_INVALID ? CLI_USAGE : CLI_FAILED, q->e.text);
+}
+
+static void on_restored(struct vmm_request *q)
+{
+	struct lifecycle *l = q->arg;
+
+	if (!q->fault && !l->options->resume)
+		log_info("restored and paused; \"godwit resume %s\" lets the guest go on",
+			 vmm_config(l->vmm)->name);
+	on_done(q);
 }
 
 static void on_left(struct vmm_request *q)
@@ -91,7 +102,7 @@ static void on_signal(void *arg, uint32_t events)
 	(void)events;
 	if (read(l->signals.fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (l->options->signal_ends || (l->waits && !m)) {
+	if (l->options->signal_ends || (l->begin == LIFECYCLE_WAIT && !m)) {
 		leave(l);
 		return;
 	}
@@ -227,13 +238,32 @@ static void lifecycle_close(struct lifecycle *l)
 	cleanup_fd(&l->signals.fd);
 }
 
-int lifecycle_run(const struct run_options *options, bool waits)
+static void begin_with(struct lifecycle *l)
+{
+	switch (l->begin) {
+	case LIFECYCLE_WAIT:
+		notify_listening(l->notify);
+		return;
+	case LIFECYCLE_RESTORE:
+		vmm_submit(l->vmm, &l->restore);
+		return;
+	default:
+		vmm_submit(l->vmm, &l->create);
+		vmm_submit(l->vmm, &l->boot);
+	}
+}
+
+int lifecycle_run(const struct run_options *options, enum lifecycle_begin begin)
 {
 	struct lifecycle l = {
 		.options = options,
-		.waits = waits,
+		.begin = begin,
 		.create = { .run = vmm_create, .in = options->json, .done = on_done, .arg = &l },
 		.boot = { .run = vmm_boot, .done = on_done, .arg = &l },
+		.restore = { .run = vmm_restore,
+			     .in = options->json,
+			     .done = on_restored,
+			     .arg = &l },
 		.leave = { .run = vmm_delete, .done = on_left, .arg = &l },
 		.signals = { .fd = -1, .ready = on_signal, .arg = &l },
 		.limit = { .expired = on_limit, .arg = &l },
@@ -245,12 +275,7 @@ int lifecycle_run(const struct run_options *options, bool waits)
 	if (lifecycle_open(&l, &e)) {
 		log_error("%s", e.text);
 	} else {
-		if (waits) {
-			notify_listening(l.notify);
-		} else {
-			vmm_submit(l.vmm, &l.create);
-			vmm_submit(l.vmm, &l.boot);
-		}
+		begin_with(&l);
 		vmm_run(l.vmm);
 	}
 	lifecycle_close(&l);

@@ -45,7 +45,9 @@ int run_main(const struct verb *v, int argc, char **argv)
 		help_verb(v);
 	} else {
 		status = options.dry_run ? print_config(options.json)
-					 : lifecycle_run(&options, waits(argv[0], &options));
+					 : lifecycle_run(&options, waits(argv[0], &options)
+									   ? LIFECYCLE_WAIT
+									   : LIFECYCLE_BOOT);
 	}
 	run_options_free(&options);
 	return status;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command line of "godwit run", turned into the JSON of a configuration. */
+/* The command lines of "godwit run" and "godwit restore", turned into JSON. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -18,82 +18,110 @@ enum flag_kind {
 	FLAG_API_SOCKET,
 	FLAG_EVENT_MONITOR,
 	FLAG_DRY_RUN,
+	FLAG_RESUME,
 	FLAG_HELP
 };
+
+/* Whose flag it is; bits. */
+enum flag_user { RUN = 1, RESTORE = 2, BOTH = RUN | RESTORE };
 
 /* Flags beside those of the sections. */
 static const struct flag {
 	const char *name, *form, *help;
+	enum flag_user user;
 	enum flag_kind kind;
 	const char *section, *key; /* of FLAG_VALUE; section NULL: top level */
 } flags[] = {
-	{ "--name", "NAME", "name of the VM, one per user and time (vm-...)", FLAG_VALUE, NULL,
-	  "name" },
-	{ "--kernel", "FILE", "bzImage, or ELF with a PVH note (required)", FLAG_VALUE, "payload",
+	{ "--name", "NAME", "name of the VM, one per user and time (vm-...)", BOTH, FLAG_VALUE,
+	  NULL, "name" },
+	{ "--kernel", "FILE", "bzImage, or ELF with a PVH note (required)", RUN, FLAG_VALUE,
+	  "payload", "kernel" },
+	{ "--initrd", "FILE", "initial RAM disk", RUN, FLAG_VALUE, "payload", "initramfs" },
+	{ "--kernel", "FILE", "the kernel of later boots", RESTORE, FLAG_VALUE, "payload",
 	  "kernel" },
-	{ "--initrd", "FILE", "initial RAM disk", FLAG_VALUE, "payload", "initramfs" },
-	{ "--append", "TEXT", "the kernel's command line", FLAG_VALUE, "payload", "cmdline" },
-	{ "--on-reboot", "restart|exit", "when the guest reboots (restart)", FLAG_VALUE, NULL,
+	{ "--initrd", "FILE", "their initial RAM disk", RESTORE, FLAG_VALUE, "payload",
+	  "initramfs" },
+	{ "--append", "TEXT", "the kernel's command line", RUN, FLAG_VALUE, "payload", "cmdline" },
+	{ "--on-reboot", "restart|exit", "when the guest reboots (restart)", BOTH, FLAG_VALUE, NULL,
 	  "on_reboot" },
-	{ "--on-panic", "exit|pause|restart", "when the guest panics (exit)", FLAG_VALUE, NULL,
-	  "on_panic" },
-	{ "--stop-timeout", "SECONDS", "from the power button to a hard end (10)", FLAG_VALUE, NULL,
-	  "stop_timeout_s" },
-	{ "--pvpanic", "on|off", "the guest can report a panic (on)", FLAG_VALUE, NULL, "pvpanic" },
-	{ "--config", "FILE", "JSON that these options are laid over", FLAG_CONFIG, NULL, NULL },
-	{ "--api-socket", "PATH|fd=N", "control socket, beside the one that has the VM's name",
-	  FLAG_API_SOCKET, NULL, NULL },
-	{ "--event-monitor", "path=PATH|fd=N", "write events there, a line of JSON each",
-	  FLAG_EVENT_MONITOR, NULL, NULL },
-	{ "--dry-run", NULL, "print the complete JSON and start nothing", FLAG_DRY_RUN, NULL,
+	{ "--on-panic", "exit|pause|restart", "when the guest panics (exit)", BOTH, FLAG_VALUE,
+	  NULL, "on_panic" },
+	{ "--stop-timeout", "SECONDS", "from the power button to a hard end (10)", BOTH, FLAG_VALUE,
+	  NULL, "stop_timeout_s" },
+	{ "--pvpanic", "on|off", "the guest can report a panic (on)", RUN, FLAG_VALUE, NULL,
+	  "pvpanic" },
+	{ "--config", "FILE", "JSON that these options are laid over", RUN, FLAG_CONFIG, NULL,
 	  NULL },
-	{ "--help", NULL, "print this", FLAG_HELP, NULL, NULL },
+	{ "--api-socket", "PATH|fd=N", "control socket, beside the one that has the VM's name",
+	  BOTH, FLAG_API_SOCKET, NULL, NULL },
+	{ "--event-monitor", "path=PATH|fd=N", "write events there, a line of JSON each", BOTH,
+	  FLAG_EVENT_MONITOR, NULL, NULL },
+	{ "--dry-run", NULL, "print the complete JSON and start nothing", RUN, FLAG_DRY_RUN, NULL,
+	  NULL },
+	{ "--resume", NULL, "let the guest go on at once", RESTORE, FLAG_RESUME, NULL, NULL },
+	{ "--help", NULL, "print this", BOTH, FLAG_HELP, NULL, NULL },
 };
 
 struct parser {
+	enum flag_user user;
 	struct run_options *out;
 	const char *config_path;
 };
 
-static const struct flag *find_flag(const char *name, size_t len)
+static const char *verb_of(enum flag_user user)
+{
+	return user == RUN ? "run" : "restore";
+}
+
+/* Sections of which a restore takes another: devices, as behind them is something of the host. */
+static bool section_is_for(const struct config_section *s, enum flag_user user)
+{
+	return s->flag && (user == RUN || s->class);
+}
+
+static const struct flag *find_flag(enum flag_user user, const char *name, size_t len)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
-		if (strlen(flags[i].name) == len && !memcmp(flags[i].name, name, len))
+		if ((flags[i].user & user) && strlen(flags[i].name) == len &&
+		    !memcmp(flags[i].name, name, len))
 			return &flags[i];
 	return NULL;
 }
 
-static const struct config_section *find_section_flag(const char *name, size_t len)
+static const struct config_section *find_section_flag(enum flag_user user, const char *name,
+						      size_t len)
 {
 	for (size_t i = 0; i < nconfig_sections; i++) {
 		const char *flag = config_sections[i].flag;
 
-		if (flag && strlen(flag) == len && !memcmp(flag, name, len))
+		if (section_is_for(&config_sections[i], user) && strlen(flag) == len &&
+		    !memcmp(flag, name, len))
 			return &config_sections[i];
 	}
 	return NULL;
 }
 
-static int refuse_unknown(const char *given, size_t len, struct err *e)
+static int refuse_unknown(enum flag_user user, const char *given, size_t len, struct err *e)
 {
-	const char *names[ARRAY_SIZE(flags) + 16], *near;
+	const char *names[ARRAY_SIZE(flags) + 16], *near, *verb = verb_of(user);
 	char word[64];
 	size_t n = 0;
 
 	if (*given != '-')
-		return err_set(e, -EINVAL, "\"%.64s\" is not an option; see \"godwit run --help\"",
-			       given);
+		return err_set(e, -EINVAL, "\"%.64s\" is not an option; see \"godwit %s --help\"",
+			       given, verb);
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
-		names[n++] = flags[i].name;
+		if (flags[i].user & user)
+			names[n++] = flags[i].name;
 	for (size_t i = 0; i < nconfig_sections && n < ARRAY_SIZE(names); i++)
-		if (config_sections[i].flag)
+		if (section_is_for(&config_sections[i], user))
 			names[n++] = config_sections[i].flag;
 	snprintf(word, sizeof(word), "%.*s", (int)MIN(len, sizeof(word)), given);
 	near = option_nearest(word, names, n);
 	if (near)
 		return err_set(e, -EINVAL, "unknown option \"%s\"; did you mean \"%s\"?", word,
 			       near);
-	return err_set(e, -EINVAL, "unknown option \"%s\"; see \"godwit run --help\"", word);
+	return err_set(e, -EINVAL, "unknown option \"%s\"; see \"godwit %s --help\"", word, verb);
 }
 
 /* The object of a section, made if need be. */
@@ -220,6 +248,9 @@ static int take_flag(struct parser *p, const struct flag *f, const char *text, s
 	case FLAG_DRY_RUN:
 		p->out->dry_run = true;
 		return 0;
+	case FLAG_RESUME:
+		p->out->resume = true;
+		return 0;
 	default:
 		p->out->help = true;
 		return 0;
@@ -231,13 +262,17 @@ static int take_argument(struct parser *p, char **argv, int *used, struct err *e
 {
 	size_t len = strcspn(argv[0], "=");
 	const char *text = argv[0][len] ? argv[0] + len + 1 : NULL;
-	const struct flag *f = find_flag(argv[0], len);
-	const struct config_section *s = find_section_flag(argv[0], len);
+	const struct flag *f = find_flag(p->user, argv[0], len);
+	const struct config_section *s = find_section_flag(p->user, argv[0], len);
 	bool has_value = s || (f && f->form);
 
 	*used = 1;
+	if (p->user == RESTORE && *argv[0] != '-' && !p->out->dir) {
+		p->out->dir = argv[0];
+		return 0;
+	}
 	if (!f && !s)
-		return refuse_unknown(argv[0], len, e);
+		return refuse_unknown(p->user, argv[0], len, e);
 	if (!has_value && text)
 		return err_set(e, -EINVAL, "%s takes no value", f->name);
 	if (has_value && !text) {
@@ -328,20 +363,35 @@ static int merge(struct parser *p, struct err *e)
 	return add_defaults(p->out->json, e);
 }
 
-int run_options_parse(struct run_options *out, int argc, char **argv, struct err *e)
+static int parse(struct parser *p, int argc, char **argv, struct err *e)
 {
-	struct parser p = { .out = out };
 	int used, rc = 0;
 
-	*out = (struct run_options){ .json = json_object(),
-				     .api_socket.fd = -1,
-				     .event_monitor.fd = -1,
-				     .log_level = LOG_INFO };
-	for (int i = 1; !rc && i < argc && !out->help; i += used)
-		rc = take_argument(&p, argv + i, &used, e);
-	if (rc || out->help)
+	*p->out = (struct run_options){ .json = json_object(),
+					.api_socket.fd = -1,
+					.event_monitor.fd = -1,
+					.log_level = LOG_INFO };
+	for (int i = 1; !rc && i < argc && !p->out->help; i += used)
+		rc = take_argument(p, argv + i, &used, e);
+	return rc;
+}
+
+int run_options_parse(struct run_options *out, int argc, char **argv, struct err *e)
+{
+	struct parser p = { .user = RUN, .out = out };
+	int rc = parse(&p, argc, argv, e);
+
+	return rc || out->help ? rc : merge(&p, e);
+}
+
+int restore_options_parse(struct run_options *out, int argc, char **argv, struct err *e)
+{
+	struct parser p = { .user = RESTORE, .out = out };
+	int rc = parse(&p, argc, argv, e);
+
+	if (rc || out->help || out->dir)
 		return rc;
-	return merge(&p, e);
+	return err_set(e, -EINVAL, "something is missing: godwit restore DIR");
 }
 
 void run_options_free(struct run_options *o)
@@ -350,17 +400,34 @@ void run_options_free(struct run_options *o)
 	o->json = NULL;
 }
 
+static void each_of(enum flag_user user,
+		    void (*each)(void *arg, const struct verb_option *,
+				 const struct config_section *),
+		    void *arg)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+		if (flags[i].user & user)
+			each(arg,
+			     &(struct verb_option){ flags[i].name, flags[i].form, flags[i].help },
+			     NULL);
+	for (size_t i = 0; i < nconfig_sections; i++) {
+		const struct config_section *s = &config_sections[i];
+
+		if (section_is_for(s, user))
+			each(arg, &(struct verb_option){ s->flag, "KEY=VALUE,...", s->help }, s);
+	}
+}
+
 void run_options_each(void (*each)(void *arg, const struct verb_option *,
 				   const struct config_section *),
 		      void *arg)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
-		each(arg, &(struct verb_option){ flags[i].name, flags[i].form, flags[i].help },
-		     NULL);
-	for (size_t i = 0; i < nconfig_sections; i++) {
-		const struct config_section *s = &config_sections[i];
+	each_of(RUN, each, arg);
+}
 
-		if (s->flag)
-			each(arg, &(struct verb_option){ s->flag, "KEY=VALUE,...", s->help }, s);
-	}
+void restore_options_each(void (*each)(void *arg, const struct verb_option *,
+				       const struct config_section *),
+			  void *arg)
+{
+	each_of(RESTORE, each, arg);
 }

@@ -68,6 +68,20 @@ const struct verb verbs[] = {
 			{ "godwit run --config web.json --dry-run",
 			  "See the whole configuration that a file makes" } },
 	  .main = run_main, .each_option = run_options_each },
+	{ "restore", "DIR", "start a virtual machine from a snapshot and stay with it", VERB_START,
+	  .about = "Like godwit run, but the guest goes on where godwit snapshot left it: paused, "
+		   "or at once with --resume. Its memory is read from DIR when it is used, so "
+		   "DIR must stay as it is while the VM runs; many VMs may be made from one.\n"
+		   "Options take the place of what the snapshot says of its host. Of a disk or "
+		   "network card, which id= names, only the keys given do. The VM has the uuid "
+		   "of the snapshot, and its name unless --name gives another, which a second "
+		   "one needs.",
+	  .status = { "the guest powered off" },
+	  .examples = { { "godwit restore --resume /snapshots/web",
+			  "Let VM web go on where it was" },
+			{ "godwit restore /snapshots/web --name web2 --disk id=disk0,path=2.img",
+			  "Make another VM of it, with a disk of its own" } },
+	  .main = restore_main, .each_option = restore_options_each },
 	{ "list", "", "show the VMs that run", VERB_LOOK,
 	  .examples = { { "godwit list", "See which VMs run" },
 			{ "godwit list --json", "Give a script their names and numbers" } },
@@ -129,6 +143,17 @@ const struct verb verbs[] = {
 	  .examples = { { "godwit pause web db", "Stop two guests" } }, .run = control_run },
 	{ "resume", "NAME...", "let a paused guest go on", VERB_LIFE,
 	  .examples = { { "godwit resume web db", "Let two guests go on" } }, .run = control_run },
+	{ "snapshot", "NAME DIR", "write a VM to a directory, from which it can be restored",
+	  VERB_LIFE,
+	  .about = "Pauses the guest, writes its memory, the state of its devices and its "
+		   "configuration to DIR, which is made if it is not there, and lets it go on, "
+		   "unless it was paused before. Disks stay where they are: copy them before the "
+		   "guest goes on, or use --stop. If anything fails, DIR is as before and so is "
+		   "the VM.",
+	  .examples = { { "godwit snapshot --stop web /snapshots/web",
+			  "Put VM web aside; godwit restore lets it go on" },
+			{ "godwit snapshot web /snapshots/web", "Keep what VM web is now" } },
+	  .options = { { "--stop", NULL, "then end the VM" } }, .run = snapshot_run },
 	{ "reboot", "NAME...", "ask a guest to power off and boot it again", VERB_LIFE,
 	  .about = "Presses the guest's power button, as godwit shutdown does, and waits until the "
 		   "guest is off and boots again. The VM stays the same process, with the same id "

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verbs that put a VM into a directory and let it go on from there. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "cli.h"
+#include "client.h"
+#include "help.h"
+#include "log.h"
+
+/* As the VM's process sees it, which has a working directory of its own. */
+static int absolute(const char *dir, char **path, struct err *e)
+{
+	CLEANUP(free) char *here = *dir == '/' ? strdup("") : getcwd(NULL, 0);
+	const char *slash = *dir == '/' ? "" : "/";
+
+	if (here && asprintf(path, "file://%s%s%s", here, slash, dir) > 0)
+		return 0;
+	return err_set(e, -errno, "the path of %s cannot be found: %s", dir, strerror(errno));
+}
+
+/* *running: it was, and is paused now. */
+static int pause_if_running(struct client *c, bool *running, struct err *e)
+{
+	json_auto_t *info = NULL;
+	const char *state;
+	int r = client_get(c, "vm.info", &info, e);
+
+	if (r)
+		return r;
+	state = json_string_value(json_object_get(info, "state"));
+	*running = state && !strcmp(state, "Running");
+	return *running ? client_put(c, "vm.pause", NULL, NULL, e) : 0;
+}
+
+static int take_snapshot(struct client *c, const char *dir, bool stop, struct err *e)
+{
+	CLEANUP(free) char *url = NULL;
+	json_auto_t *body = NULL;
+	bool running = false;
+	struct err why;
+	int r = absolute(dir, &url, e);
+
+	if (!r)
+		r = pause_if_running(c, &running, e);
+	if (r)
+		return r;
+	body = json_pack("{s:s}", "destination_url", url);
+	r = client_put(c, "vm.snapshot", body, NULL, e);
+	if (!r && stop)
+		return client_put(c, "vmm.shutdown", NULL, NULL, e);
+	if (running && client_put(c, "vm.resume", NULL, NULL, r ? &why : e) && !r)
+		return -EREMOTEIO;
+	return r;
+}
+
+int snapshot_run(const struct verb *v, const struct verb_args *args)
+{
+	struct client c;
+	struct err e;
+	int r = client_open(&c, args->rest[0], &e);
+
+	(void)v;
+	if (!r)
+		r = take_snapshot(&c, args->rest[1], args->value[0], &e);
+	if (r)
+		log_error("%s", e.text);
+	client_close(&c);
+	return r ? CLI_FAILED : CLI_OK;
+}
+
+/* The request that the options make. */
+static int restore(struct run_options *o)
+{
+	json_t *local = o->json;
+
+	o->json = json_pack("{s:s, s:b, s:o}", "source_url", o->dir, "resume", o->resume, "config",
+			    local);
+	if (o->json)
+		return lifecycle_run(o, LIFECYCLE_RESTORE);
+	log_error("the path %s is no text", o->dir);
+	return CLI_USAGE;
+}
+
+int restore_main(const struct verb *v, int argc, char **argv)
+{
+	struct run_options options;
+	struct err e;
+	int status = CLI_OK;
+
+	if (restore_options_parse(&options, argc, argv, &e)) {
+		log_error("%s", e.text);
+		status = CLI_USAGE;
+	} else if (options.help) {
+		help_verb(v);
+	} else {
+		status = restore(&options);
+	}
+	run_options_free(&options);
+	return status;
+}
