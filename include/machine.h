@@ -21,7 +21,8 @@ struct machine_hooks {
 	struct events *events; /* what happens is told there; NULL: nowhere */
 	const char *run_dir; /* of this VM, for sockets of its devices; NULL: none */
 	/* Its memory and the states of its devices are loaded from elsewhere (devices.h) before it
-	 * starts: no kernel is loaded before the next reset. */
+	 * starts: no kernel is loaded before the next reset, and its disks are not its own before
+	 * machine_own_disks(). */
 	bool loaded;
 	/* machine_needs() of a guest that comes from elsewhere, found possible by
 	 * cpu_compat_check(): its vCPUs are as they were there.  NULL: they are this host's. */
@@ -37,6 +38,9 @@ int machine_new(struct machine **, const struct config *, struct loop *,
  * loop too, must then be left to the end of the process.  NULL is fine.  Outside the loop. */
 bool machine_free(struct machine *);
 
+/* Before its guest runs on disks that others may have taken for those of a snapshot: from now on
+ * their owner records say that they are not.  -EBUSY: they are another's. */
+int machine_own_disks(struct machine *, struct err *);
 void machine_start(struct machine *);
 /* done(arg) once nothing of the VM moves any more; paused already: at once. */
 void machine_pause(struct machine *, void (*done)(void *arg), void *arg);

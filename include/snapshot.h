@@ -30,7 +30,7 @@ struct vm;
 struct snapshot_source {
 	const char *uuid; /* the VM's */
 	const char *config; /* text of config.json */
-	json_t *disks; /* of state.json: an array of {id, path} */
+	json_t *disks; /* of state.json: an array of {id, path, generation} */
 	const struct guest_mem *mem;
 	const struct state_buf *devices; /* of devices_save() */
 	const atomic_bool *cancel; /* true: give up soon; -ECANCELED */
@@ -42,6 +42,7 @@ int snapshot_save(const char *dir, const struct snapshot_source *, struct err *)
 
 struct snapshot {
 	json_t *config;
+	const json_t *disks; /* of state.json; the generation may be missing */
 	struct manifest *manifest;
 	int devices_fd, memory_fd;
 };

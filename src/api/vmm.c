@@ -132,6 +132,7 @@ static void discard(struct vmm *v)
 	v->discarding = false;
 	v->stuck = !machine_free(v->machine);
 	v->machine = NULL;
+	v->disks_shared = false;
 	if (v->stuck) {
 		vmm_fail(v, VMM_FAILED, "a device of the VM did not stop; this process has to end");
 		over(v, 1, "a device did not stop: its host file or disk does not answer");
@@ -256,6 +257,10 @@ void vmm_resume(struct vmm *v, struct vmm_request *q)
 		return;
 	if (!machine_is_paused(v->machine)) {
 		vmm_fail(v, VMM_FAILED, "the VM \"%s\" is not paused", v->config.name);
+		return;
+	}
+	if (vmm_part_disks(v, &v->current->e)) {
+		vmm_finish(v, VMM_FAILED);
 		return;
 	}
 	vmm_tell(v, "resuming");

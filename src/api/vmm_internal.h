@@ -23,6 +23,7 @@ struct vmm {
 	struct work next;
 	/* Due between two runs of the loop, where nothing is in a callback; NULL: nothing is. */
 	void (*between)(struct vmm *);
+	bool disks_shared; /* with a snapshot: when the guest runs they are not as there any more */
 	bool discarding; /* the machine's end is not the VM's */
 	bool quit, stuck;
 };
@@ -46,6 +47,11 @@ void vmm_drop_config(struct vmm *);
 
 /* Between two runs of the loop; how: what is special in it, the rest is filled in. */
 int vmm_build(struct vmm *, const struct machine_hooks *how, struct err *);
+
+/* vmm_disks.c: the disks of a snapshot, and those of a VM that is made from it. */
+json_t *vmm_list_disks(struct vmm *);
+int vmm_check_disks(struct vmm *, const json_t *recorded, const json_t *given, struct err *);
+int vmm_part_disks(struct vmm *, struct err *);
 
 void vmm_snapshot_cancel(struct vmm *); /* and wait until nobody works at it */
 void vmm_restore_cancel(struct vmm *);

@@ -180,9 +180,14 @@ static int build(struct vmm *v, const struct restore_job *job, struct err *e)
 					   .memory_fd = job->mapped ? s->memory_fd : -1 };
 	int r = vmm_build(v, &how, e);
 
+	if (!r)
+		r = vmm_check_disks(v, s->disks, json_object_get(v->current->in, "config"), e);
 	if (!r && !job->mapped)
 		r = snapshot_load_memory(s, machine_vm(v->machine)->mem, e);
-	return r ? r : snapshot_load_devices(s, machine_vm(v->machine), e);
+	if (!r)
+		r = snapshot_load_devices(s, machine_vm(v->machine), e);
+	v->disks_shared = !r;
+	return !r && job->resume ? vmm_part_disks(v, e) : r;
 }
 
 static void on_paused(void *arg)

@@ -50,10 +50,12 @@ static void end(struct vmm *v, enum vmm_fault fault)
 
 	if (job->runs)
 		pthread_join(job->thread, NULL);
-	if (fault)
+	if (fault) {
 		v->current->e = job->e;
-	else
+	} else {
+		v->disks_shared = true;
 		vmm_tell(v, "snapshotted");
+	}
 	job_free(job);
 	v->snapshot = NULL;
 	vmm_finish(v, fault);
@@ -66,30 +68,17 @@ static void on_saved(void *arg)
 	end(job->vmm, job->result ? VMM_FAILED : VMM_OK);
 }
 
-/* What state.json says of the disks. */
-static json_t *list_disks(const json_t *config)
-{
-	const json_t *disk;
-	json_t *list = json_array();
-	size_t i;
-
-	json_array_foreach(json_object_get(config, "disks"), i, disk) json_array_append_new(
-		list, json_pack("{s:O, s:O}", "id", json_object_get(disk, "id"), "path",
-				json_object_get(disk, "path")));
-	return list;
-}
-
 /* A thread of its own has the text, and no JSON that is used here. */
 static int gather(struct snapshot_job *job)
 {
 	struct vmm *v = job->vmm;
 	struct vm *vm = machine_vm(v->machine);
-	int r = devices_save(vm, NULL, 0, &job->devices, &job->e);
+	int r = devices_save(vm, NULL, &job->devices, &job->e);
 
 	if (r)
 		return r;
 	job->config = json_dumps(v->config.json, JSON_INDENT(2));
-	job->disks = list_disks(v->config.json);
+	job->disks = vmm_list_disks(v);
 	if (!job->config || !job->disks)
 		return err_set(&job->e, -1, "out of memory for a snapshot");
 	job->source = (struct snapshot_source){ .uuid = v->config.uuid,

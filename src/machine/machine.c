@@ -267,6 +267,11 @@ static void on_event(void *arg, unsigned events)
 		machine_reset(m);
 }
 
+int machine_own_disks(struct machine *m, struct err *e)
+{
+	return ownership_begin(&m->vm, m->config->uuid, e);
+}
+
 int machine_new(struct machine **out, const struct config *config, struct loop *loop,
 		const struct machine_hooks *hooks, struct err *e)
 {
@@ -284,9 +289,9 @@ int machine_new(struct machine **out, const struct config *config, struct loop *
 	resize_init(&m->resize, &m->vm, &m->step, one_has_stopped, m);
 	r = build_machine(&m->build, &m->vm, config, hooks, loop, e);
 	if (!r && !hooks->loaded)
+		r = machine_own_disks(m, e);
+	if (!r && !hooks->loaded)
 		r = build_load(&m->build, e);
-	if (!r && !m->vm.incoming)
-		r = ownership_begin(&m->vm, config->uuid, e);
 	if (r) {
 		build_free(&m->build);
 		free(m);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whether a VM may begin to run here, and the owner records that say that it does.  Called on main
- * with the disks locked, before the first vCPU runs of a machine that was built cold; one whose
- * guest comes from elsewhere has its hand-over instead (docs/handover.md).
+ * with the disks locked, before the first vCPU runs of a machine that was built cold or from a
+ * snapshot, or after one was taken; one whose guest comes from elsewhere has its hand-over instead (docs/handover.md).
  */
 #ifndef OWNERSHIP_H
 #define OWNERSHIP_H

@@ -205,9 +205,12 @@ static int read_disks(struct manifest *m, json_t *in, struct err *e)
 		return damaged(e, "it has no list of disks");
 	json_array_foreach(in, i, each)
 	{
+		const json_t *generation = json_object_get(each, "generation");
+
 		if (!json_is_string(json_object_get(each, "id")) ||
-		    !json_is_string(json_object_get(each, "path")))
-			return damaged(e, "a disk has no id or no path");
+		    !json_is_string(json_object_get(each, "path")) ||
+		    (generation && !json_is_integer(generation)))
+			return damaged(e, "a disk has no id, no path, or a strange generation");
 	}
 	m->disks = json_incref(in);
 	return 0;

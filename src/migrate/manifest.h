@@ -7,9 +7,10 @@
  *	           "memory": {"file": "memory-ranges", "bytes": N, "extent_bytes": 67108864,
  *	                      "crc32c": ["01234567", null]}},
  *	 "regions": [{"base": N, "bytes": N, "offset": N}],
- *	 "disks": [{"id": "disk0", "path": "/images/web.img"}]}
+ *	 "disks": [{"id": "disk0", "path": "/images/web.img", "generation": 3}]}
  *
- * null: an extent of memory that is all zero.
+ * null: an extent of memory that is all zero.  A disk has the generation of its owner record
+ * (owner.h), unless it is read-only or has none.
  */
 #ifndef MANIFEST_H
 #define MANIFEST_H

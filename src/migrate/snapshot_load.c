@@ -73,7 +73,11 @@ static int read_manifest(struct snapshot *s, int dir, struct err *e)
 	json_auto_t *state = NULL;
 	int r = read_json(dir, SNAPSHOT_STATE, STATE_BYTES_MAX, &state, e);
 
-	return r ? r : manifest_read(&s->manifest, state, e);
+	if (!r)
+		r = manifest_read(&s->manifest, state, e);
+	if (!r)
+		s->disks = s->manifest->disks;
+	return r;
 }
 
 static int open_devices(struct snapshot *s, int dir, struct err *e)
