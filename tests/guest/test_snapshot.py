@@ -325,7 +325,7 @@ def damages(directory):
     cases += [("config.json", edit(memory={"size": 128 << 20}), 500),
               ("config.json", edit(memory={"size": 32 << 20}), 500),
               ("config.json", edit(cpus={"boot_vcpus": 2}), 500),
-              ("config.json", edit(disks=[]), 500),
+              ("config.json", edit(disks=[]), 400),
               ("config.json", edit(name="../x"), 400),
               ("state.json", edit(format=2), 500),
               ("state.json", edit(regions=[{"base": 0, "bytes": 32 << 20, "offset": 0}]), 500)]
