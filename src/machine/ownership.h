@@ -2,7 +2,8 @@
 /*
  * Whether a VM may begin to run here, and the owner records that say that it does.  Called on main
  * with the disks locked, before the first vCPU runs of a machine that was built cold or from a
- * snapshot, or after one was taken; one whose guest comes from elsewhere has its hand-over instead (docs/handover.md).
+ * snapshot, and before one goes on after a snapshot of it; one whose guest comes from elsewhere has
+ * its hand-over instead (docs/handover.md).
  */
 #ifndef OWNERSHIP_H
 #define OWNERSHIP_H

@@ -35,7 +35,7 @@ ENDS = ("vmm.shutdown", "vm.delete", "vm.nmi")
 FIELDS = ("path", "id", "readonly", "direct", "num_queues", "queue_size", "serial", "iommu",
           "rate_limiter_config", "bandwidth", "ops", "size", "refill_time", "mac", "mtu", "payload",
           "kernel", "cpus", "boot_vcpus", "memory", "disks", "net", "desired_size", "desired_ram",
-          "destination_url", "image_type", "pci_segment", "vhost_user", "name", "")
+          "image_type", "pci_segment", "vhost_user", "name", "")
 STATUS = {200, 204, 400, 404, 409, 413, 417, 429, 431, 500, 501}
 
 
