@@ -28,6 +28,7 @@ struct machine_hooks {
 	 * cpu_compat_check(): its vCPUs are as they were there.  NULL: they are this host's. */
 	const json_t *needs;
 	int memory_fd; /* of what is loaded: RAM is a private view of this file; -1: it is not */
+	bool incoming; /* loaded, from a host where it still runs: no disk is touched yet */
 };
 
 /* config stays the caller's and must outlive the machine.  Devices are built and reset, the

@@ -41,6 +41,7 @@ struct vmm_request {
 	enum vmm_fault fault;
 	struct err e;
 	json_t *out; /* the caller's from then on; NULL: nothing to say */
+	bool ends_process; /* vmm_end() is due when the caller has dealt with the answer */
 	/* The monitor's. */
 	struct vmm *vmm;
 	struct list node;
@@ -90,8 +91,17 @@ void vmm_remove_device(struct vmm *, struct vmm_request *); /* in: {id} */
 void vmm_resize_disk(struct vmm *, struct vmm_request *); /* in: {id, desired_size} */
 void vmm_set_rate_limit(struct vmm *, struct vmm_request *); /* in: {id, rate_limiter_config} */
 
+/* in: SendMigrationData; done at once, or with wait at the end. */
+void vmm_send_migration(struct vmm *, struct vmm_request *);
+/* in: ReceiveMigrationData; done at the end. */
+void vmm_receive_migration(struct vmm *, struct vmm_request *);
+
 /* At once, without vmm_submit() and without done(): fills the answer. */
 void vmm_info(struct vmm *, struct vmm_request *); /* out: VmInfo */
+void vmm_migration_progress(struct vmm *, struct vmm_request *); /* out: MigrationProgress */
+void vmm_cancel_migration(struct vmm *, struct vmm_request *);
+/* in: those of SendMigrationData that are goals */
+void vmm_set_migration_parameters(struct vmm *, struct vmm_request *);
 void vmm_refuse_none(struct vmm_request *); /* no VM was created */
 
 struct machine *vmm_machine(struct vmm *); /* NULL: not booted */

@@ -94,7 +94,7 @@ static int status_of(enum vmm_fault fault)
 static void call_is_back(void *arg)
 {
 	struct call *c = arg;
-	bool leave = c->route->ends_process && !c->vmm.fault;
+	bool leave = (c->route->ends_process && !c->vmm.fault) || c->vmm.ends_process;
 	struct api *a = c->api;
 
 	if (c->vmm.fault)

@@ -8,15 +8,32 @@
 #include "machine.h"
 #include "vmm_internal.h"
 
+static bool ends_vm(const struct vmm_request *q)
+{
+	return q->run == vmm_shutdown || q->run == vmm_delete;
+}
+
 static void vmm_next(void *arg)
 {
 	struct vmm *v = arg;
+	struct vmm_request *q;
 
 	if (v->current || v->between || list_empty(&v->waiting))
 		return;
-	v->current = list_item(v->waiting.next, struct vmm_request, node);
-	list_remove(&v->current->node);
-	v->current->run(v, v->current);
+	q = list_item(v->waiting.next, struct vmm_request, node);
+	if (vmm_is_migrating(v) && ends_vm(q)) {
+		/* It is the next one when that is over. */
+		vmm_call_migration_off(v);
+		return;
+	}
+	v->current = q;
+	list_remove(&q->node);
+	if (vmm_is_migrating(v) && q->run != vmm_power_button && q->run != vmm_nmi)
+		vmm_fail(v, VMM_FAILED,
+			 "the VM is being migrated; wait for its end, or call it off with "
+			 "vm.cancel-migration");
+	else
+		q->run(v, q);
 }
 
 void vmm_release(struct vmm *v)
@@ -100,7 +117,7 @@ void vmm_create(struct vmm *v, struct vmm_request *q)
 	vmm_finish(v, vmm_take_config(v, q->in, &q->e));
 }
 
-static void over(struct vmm *v, int status, const char *why)
+void vmm_over(struct vmm *v, int status, const char *why)
 {
 	events_add(v->hooks.events, "vmm", "shutdown", NULL);
 	v->hooks.over(v->hooks.arg, status, why);
@@ -108,7 +125,7 @@ static void over(struct vmm *v, int status, const char *why)
 
 void vmm_end(struct vmm *v)
 {
-	over(v, 0, NULL);
+	vmm_over(v, 0, NULL);
 }
 
 void vmm_between(struct vmm *v, void (*run)(struct vmm *))
@@ -135,7 +152,7 @@ static void discard(struct vmm *v)
 	v->disks_shared = false;
 	if (v->stuck) {
 		vmm_fail(v, VMM_FAILED, "a device of the VM did not stop; this process has to end");
-		over(v, 1, "a device did not stop: its host file or disk does not answer");
+		vmm_over(v, 1, "a device did not stop: its host file or disk does not answer");
 		return;
 	}
 	if (v->current->run == vmm_delete)
@@ -147,12 +164,13 @@ static void on_ended(void *arg, int status, const char *why)
 {
 	struct vmm *v = arg;
 
+	vmm_migration_lost_vm(v);
 	events_add(v->hooks.events, "vm", "shutdown",
 		   why ? json_pack("{s:s}", "reason", why) : NULL);
 	if (v->discarding)
 		vmm_between(v, discard);
 	else
-		over(v, status, why);
+		vmm_over(v, status, why);
 }
 
 int vmm_build(struct vmm *v, const struct machine_hooks *how, struct err *e)
@@ -336,6 +354,7 @@ bool vmm_free(struct vmm *v)
 
 	if (!v)
 		return true;
+	vmm_migration_free(v);
 	vmm_snapshot_cancel(v);
 	vmm_restore_cancel(v);
 	stopped = machine_free(v->machine) && !v->stuck;

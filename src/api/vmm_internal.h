@@ -25,6 +25,7 @@ struct vmm {
 	void (*between)(struct vmm *);
 	bool disks_shared; /* with a snapshot: when the guest runs they are not as there any more */
 	bool discarding; /* the machine's end is not the VM's */
+	struct vmm_migration *migration; /* the last one; NULL: none yet */
 	bool quit, stuck;
 };
 
@@ -52,6 +53,14 @@ int vmm_build(struct vmm *, const struct machine_hooks *how, struct err *);
 json_t *vmm_list_disks(struct vmm *);
 int vmm_check_disks(struct vmm *, const json_t *recorded, const json_t *given, struct err *);
 int vmm_part_disks(struct vmm *, struct err *);
+
+/* vmm_migrate.c.  The VM belongs to a migration: what would change it waits or is refused. */
+bool vmm_is_migrating(const struct vmm *);
+void vmm_call_migration_off(struct vmm *);
+void vmm_migration_lost_vm(struct vmm *); /* the machine has ended by itself */
+void vmm_migration_free(struct vmm *);
+
+void vmm_over(struct vmm *, int status, const char *why);
 
 void vmm_snapshot_cancel(struct vmm *); /* and wait until nobody works at it */
 void vmm_restore_cancel(struct vmm *);

@@ -18,6 +18,7 @@ int run_main(const struct verb *, int argc, char **argv);
 int restore_main(const struct verb *, int argc, char **argv);
 
 int add_run(const struct verb *, const struct verb_args *); /* add-disk, add-net */
+int cancel_run(const struct verb *, const struct verb_args *);
 int complete_run(const struct verb *, const struct verb_args *);
 int console_run(const struct verb *, const struct verb_args *);
 int control_run(const struct verb *, const struct verb_args *); /* pause, resume, reset, nmi */
@@ -27,6 +28,8 @@ int help_run(const struct verb *, const struct verb_args *);
 int info_run(const struct verb *, const struct verb_args *);
 int limit_run(const struct verb *, const struct verb_args *);
 int list_run(const struct verb *, const struct verb_args *);
+int migrate_run(const struct verb *, const struct verb_args *);
+int migration_run(const struct verb *, const struct verb_args *);
 int probe_run(const struct verb *, const struct verb_args *);
 int reboot_run(const struct verb *, const struct verb_args *);
 int remove_run(const struct verb *, const struct verb_args *);
@@ -60,6 +63,9 @@ struct run_options {
 	const char *dir; /* restore: of the snapshot */
 	bool resume; /* restore */
 	struct place api_socket, event_monitor;
+	const char *incoming; /* where a VM is to come from; NULL: it boots */
+	const char *tls_dir; /* for that */
+	bool plaintext; /* without it */
 	enum log_level log_level;
 	bool dry_run, help;
 	bool signal_ends; /* the VM and the process, without asking the guest */
@@ -82,6 +88,7 @@ int place_take(struct place *, const char *name, const char *text, struct err *)
 /* What a monitor begins with. */
 enum lifecycle_begin {
 	LIFECYCLE_BOOT, /* options->json is its VM */
+	LIFECYCLE_RECEIVE, /* options->json is a request for vm.receive-migration */
 	LIFECYCLE_RESTORE, /* options->json is a request for vm.restore */
 	LIFECYCLE_WAIT, /* nothing: someone creates a VM by the API */
 };

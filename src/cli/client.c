@@ -217,6 +217,11 @@ int client_send(struct client *c, const char *path, struct err *e)
 	return request(c, "GET", path, NULL, e);
 }
 
+int client_send_put(struct client *c, const char *path, const json_t *body, struct err *e)
+{
+	return request(c, "PUT", path, body, e);
+}
+
 static int ask(struct client *c, const char *method, const char *path, const json_t *body,
 	       json_t **out, struct err *e)
 {

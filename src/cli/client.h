@@ -35,9 +35,10 @@ int client_put(struct client *, const char *path, const json_t *body, json_t **o
 /* An answer that is not JSON, from a path of its own such as "/metrics"; *out is to be freed. */
 int client_get_text(struct client *, const char *path, char **out, struct err *);
 
-/* client_get() in two halves, for who asks several VMs at once: what is to be received can be as
- * soon as fd is readable. */
+/* client_get() and client_put() in two halves, for who does something else meanwhile: what is to be
+ * received can be as soon as fd is readable. */
 int client_send(struct client *, const char *path, struct err *);
+int client_send_put(struct client *, const char *path, const json_t *body, struct err *);
 int client_receive(struct client *, json_t **out, struct err *);
 
 #endif

@@ -25,7 +25,7 @@ struct lifecycle {
 	struct events *events;
 	struct notify *notify;
 	struct vmm *vmm;
-	struct vmm_request create, boot, restore, leave;
+	struct vmm_request create, boot, receive, restore, leave;
 	struct watch signals; /* SIGTERM, SIGINT, SIGHUP */
 	struct timer limit; /* from the power button to a hard end */
 	enum lifecycle_begin begin;
@@ -244,6 +244,9 @@ static void begin_with(struct lifecycle *l)
 	case LIFECYCLE_WAIT:
 		notify_listening(l->notify);
 		return;
+	case LIFECYCLE_RECEIVE:
+		vmm_submit(l->vmm, &l->receive);
+		return;
 	case LIFECYCLE_RESTORE:
 		vmm_submit(l->vmm, &l->restore);
 		return;
@@ -260,6 +263,10 @@ int lifecycle_run(const struct run_options *options, enum lifecycle_begin begin)
 		.begin = begin,
 		.create = { .run = vmm_create, .in = options->json, .done = on_done, .arg = &l },
 		.boot = { .run = vmm_boot, .done = on_done, .arg = &l },
+		.receive = { .run = vmm_receive_migration,
+			     .in = options->json,
+			     .done = on_done,
+			     .arg = &l },
 		.restore = { .run = vmm_restore,
 			     .in = options->json,
 			     .done = on_restored,

@@ -32,6 +32,13 @@ static bool waits(const char *verb, const struct run_options *o)
 	       !json_object_get(o->json, "payload");
 }
 
+static enum lifecycle_begin begin_of(const char *verb, const struct run_options *o)
+{
+	if (o->incoming)
+		return LIFECYCLE_RECEIVE;
+	return waits(verb, o) ? LIFECYCLE_WAIT : LIFECYCLE_BOOT;
+}
+
 int run_main(const struct verb *v, int argc, char **argv)
 {
 	struct run_options options;
@@ -45,9 +52,7 @@ int run_main(const struct verb *v, int argc, char **argv)
 		help_verb(v);
 	} else {
 		status = options.dry_run ? print_config(options.json)
-					 : lifecycle_run(&options, waits(argv[0], &options)
-									   ? LIFECYCLE_WAIT
-									   : LIFECYCLE_BOOT);
+					 : lifecycle_run(&options, begin_of(argv[0], &options));
 	}
 	run_options_free(&options);
 	return status;

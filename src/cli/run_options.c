@@ -17,6 +17,9 @@ enum flag_kind {
 	FLAG_CONFIG,
 	FLAG_API_SOCKET,
 	FLAG_EVENT_MONITOR,
+	FLAG_INCOMING,
+	FLAG_TLS,
+	FLAG_PLAINTEXT,
 	FLAG_DRY_RUN,
 	FLAG_RESUME,
 	FLAG_HELP
@@ -56,6 +59,12 @@ static const struct flag {
 	  BOTH, FLAG_API_SOCKET, NULL, NULL },
 	{ "--event-monitor", "path=PATH|fd=N", "write events there, a line of JSON each", BOTH,
 	  FLAG_EVENT_MONITOR, NULL, NULL },
+	{ "--incoming", "tcp:ADDRESS:PORT",
+	  "wait there for a VM from another host; the other options replace what is local", RUN,
+	  FLAG_INCOMING, NULL, NULL },
+	{ "--tls", "DIR", "certificates for --incoming", RUN, FLAG_TLS, NULL, NULL },
+	{ "--plaintext", NULL, "let --incoming be reached from other hosts without certificates",
+	  RUN, FLAG_PLAINTEXT, NULL, NULL },
 	{ "--dry-run", NULL, "print the complete JSON and start nothing", RUN, FLAG_DRY_RUN, NULL,
 	  NULL },
 	{ "--resume", NULL, "let the guest go on at once", RESTORE, FLAG_RESUME, NULL, NULL },
@@ -245,6 +254,15 @@ static int take_flag(struct parser *p, const struct flag *f, const char *text, s
 		return place_take(&p->out->api_socket, f->name, text, e);
 	case FLAG_EVENT_MONITOR:
 		return place_take(&p->out->event_monitor, f->name, text, e);
+	case FLAG_INCOMING:
+		p->out->incoming = text;
+		return 0;
+	case FLAG_TLS:
+		p->out->tls_dir = text;
+		return 0;
+	case FLAG_PLAINTEXT:
+		p->out->plaintext = true;
+		return 0;
 	case FLAG_DRY_RUN:
 		p->out->dry_run = true;
 		return 0;
@@ -346,6 +364,21 @@ static int add_defaults(json_t *json, struct err *e)
 	return 0;
 }
 
+/* The rest is said of what comes. */
+static int ask_for_incoming(struct run_options *o, struct err *e)
+{
+	json_t *request = json_pack("{s:s, s:s*, s:b, s:O}", "receiver_url", o->incoming, "tls_dir",
+				    o->tls_dir, "plaintext", o->plaintext, "config", o->json);
+
+	if (!request)
+		return err_set(e, -ENOMEM, "out of memory");
+	imply_mode(json_object_get(o->json, "serial"));
+	imply_mode(json_object_get(o->json, "console"));
+	json_decref(o->json);
+	o->json = request;
+	return 0;
+}
+
 static int merge(struct parser *p, struct err *e)
 {
 	json_auto_t *base = NULL;
@@ -360,7 +393,7 @@ static int merge(struct parser *p, struct err *e)
 		json_decref(p->out->json);
 		p->out->json = TAKE(base);
 	}
-	return add_defaults(p->out->json, e);
+	return p->out->incoming ? ask_for_incoming(p->out, e) : add_defaults(p->out->json, e);
 }
 
 static int parse(struct parser *p, int argc, char **argv, struct err *e)

@@ -25,7 +25,15 @@ struct verb_example {
 };
 
 /* What a person wants when looking for the verb. */
-enum verb_group { VERB_LOOK, VERB_START, VERB_LIFE, VERB_DEVICES, VERB_HOST, VERB_HIDDEN };
+enum verb_group {
+	VERB_LOOK,
+	VERB_START,
+	VERB_LIFE,
+	VERB_MOVE,
+	VERB_DEVICES,
+	VERB_HOST,
+	VERB_HIDDEN
+};
 
 struct verb_args {
 	const char *value[VERB_OPTIONS_MAX]; /* as the verb's options; "" of one without value,

@@ -8,8 +8,11 @@
 #include "rate_limit.h"
 
 const struct verb_heading verb_headings[] = {
-	{ VERB_START, "Starting a VM" },   { VERB_LOOK, "Looking at VMs" },
-	{ VERB_LIFE, "The life of a VM" }, { VERB_DEVICES, "Devices of a running VM" },
+	{ VERB_START, "Starting a VM" },
+	{ VERB_LOOK, "Looking at VMs" },
+	{ VERB_LIFE, "The life of a VM" },
+	{ VERB_MOVE, "Moving a VM" },
+	{ VERB_DEVICES, "Devices of a running VM" },
 	{ VERB_HOST, "Everything else" },
 };
 const size_t nverb_headings = ARRAY_SIZE(verb_headings);
@@ -178,6 +181,35 @@ const struct verb verbs[] = {
 			{ "godwit shutdown --now web",
 			  "End VM web at once, whatever its guest does" } },
 	  .options = { { "--now", NULL, "do not ask the guest" } }, .run = shutdown_run },
+	{ "migrate", "NAME tcp:HOST:PORT", "move a running VM to another host", VERB_MOVE,
+	  .about = "On the other host godwit run --incoming waits for it. The guest's memory is "
+		   "copied while it runs; then it stands still for a moment and goes on there, and "
+		   "never in both places. If anything goes wrong before that moment, it goes on "
+		   "here as if nothing had been. The VM's process here ends when it has moved.\n"
+		   "Goals are given, not means: how long the guest may stand still, and how long "
+		   "all of it may take.",
+	  .examples = { { "godwit migrate web tcp:10.0.0.2:7000", "Move VM web" },
+			{ "godwit migrate --max-blackout 20ms --deadline 60s web tcp:b:7000",
+			  "Give up if 20 ms without the guest are not reached in a minute" } },
+	  .options = { { "--max-blackout", "TIME",
+			 "the guest stands still for at most this (50ms)" },
+		       { "--deadline", "TIME", "all of it takes at most this (1h)" },
+		       { "--bandwidth", "SIZE", "bytes a second, 2G (all there is)" },
+		       { "--streams", "auto|N", "connections for memory (auto)" },
+		       { "--tls", "DIR",
+			 "certificates: ca-cert.pem, client-cert.pem, client-key.pem" },
+		       { "--late", NULL,
+			 "at the deadline move anyway, however long it stands still" },
+		       { "--no-wait", NULL, "return once it has begun" },
+		       { "--json", NULL, "print how it went as JSON" } },
+	  .run = migrate_run },
+	{ "migration", "NAME...", "show how a migration goes, or how the last one went", VERB_MOVE,
+	  .examples = { { "godwit migration --json web", "Give a script all numbers" } },
+	  .options = { { "--json", NULL, "as JSON" } }, .run = migration_run },
+	{ "cancel", "NAME...", "call a migration off", VERB_MOVE,
+	  .about = "The guest goes on where it is as if nothing had been. When it has been handed "
+		   "over it is too late, and nothing happens.",
+	  .examples = { { "godwit cancel web", "Let VM web stay here" } }, .run = cancel_run },
 	{ "add-disk", "NAME KEY=VALUE,...", "give a running VM a disk; keys as run --disk has them",
 	  VERB_DEVICES,
 	  .about = "Prints the id of the disk, which godwit remove takes, and its PCI address in "

@@ -254,6 +254,7 @@ int build_machine(struct build *b, struct vm *vm, const struct config *config,
 	b->vm = vm;
 	vm->name = config->name;
 	vm->run_dir = hooks->run_dir;
+	vm->incoming = hooks->incoming;
 	r = build_kvm(b, e);
 	if (!r)
 		r = build_memory(b, e);

@@ -124,8 +124,8 @@ struct handover_source {
 	bool restarted; /* its memory is lost: what runs again is a cold start */
 	bool refused; /* the destination said so: it never runs it */
 	_Atomic(bool) undecided; /* neither side is known to have it; any thread reads */
-	/* "godwit resolve": main writes the word, then adds to the eventfd.  The lock and the record
-	 * are looked at once more for each word.  -1: there is no such eventfd. */
+	/* A person: main writes the word, then adds to the eventfd, which never blocks; -1: there
+	 * is none.  Each word has the lock and the record looked at once more. */
 	_Atomic(enum handover_resolve) resolve;
 	int resolve_fd;
 };

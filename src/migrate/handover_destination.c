@@ -103,7 +103,7 @@ void handover_destination_ready(struct handover_destination *d)
 	handover_say(&d->h, SECTION_READY, "");
 }
 
-/* The arbiter shows that the VM is the source's, or somebody's.  What cannot be read shows nothing. */
+/* The arbiter shows that the VM is not to be had.  What cannot be read shows nothing. */
 static bool may_not(struct handover_destination *d, struct err *e)
 {
 	enum handover_record record;

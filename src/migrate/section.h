@@ -34,6 +34,7 @@ enum section_type {
 	SECTION_REFUSED = 38,
 	SECTION_CANCEL = 39,
 	SECTION_ASK = 40,
+	SECTION_HELLO = 48, /* the first words of a connection (hello.h) */
 };
 
 /* The second word of a PAGES section's head; the first is the number of runs. */

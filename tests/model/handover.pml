@@ -227,6 +227,10 @@ proctype Source() {
 	:: !calm && cancels -> cancels--; goto back
 	od;
 	atomic { source_proven = dest_proven; source_journal = ANSWERED };
+	do /* rounds go on, over a new connection if need be */
+	:: atomic { !up && dest_alive -> up = 1 }
+	:: break
+	od;
 	source_runs = 0; /* vCPUs parked, devices drained, disks fdatasynced */
 	SEND(M_SEAL);
 	if

@@ -23,7 +23,7 @@
 #include "bits.h"
 
 enum side { NOBODY, SOURCE, DEST };
-enum { DISKS_MAX = 2, TURN_US = 500, CALL_OFF_TURNS = 8 };
+enum { DISKS_MAX = 2, TURN_US = 100, CALL_OFF_TURNS = 8 };
 
 /* What goes wrong, when the at-th message is sent or before a side takes its at-th step. */
 enum fault_kind { NOTHING, CUT, CRASH, CANCEL, FULL };
@@ -72,9 +72,11 @@ struct world {
 	bool expects, synced, whole, parked;
 	unsigned was; /* journal states that were written: bits */
 	bool was_whole;
+	bool ready; /* the source was told READY */
+	bool called_off; /* the source was, before that */
 	bool stop; /* nobody will ask any more */
-	bool source_runs, dest_runs, dest_ran, accepted, token_sent, discarded;
-	bool full[3]; /* the next write fails, by side: the disk is full */
+	bool source_runs, source_went_on, dest_runs, dest_ran, accepted, token_sent, discarded;
+	bool full[3]; /* by side: the next write fails, or the lease's next answer is lost */
 };
 
 static inline const char *plan(const struct world *w)
@@ -142,6 +144,7 @@ static inline void strike(struct world *w, const struct fault *f)
 
 	if (!a || a->dead)
 		return;
+	w->called_off |= f->kind == CANCEL && a == &w->source && !a->over && !w->ready;
 	if (f->kind == CRASH)
 		die(a);
 	else if (f->kind == FULL)
@@ -319,15 +322,17 @@ static inline int lease_take(void *ctx, const struct handover_id *id, struct err
 {
 	struct world *w = step(ctx);
 	const struct actor *a = ctx;
-	bool mine;
+	bool mine, lost;
 
-	(void)id, (void)e;
+	(void)id;
 	if (w->lease == NOBODY)
 		w->lease = a->side;
 	mine = w->lease == a->side;
 	w->accepted |= w->lease == DEST;
+	lost = w->full[a->side];
+	w->full[a->side] = false;
 	leave(w);
-	return mine;
+	return lost ? err_set(e, -ETIMEDOUT, "the lease does not answer") : mine;
 }
 
 static inline int lease_who(void *ctx, const struct handover_id *id, struct err *e)
@@ -418,6 +423,7 @@ static inline bool carry(struct wire *wire, int from)
 	}
 	if (deliver && send(wire->fd[!from], bytes, len, MSG_NOSIGNAL) < 0)
 		go_on = false;
+	w->ready |= get_le(bytes, 4) == SECTION_READY;
 	leave(w);
 	return go_on;
 }

@@ -46,7 +46,7 @@ static int save(struct rig *rig, bool cancel, struct err *e)
 					      .cancel = &given_up };
 	int r;
 
-	ck_assert_int_eq(devices_save(&rig->vm, NULL, 0, &devices, e), 0);
+	ck_assert_int_eq(devices_save(&rig->vm, NULL, &devices, e), 0);
 	r = snapshot_save(dir, &from, e);
 	state_buf_free(&devices);
 	json_decref(disks);

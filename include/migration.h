@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Live migration of one VM over TCP: its memory is copied while it runs, again and again what
+ * changed meanwhile; then it stops, and the hand-over of docs/handover.md makes sure that it goes
+ * on in one place only.  Each side has a thread, "_migrate" or "_receive", that goes through this
+ * from top to bottom.  What touches the VM is asked of the control layer, which does it on main.
+ *
+ * Everything but the callbacks: on main.
+ */
+#ifndef MIGRATION_H
+#define MIGRATION_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "state_codec.h"
+
+enum { MIGRATION_URL_MAX = 300, MIGRATION_STREAMS_MAX = 16 };
+
+struct migration;
+struct vm;
+
+/* What is wanted; the means are the migration's.  May change at any time. */
+struct migration_goals {
+	uint32_t blackout_ms; /* at most, in which the guest stands still */
+	uint32_t deadline_s; /* at most, in all */
+	uint64_t bandwidth; /* bytes a second; 0: all there is */
+	bool late; /* at the deadline: go on with whatever blackout it takes; else give up */
+};
+
+enum migration_end {
+	MIGRATION_MOVED, /* the source: it runs there; the destination: it runs here */
+	MIGRATION_FAILED, /* the source: the guest goes on here; the destination: it never ran */
+	MIGRATION_CANCELLED, /* the same */
+};
+
+/*
+ * Called on the migration's thread, each returns when it is done; but for over() they may block.
+ * -ESHUTDOWN: the VM has ended meanwhile.
+ */
+struct migration_control {
+	/* The source.  Nothing of the VM moves any more; from then on its devices are saved for a
+	 * reader that knows these versions.  go_on(): as before stop(). */
+	int (*stop)(void *arg, const json_t *versions, struct err *);
+	int (*saved)(void *arg, struct state_buf *, struct err *);
+	void (*go_on)(void *arg);
+	/* The destination.  A VM is built and waits; config is taken over.  Then its devices are
+	 * loaded; then it runs, unless it came paused. */
+	int (*build)(void *arg, json_t *config, struct vm **, struct err *);
+	int (*load)(void *arg, const struct state_buf *, struct err *);
+	void (*run)(void *arg, bool paused);
+	/* Last, once; why is a sentence, NULL if it moved. */
+	void (*over)(void *arg, enum migration_end, const char *why);
+	void *arg;
+};
+
+struct migration_config {
+	struct migration_control control;
+	const char *url; /* where to, or where to listen; copied, as are all strings */
+	const char *tls_dir; /* certificates; NULL: none, in the clear */
+	bool in_the_clear; /* the destination may listen on more than loopback without them */
+	/* The source. */
+	struct vm *vm;
+	const char *vm_config; /* JSON: its configuration */
+	const char *uuid;
+	bool paused; /* the VM is, and stays so */
+	unsigned streams; /* 0: as many as are good */
+	struct migration_goals goals;
+};
+
+int migration_send(struct migration **, const struct migration_config *, struct err *);
+/* Listens when it returns; migration_url() says where. */
+int migration_receive(struct migration **, const struct migration_config *, struct err *);
+
+const char *migration_url(const struct migration *);
+void migration_set_goals(struct migration *, const struct migration_goals *);
+/* If it still can be: over() tells.  Twice is fine. */
+void migration_cancel(struct migration *);
+/* What it does, or how it ended: the API's MigrationProgress (docs/api.md), a new reference. */
+json_t *migration_progress(struct migration *);
+/* Waits for the thread, which is cancelled if it can be.  Not from over().  NULL is fine. */
+void migration_free(struct migration *);
+
+#endif

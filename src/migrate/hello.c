@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hello.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "section.h"
+
+int hello_answer(struct channel *ch, const json_t *hello, struct err *e)
+{
+	CLEANUP(free) char *text = json_dumps(hello, JSON_COMPACT);
+	struct iovec iov[2];
+
+	if (!text)
+		return err_set(e, -ENOMEM, "out of memory");
+	iov[1] = (struct iovec){ text, strlen(text) };
+	return section_write(ch, SECTION_HELLO, iov, 2, e);
+}
+
+int hello_begin(struct channel *ch, const json_t *hello, struct err *e)
+{
+	int r = section_write_magic(ch, e);
+
+	return r ? r : hello_answer(ch, hello, e);
+}
+
+int hello_await_answer(struct channel *ch, json_t **out, struct err *e)
+{
+	CLEANUP(free) char *text = NULL;
+	struct section s;
+	size_t len;
+	int r = section_begin(&s, ch, e);
+
+	if (r)
+		return r;
+	len = s.left;
+	if (s.type != SECTION_HELLO || len > HELLO_BYTES_MAX)
+		return err_set(e, -EBADMSG, "the other side does not say who it is");
+	text = malloc(len + 1);
+	if (!text)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = section_read(&s, text, len, e);
+	if (!r)
+		r = section_end(&s, e);
+	if (r)
+		return r;
+	*out = json_loadb(text, len, 0, NULL);
+	if (json_is_object(*out))
+		return 0;
+	json_decref(*out);
+	return err_set(e, -EBADMSG, "what the other side says of itself is no JSON object");
+}
+
+int hello_await(struct channel *ch, json_t **out, struct err *e)
+{
+	int r = section_read_magic(ch, e);
+
+	return r ? r : hello_await_answer(ch, out, e);
+}
+
+const char *hello_text(const json_t *hello, const char *key)
+{
+	const char *text = json_string_value(json_object_get(hello, key));
+
+	return text ? text : "";
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "migration.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "loop.h"
+#include "migration_internal.h"
+#include "tcp.h"
+#include "thread.h"
+#include "uuid.h"
+
+static uint64_t wall_clock_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+void migration_enter(struct migration *m, enum migration_phase phase)
+{
+	pthread_mutex_lock(&m->lock);
+	m->phase = phase;
+	m->began_ns[phase] = loop_now_ns();
+	pthread_mutex_unlock(&m->lock);
+}
+
+void migration_close(struct migration *m)
+{
+	channel_close(&m->talk);
+	for (unsigned i = 0; i < m->ndata; i++)
+		channel_close(&m->data[i]);
+}
+
+int migration_open_journal(struct migration *m, struct handover *h, enum journal_role role,
+			   struct err *e)
+{
+	m->disks.vm = m->vm;
+	m->disks.uuid = m->uuid;
+	h->ops = &handover_disks_ops;
+	h->ctx = &m->disks;
+	snprintf(h->id.session, sizeof(h->id.session), "%s", m->session);
+	return journal_open(&m->disks.journal, m->uuid, role, e);
+}
+
+static void *migration_main(void *arg)
+{
+	struct migration *m = arg;
+	struct err e;
+	int r = m->incoming ? migration_destination(m, &e) : migration_source(m, &e);
+
+	pthread_mutex_lock(&m->lock);
+	m->phase = PHASE_OVER;
+	m->began_ns[PHASE_OVER] = loop_now_ns();
+	m->end = !r ? MIGRATION_MOVED : r == -ECANCELED ? MIGRATION_CANCELLED : MIGRATION_FAILED;
+	if (r)
+		m->why = e;
+	pthread_mutex_unlock(&m->lock);
+	m->control.over(m->control.arg, m->end, r ? e.text : NULL);
+	if (m->incoming && !r)
+		migration_answer(m);
+	return NULL;
+}
+
+/* All but the thread. */
+static void discard(struct migration *m)
+{
+	migration_close(m);
+	journal_close(m->disks.journal);
+	if (m->listen_fd >= 0)
+		close(m->listen_fd);
+	if (m->cancel_fd >= 0)
+		close(m->cancel_fd);
+	pthread_mutex_destroy(&m->lock);
+	free(m->tls_dir);
+	free(m->vm_config);
+	free(m);
+}
+
+static bool copy_text(char **to, const char *text)
+{
+	*to = text ? strdup(text) : NULL;
+	return !text == !*to;
+}
+
+/* On failure *out may be half made. */
+static int prepare(struct migration **out, const struct migration_config *c, bool incoming,
+		   struct err *e)
+{
+	struct migration *m = *out = calloc(1, sizeof(*m));
+
+	if (!m)
+		return err_set(e, -ENOMEM, "out of memory");
+	m->control = c->control;
+	m->incoming = incoming;
+	m->in_the_clear = c->in_the_clear;
+	m->vm = c->vm;
+	m->paused = c->paused;
+	m->streams = c->streams;
+	m->goals = c->goals;
+	m->began_ns[PHASE_CONNECT] = loop_now_ns();
+	m->began_wall_ms = wall_clock_ms();
+	m->listen_fd = m->talk.fd = -1;
+	for (unsigned i = 0; i < MIGRATION_STREAMS_MAX; i++)
+		m->data[i] = channel_of(-1);
+	pthread_mutex_init(&m->lock, NULL);
+	snprintf(m->url, sizeof(m->url), "%s", c->url);
+	snprintf(m->uuid, sizeof(m->uuid), "%s", c->uuid ? c->uuid : "");
+	m->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (m->cancel_fd < 0)
+		return err_set(e, -errno, "no eventfd: %s", strerror(errno));
+	if (!copy_text(&m->tls_dir, c->tls_dir) || !copy_text(&m->vm_config, c->vm_config))
+		return err_set(e, -ENOMEM, "out of memory");
+	return 0;
+}
+
+static int start(struct migration **out, struct migration *m, int r, struct err *e)
+{
+	if (!r) {
+		r = thread_new(&m->thread, m->incoming ? "_receive" : "_migrate", 0, migration_main,
+			       m);
+		if (r)
+			err_set(e, r, "cannot start a thread: %s", strerror(-r));
+	}
+	if (!r)
+		*out = m;
+	else if (m)
+		discard(m);
+	return r;
+}
+
+int migration_send(struct migration **out, const struct migration_config *c, struct err *e)
+{
+	struct migration *m;
+	int r = prepare(&m, c, false, e);
+
+	if (!r)
+		r = uuid_new(m->session, e);
+	return start(out, m, r, e);
+}
+
+static int listen_for_it(struct migration *m, struct err *e)
+{
+	char url[MIGRATION_URL_MAX];
+
+	snprintf(url, sizeof(url), "%s", m->url);
+	if (!m->tls_dir && !m->in_the_clear && !tcp_is_loopback(url))
+		return err_set(e, -EINVAL,
+			       "%s can be reached from other hosts, and nothing protects what "
+			       "comes in there; give certificates with tls=DIR, or say "
+			       "plaintext=on",
+			       url);
+	return tcp_listen(url, &m->listen_fd, m->url, sizeof(m->url), e);
+}
+
+int migration_receive(struct migration **out, const struct migration_config *c, struct err *e)
+{
+	struct migration *m;
+	int r = prepare(&m, c, true, e);
+
+	if (!r)
+		r = listen_for_it(m, e);
+	return start(out, m, r, e);
+}
+
+void migration_free(struct migration *m)
+{
+	if (!m)
+		return;
+	migration_cancel(m);
+	pthread_join(m->thread, NULL);
+	discard(m);
+}
+
+const char *migration_url(const struct migration *m)
+{
+	return m->url;
+}
+
+void migration_cancel(struct migration *m)
+{
+	eventfd_write(m->cancel_fd, 1);
+}
+
+void migration_set_goals(struct migration *m, const struct migration_goals *goals)
+{
+	pthread_mutex_lock(&m->lock);
+	m->goals = *goals;
+	if (m->ram)
+		ram_sender_set_bandwidth(m->ram, goals->bandwidth);
+	pthread_mutex_unlock(&m->lock);
+}

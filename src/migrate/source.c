@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The side that a VM leaves, from top to bottom. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bits.h"
+#include "cleanup.h"
+#include "devices.h"
+#include "handover.h"
+#include "hello.h"
+#include "log.h"
+#include "loop.h"
+#include "migration_internal.h"
+#include "owner.h"
+#include "section.h"
+#include "tcp.h"
+#include "vm.h"
+
+enum {
+	SILENCE_MS = 10000,
+	BUILD_MS = 60000, /* for the other side to build the VM */
+	PAUSE_FIRST_MS = 50, /* before the next attempt to connect */
+	PAUSE_LAST_MS = 2000,
+	STREAMS_DEFAULT = 1,
+	RATE_BYTES_MIN = 1 << 20, /* a shorter round says nothing of the rate */
+};
+
+/* What stopping, saving and handing over take beside the pages, until it was measured. */
+#define FIXED_NS UINT64_C(3000000)
+/* A blackout that is not worth less speed of the guest before it. */
+#define GOOD_BLACKOUT_NS UINT64_C(5000000)
+
+struct source {
+	struct migration *m;
+	struct handover_source hand;
+	json_t *versions; /* of states, that the other side knows */
+	bool stopped;
+};
+
+static int pause_ms(int ms, int cancel_fd, struct err *e)
+{
+	struct pollfd p = { .fd = cancel_fd, .events = POLLIN };
+
+	return poll(&p, 1, ms) > 0 ? err_set(e, -ECANCELED, "cancelled") : 0;
+}
+
+static int connect_one(struct source *s, struct channel *ch, json_t *hello, struct err *e)
+{
+	struct migration *m = s->m;
+	int r;
+
+	ch->silence_ms = SILENCE_MS;
+	r = tcp_connect(m->url, ch, e);
+	if (r)
+		return r;
+	json_object_set_new(hello, "session", json_string(m->session));
+	return hello_begin(ch, hello, e);
+}
+
+/* The first of a session, which brings the VM's configuration, or one after a loss. */
+static int connect_talk(struct source *s, const char *role, struct err *e)
+{
+	struct migration *m = s->m;
+	json_auto_t *hello = json_pack("{s:s, s:s, s:s, s:i, s:b, s:I}", "role", role, "godwit",
+				       GODWIT_VERSION, "vm", m->uuid, "streams", (int)m->ndata,
+				       "paused", m->paused, "generation",
+				       (json_int_t)s->hand.h.id.generation);
+	json_auto_t *answer = NULL;
+	const char *refused;
+	int r;
+
+	if (!strcmp(role, "begin"))
+		json_object_set_new(hello, "config", json_loads(m->vm_config, 0, NULL));
+	m->talk.cancel_fd = m->cancel_fd;
+	r = connect_one(s, &m->talk, hello, e);
+	m->talk.silence_ms = BUILD_MS;
+	if (!r)
+		r = hello_await_answer(&m->talk, &answer, e);
+	m->talk.silence_ms = SILENCE_MS;
+	if (r)
+		return r;
+	refused = json_string_value(json_object_get(answer, "refused"));
+	if (refused)
+		return err_set(e, -ECONNREFUSED, "the destination refuses: %.400s", refused);
+	if (!s->versions)
+		s->versions = json_deep_copy(json_object_get(answer, "versions"));
+	snprintf(m->peer, sizeof(m->peer), "%s", hello_text(answer, "host"));
+	return 0;
+}
+
+static int connect_all(struct source *s, const char *role, struct err *e)
+{
+	struct channel *data[MIGRATION_STREAMS_MAX];
+	struct migration *m = s->m;
+	int r = connect_talk(s, role, e);
+
+	for (unsigned i = 0; !r && i < m->ndata; i++) {
+		json_auto_t *hello = json_pack("{s:s, s:i}", "role", "data", "index", (int)i);
+
+		m->data[i].cancel_fd = m->cancel_fd;
+		r = connect_one(s, &m->data[i], hello, e);
+		data[i] = &m->data[i];
+	}
+	return r ? r : ram_sender_attach(m->ram, data, m->ndata, e);
+}
+
+static int reconnect(struct source *s, struct err *e)
+{
+	uint64_t limit = loop_now_ns() + MIGRATION_RECONNECT_S * UINT64_C(1000000000);
+	int ms = PAUSE_FIRST_MS, r;
+
+	do {
+		migration_close(s->m);
+		r = pause_ms(ms, s->m->cancel_fd, e);
+		if (!r)
+			r = connect_all(s, "again", e);
+		ms = MIN(2 * ms, PAUSE_LAST_MS);
+	} while (r == -ENOTCONN && loop_now_ns() < limit);
+	pthread_mutex_lock(&s->m->lock);
+	s->m->reconnects++;
+	pthread_mutex_unlock(&s->m->lock);
+	return r == -ENOTCONN ? err_prefix(e, -EIO, "the connection did not come back in %d s",
+					   MIGRATION_RECONNECT_S)
+			      : r;
+}
+
+/* After the token; only the hand-over goes on. */
+static int settle_again(void *arg, struct channel *ch, struct err *e)
+{
+	struct source *s = arg;
+	int r;
+
+	channel_close(ch);
+	r = pause_ms(PAUSE_LAST_MS / 4, s->hand.resolve_fd, e);
+	if (!r)
+		r = connect_talk(s, "settle", e);
+	ch->cancel_fd = s->hand.resolve_fd;
+	return r;
+}
+
+static void note_round(struct migration *m, const struct ram_round *round)
+{
+	uint64_t rate = round->duration_ns ? round->bytes * 1000000000 / round->duration_ns : 0;
+
+	pthread_mutex_lock(&m->lock);
+	m->round[m->nrounds++ % MIGRATION_ROUNDS_KEPT] = *round;
+	if (round->bytes >= RATE_BYTES_MIN)
+		m->rate = MAX(m->rate, rate);
+	/* What was written during a round is about what was written during the one before. */
+	m->written_per_s = round->duration_ns ? round->pending * 1000000000 / round->duration_ns
+					      : 0;
+	m->blackout_ns = FIXED_NS + (m->rate ? round->bytes * 1000000000 / m->rate : 0);
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* One more round; a lost connection is no failure. */
+static int one_round(struct source *s, struct ram_round *round, struct err *e)
+{
+	int r = ram_sender_round(s->m->ram, round, e);
+
+	while (r == -ENOTCONN) {
+		r = reconnect(s, e);
+		if (!r)
+			r = ram_sender_round(s->m->ram, round, e);
+	}
+	if (!r)
+		note_round(s->m, round);
+	return r;
+}
+
+/* Rounds until the rest fits into the blackout, and fewer pages are not worth another one. */
+static int copy(struct source *s, struct err *e)
+{
+	struct migration *m = s->m;
+	uint64_t before = UINT64_MAX;
+	int r;
+
+	for (;;) {
+		struct migration_goals goals;
+		struct ram_round round;
+		uint64_t blackout, passed_s;
+
+		r = one_round(s, &round, e);
+		if (r)
+			return r;
+		pthread_mutex_lock(&m->lock);
+		goals = m->goals;
+		blackout = m->blackout_ns;
+		pthread_mutex_unlock(&m->lock);
+		if (blackout <= MIN(GOOD_BLACKOUT_NS, goals.blackout_ms * UINT64_C(1000000)))
+			return 0;
+		if (blackout <= goals.blackout_ms * UINT64_C(1000000) && blackout > before / 2)
+			return 0;
+		before = blackout;
+		passed_s = (loop_now_ns() - m->began_ns[PHASE_CONNECT]) / 1000000000;
+		if (passed_s < goals.deadline_s)
+			continue;
+		return goals.late
+			       ? 0
+			       : err_set(e, -ETIMEDOUT,
+					 "the guest writes too much: after %u s it would still "
+					 "stand still for %" PRIu64 " ms instead of %u",
+					 goals.deadline_s, blackout / 1000000, goals.blackout_ms);
+	}
+}
+
+static int offer(struct source *s, struct err *e)
+{
+	int r = handover_source_offer(&s->hand, e);
+
+	while (r == -ENOTCONN) {
+		r = reconnect(s, e);
+		if (!r)
+			r = handover_source_offer(&s->hand, e);
+	}
+	return r;
+}
+
+/* As a stream has them; who reads knows by SEAL that there are no more. */
+static int send_states(struct source *s, const struct state_buf *states, struct err *e)
+{
+	struct state_view v = { states->data, states->len };
+	struct iovec iov[2];
+	const uint8_t *payload;
+	uint64_t len;
+	int r = 0;
+
+	while (!r && state_view_take_le(&v, 8, &len) && state_view_take(&v, len, &payload)) {
+		iov[1] = (struct iovec){ (void *)(uintptr_t)payload, len };
+		r = section_write(&s->m->talk, SECTION_DEVICE, iov, 2, e);
+	}
+	return r;
+}
+
+/* The guest stands still: the rest of it goes over. */
+static int stop(struct source *s, struct err *e)
+{
+	const struct migration_control *c = &s->m->control;
+	struct state_buf states = { 0 };
+	struct ram_round round;
+	int r = c->stop(c->arg, s->versions, e);
+
+	if (r)
+		return r;
+	s->stopped = true;
+	r = ram_sender_finish(s->m->ram, &round, e);
+	if (r)
+		return r;
+	pthread_mutex_lock(&s->m->lock);
+	s->m->last = round;
+	pthread_mutex_unlock(&s->m->lock);
+	r = c->saved(c->arg, &states, e);
+	if (!r)
+		r = send_states(s, &states, e);
+	state_buf_free(&states);
+	return r ? r : handover_source_seal(&s->hand, e);
+}
+
+/* 0: it moved. */
+static int commit(struct source *s, struct err *e)
+{
+	struct migration *m = s->m;
+	int r;
+
+	pthread_mutex_lock(&m->lock);
+	m->past_token = true;
+	pthread_mutex_unlock(&m->lock);
+	r = handover_source_commit(&s->hand, e);
+	pthread_mutex_lock(&m->lock);
+	m->blackout_ns = loop_now_ns() - m->began_ns[PHASE_STOP];
+	pthread_mutex_unlock(&m->lock);
+	if (r == HANDOVER_GIVEN)
+		return 0;
+	return r == HANDOVER_RUN ? err_set(e, -EIO,
+					   "the destination did not take the VM over; it goes on "
+					   "here")
+				 : r;
+}
+
+/* The VM is the source's as before; this is tried until it is so. */
+static void take_back(struct source *s, const char *why)
+{
+	const struct migration_control *c = &s->m->control;
+	struct err e;
+
+	for (bool told = false; handover_source_take_back(&s->hand, &e); told = true) {
+		if (!told)
+			log_warn("the VM cannot be taken back yet, it is tried again: %s", e.text);
+		usleep(PAUSE_LAST_MS * 1000);
+	}
+	if (s->stopped)
+		c->go_on(c->arg);
+	handover_source_cancelled(&s->hand, why);
+}
+
+static int migrate(struct source *s, struct err *e)
+{
+	struct migration *m = s->m;
+	int r = connect_all(s, "begin", e);
+
+	if (r)
+		return r;
+	migration_enter(m, PHASE_COPY);
+	r = ram_sender_start(m->ram, e);
+	if (!r)
+		r = copy(s, e);
+	if (r)
+		return r;
+	migration_enter(m, PHASE_OFFER);
+	r = offer(s, e);
+	if (!r)
+		r = copy(s, e);
+	if (!r) {
+		migration_enter(m, PHASE_STOP);
+		r = stop(s, e);
+	}
+	if (r)
+		return r;
+	migration_enter(m, PHASE_HAND_OVER);
+	return commit(s, e);
+}
+
+/* How often the VM has begun to run: its first writable disk says so, and a VM that has none is
+ * known by what it was when it came here. */
+static int find_generation(struct source *s, struct err *e)
+{
+	struct owner_record record;
+	struct journal_entry came;
+	struct vm_disk *d, *first = NULL;
+	int r;
+
+	list_for_each (d, &s->m->vm->disks, node) {
+		if (d->readonly)
+			continue;
+		if (!d->recorded)
+			return err_set(e, -EROFS,
+				       "%s has no owner record, as its directory cannot be "
+				       "written: two hosts could run this VM",
+				       d->id);
+		first = first ? first : d;
+	}
+	if (first) {
+		r = owner_read(first->disk, &record, e);
+		s->hand.h.id.generation = r ? 0 : record.generation;
+		return r;
+	}
+	r = journal_read(s->m->uuid, JOURNAL_DESTINATION, &came, e);
+	s->hand.h.id.generation = r ? 1 : came.generation + (came.state == JOURNAL_ACCEPTED);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int prepare(struct source *s, struct err *e)
+{
+	struct migration *m = s->m;
+	struct handover *h = &s->hand.h;
+	int r = migration_open_journal(m, h, JOURNAL_SOURCE, e);
+
+	if (!r)
+		r = find_generation(s, e);
+	if (r)
+		return r;
+	snprintf(h->peer, sizeof(h->peer), "%.255s", m->url);
+	h->ch = &m->talk;
+	h->connected = true;
+	h->reconnect = settle_again;
+	h->reconnect_arg = s;
+	s->hand.resolve_fd = -1;
+	m->ndata = m->streams ? m->streams : STREAMS_DEFAULT;
+	for (unsigned i = 0; i < m->vm->mem->nregions; i++)
+		m->memory_bytes += m->vm->mem->region[i].size_bytes;
+	r = ram_sender_new(&m->ram, m->vm, e);
+	if (!r)
+		ram_sender_set_bandwidth(m->ram, m->goals.bandwidth);
+	return r;
+}
+
+int migration_source(struct migration *m, struct err *e)
+{
+	struct source s = { .m = m };
+	struct ram_sender *ram;
+	int r = prepare(&s, e);
+
+	if (!r)
+		r = migrate(&s, e);
+	if (r && m->phase < PHASE_HAND_OVER)
+		take_back(&s, e->text);
+	else if (r)
+		m->control.go_on(m->control.arg);
+	migration_close(m);
+	pthread_mutex_lock(&m->lock);
+	ram = TAKE(m->ram);
+	if (ram)
+		m->counted = *ram_sender_progress(ram);
+	pthread_mutex_unlock(&m->lock);
+	if (ram)
+		ram_sender_stop(ram);
+	ram_sender_free(ram);
+	json_decref(s.versions);
+	return r;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../src/migrate/handover_disks.h"
+#include "check_main.h"
+#include "disk.h"
+#include "owner.h"
+#include "state_dir.h"
+#include "vm.h"
+
+#define UUID "6f1c1a52-53ab-4f8e-a6a6-0f6a4f0d7b11"
+
+static const struct handover_ops *const ops = &handover_disks_ops;
+static const struct handover_id id = { "2f6d2bb2-0f7c-4a52-9b0a-5d8a1a6a3c11", 7 };
+static const char *const ids[] = { "disk0", "disk1", "disk2" };
+
+/* One of two VMs with the same three disks, of which the first is read-only. */
+struct host {
+	struct vm vm;
+	struct vm_disk disk[3];
+	struct handover_disks ctx;
+};
+
+static void host_new(struct host *h, enum journal_role role)
+{
+	struct err e;
+	char path[32];
+
+	*h = (struct host){ 0 };
+	list_init(&h->vm.disks);
+	for (int i = 0; i < 3; i++) {
+		struct disk_config c = { .path = path,
+					 .raw = true,
+					 .readonly = i == 0,
+					 .later = i && role == JOURNAL_DESTINATION };
+
+		snprintf(path, sizeof(path), "%s.raw", ids[i]);
+		h->disk[i] = (struct vm_disk){ .id = ids[i], .readonly = i == 0 };
+		ck_assert_msg(!disk_open(&h->disk[i].disk, &c, &e), "%s", e.text);
+		vm_add_disk(&h->vm, &h->disk[i]);
+	}
+	h->ctx = (struct handover_disks){ .vm = &h->vm, .uuid = UUID };
+	ck_assert_msg(!journal_open(&h->ctx.journal, UUID, role, &e), "%s", e.text);
+}
+
+static void host_free(struct host *h)
+{
+	for (int i = 0; i < 3; i++)
+		disk_close(h->disk[i].disk);
+	journal_close(h->ctx.journal);
+}
+
+static void make_images(void)
+{
+	char path[32];
+	int fd;
+
+	state_setup();
+	ck_assert_int_eq(mkdir(state_above, 0700) | mkdir(state_dir, 0700), 0);
+	ck_assert_int_eq(chdir(state_dir), 0);
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s.raw", ids[i]);
+		fd = open(path, O_CREAT | O_RDWR, 0600);
+		ck_assert_int_eq(ftruncate(fd, 65536), 0);
+		close(fd);
+	}
+}
+
+static enum handover_record first(struct host *h)
+{
+	enum handover_record record;
+	struct err e;
+
+	ck_assert_int_eq(ops->read_first(&h->ctx, &id, &record, &e), 0);
+	return record;
+}
+
+START_TEST(test_records)
+{
+	struct handover_id later = id;
+	struct host a, b;
+	struct err e;
+
+	host_new(&a, JOURNAL_SOURCE);
+	host_new(&b, JOURNAL_DESTINATION);
+	ck_assert_int_eq(first(&b), RECORD_OTHER);
+	for (enum handover_record r = RECORD_RUNNING; r <= RECORD_STARTED; r++) {
+		ck_assert_int_eq(ops->write_first(&a.ctx, &id, r, &e), 0);
+		ck_assert_int_eq(first(&b), r);
+	}
+	/* Whatever came later, it was run elsewhere. */
+	later.generation = 9;
+	ck_assert_int_eq(ops->write_first(&a.ctx, &later, RECORD_RUNNING, &e), 0);
+	ck_assert_int_eq(first(&b), RECORD_ACCEPTED);
+	later.generation = 6;
+	ck_assert_int_eq(ops->write_first(&a.ctx, &later, RECORD_OFFERED, &e), 0);
+	ck_assert_int_eq(first(&b), RECORD_OTHER);
+	/* Another session's offer of this generation. */
+	later = id;
+	later.session[0] = 'a';
+	ck_assert_int_eq(ops->write_first(&a.ctx, &later, RECORD_OFFERED, &e), 0);
+	ck_assert_int_eq(first(&b), RECORD_OTHER);
+	ck_assert_int_ne(access("disk1.raw.owner", F_OK), -1);
+	ck_assert_int_eq(access("disk0.raw.owner", F_OK), -1);
+	ck_assert_int_eq(access("disk2.raw.owner", F_OK), -1);
+	ck_assert_int_eq(ops->write_others(&a.ctx, &id, RECORD_OFFERED, &e), 0);
+	ck_assert_int_ne(access("disk2.raw.owner", F_OK), -1);
+	host_free(&a);
+	host_free(&b);
+}
+END_TEST
+
+START_TEST(test_locks)
+{
+	struct host a, b;
+	struct err e;
+
+	host_new(&a, JOURNAL_SOURCE);
+	host_new(&b, JOURNAL_DESTINATION);
+	ck_assert_int_eq(ops->prove_lock(&b.ctx, &e), 1);
+	ck_assert_int_eq(ops->take_locks(&b.ctx, &e), -EAGAIN);
+	ck_assert_int_eq(ops->sync_disks(&a.ctx, &e), 0);
+	/* Who does not get all has none. */
+	disk_let_go(a.disk[1].disk);
+	ck_assert_int_eq(ops->take_locks(&b.ctx, &e), -EAGAIN);
+	ck_assert_int_eq(ops->prove_lock(&b.ctx, &e), 0);
+	ops->let_go(&a.ctx);
+	ck_assert_int_eq(ops->take_locks(&b.ctx, &e), 0);
+	ck_assert_int_eq(ops->prove_lock(&a.ctx, &e), 1);
+	ck_assert_int_eq(ops->take_locks(&a.ctx, &e), -EAGAIN);
+	ck_assert_int_eq(ops->take_locks(&b.ctx, &e), 0);
+	ck_assert_int_lt(ops->lease_take(&a.ctx, &id, &e), 0);
+	host_free(&a);
+	host_free(&b);
+}
+END_TEST
+
+START_TEST(test_journal)
+{
+	struct journal_entry entry = { .state = JOURNAL_EXPECTS, .generation = 7 };
+	struct host b;
+	struct err e;
+
+	host_new(&b, JOURNAL_DESTINATION);
+	memcpy(entry.session, id.session, sizeof(entry.session));
+	ck_assert_int_eq(ops->journal_find(&b.ctx, id.session, &entry, &e), -ENOENT);
+	ck_assert_int_eq(ops->journal_write(&b.ctx, &entry, &e), 0);
+	entry.state = JOURNAL_REFUSED;
+	ck_assert_int_eq(ops->journal_find(&b.ctx, id.session, &entry, &e), 0);
+	ck_assert_int_eq(entry.state, JOURNAL_EXPECTS);
+	ck_assert_int_eq(ops->journal_last(&b.ctx, &entry, &e), 0);
+	ck_assert_uint_eq(entry.generation, 7);
+	host_free(&b);
+}
+END_TEST
+
+static Suite *disks_suite(void)
+{
+	Suite *suite = suite_create("handover_disks");
+	TCase *tcase = tcase_create("disks");
+
+	tcase_add_checked_fixture(tcase, make_images, state_teardown);
+	tcase_add_test(tcase, test_records);
+	tcase_add_test(tcase, test_locks);
+	tcase_add_test(tcase, test_journal);
+	suite_add_tcase(suite, tcase);
+	return suite;
+}
+
+CHECK_MAIN(disks_suite)
