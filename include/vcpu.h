@@ -22,6 +22,14 @@ uint32_t vcpu_xsave_bytes(const struct device *);
 /* Indices of the MSRs that its state holds, up to max of them: how many. */
 size_t vcpu_msrs(const struct device *, uint32_t *index, size_t max);
 
+/*
+ * On main: each vCPU of the VM sleeps for that much of the time that it would run, at most 99; 0:
+ * for none.  No sleep is longer than a few milliseconds, and a stop ends it; the setting stays.
+ */
+void vcpu_throttle(struct vm *, unsigned percent);
+/* On main: how long each has slept so, in order of creation, up to max of them: how many. */
+unsigned vcpu_throttled_ns(struct vm *, uint64_t *ns, unsigned max);
+
 /* Registers of a STOPPED vCPU, on main. */
 int vcpu_get_registers(struct device *, struct kvm_regs *, struct kvm_sregs *, struct err *);
 int vcpu_set_registers(struct device *, const struct kvm_regs *, const struct kvm_sregs *,

@@ -16,6 +16,7 @@
 #include "thread.h"
 #include "vcpu.h"
 #include "vcpu_state.h"
+#include "vcpu_throttle.h"
 #include "vcpu_tsc.h"
 #include "vm.h"
 
@@ -27,6 +28,7 @@ struct vcpu_counters {
 	_Atomic uint64_t exits_io, exits_mmio, exits_hlt, exits_intr, exits_shutdown, exits_debug;
 	_Atomic uint64_t exits_system_event;
 	_Atomic uint64_t run_ns, wait_ns; /* main's: the kernel counts them */
+	_Atomic uint64_t throttled_ns;
 };
 
 struct vcpu {
@@ -41,6 +43,7 @@ struct vcpu {
 	pthread_cond_t go; /* with the machine lock: running or quit changed */
 	bool running, quit; /* written by main under the machine lock */
 	atomic_bool stop_asked; /* written by main, read by the thread without the lock */
+	struct vcpu_throttle throttle;
 	struct work parked; /* the thread tells main that it is parked */
 	bool msr_warned; /* one vCPU's warning is enough */
 	bool was_paused; /* the guest has lost time since it last ran */
@@ -73,6 +76,9 @@ static const struct counter vcpu_counters[] = {
 	COUNTER(struct vcpu_counters, wait_ns, .metric = "godwit_vcpu_wait_seconds",
 		.unit = COUNTER_NANOSECONDS,
 		.help = "Time the vCPU waited for a processor: stolen, as the guest sees it."),
+	COUNTER(struct vcpu_counters, throttled_ns, .metric = "godwit_vcpu_throttled_seconds",
+		.unit = COUNTER_NANOSECONDS,
+		.help = "Time the vCPU was held back so that a migration comes to an end."),
 };
 
 #define EXIT_COUNTER(kind) offsetof(struct vcpu_counters, exits_##kind)
@@ -255,6 +261,24 @@ static void vcpu_finish_access(struct vcpu *v)
 	}
 }
 
+/* Until it is asked to stop: true; or cannot run on. */
+static bool vcpu_run(struct vcpu *v)
+{
+	bool go_on = true;
+
+	for (; go_on; go_on = vcpu_enter(v)) {
+		/* Whatever was asked for with it is looked at after this. */
+		if (__atomic_load_n(&v->run->immediate_exit, __ATOMIC_RELAXED))
+			__atomic_exchange_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+		if (vcpu_throttle_is_on(&v->throttle))
+			counter_add(&v->counters->throttled_ns,
+				    vcpu_throttle_rest(&v->throttle, VCPU_SIGNAL, &v->stop_asked));
+		if (atomic_load(&v->stop_asked))
+			break;
+	}
+	return go_on;
+}
+
 static void *vcpu_main(void *arg)
 {
 	struct vcpu *v = arg;
@@ -268,11 +292,7 @@ static void *vcpu_main(void *arg)
 		if (v->quit)
 			break;
 		pthread_mutex_unlock(&vm->lock);
-		bool go_on = true;
-
-		while (go_on && !atomic_load(&v->stop_asked))
-			go_on = vcpu_enter(v);
-		if (go_on)
+		if (vcpu_run(v))
 			vcpu_finish_access(v);
 		pthread_mutex_lock(&vm->lock);
 		/* A vCPU that cannot run on waits here until main stops the VM. */
@@ -282,6 +302,7 @@ static void *vcpu_main(void *arg)
 		loop_post(vm->loop, &v->parked);
 	}
 	pthread_mutex_unlock(&vm->lock);
+	vcpu_throttle_end(&v->throttle);
 	return NULL;
 }
 
@@ -298,15 +319,20 @@ static void vcpu_start(struct device *dev)
 	pthread_cond_signal(&v->go);
 }
 
+static void vcpu_interrupt(struct vcpu *v)
+{
+	/* For the window between the thread's look at what is asked and KVM_RUN. */
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELEASE);
+	pthread_kill(v->thread, VCPU_SIGNAL);
+}
+
 static void vcpu_stop(struct device *dev)
 {
 	struct vcpu *v = (struct vcpu *)dev;
 
 	v->was_paused = true;
 	atomic_store(&v->stop_asked, true);
-	/* For the window between the thread's look at stop_asked and KVM_RUN. */
-	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELEASE);
-	pthread_kill(v->thread, VCPU_SIGNAL);
+	vcpu_interrupt(v);
 	pthread_cond_signal(&v->go);
 }
 
@@ -545,3 +571,30 @@ const struct device_class vcpu_class = {
 	.loaded = vcpu_loaded,
 	.fetch = vcpu_fetch,
 };
+
+void vcpu_throttle(struct vm *vm, unsigned percent)
+{
+	struct device *dev;
+
+	assert(percent < 100);
+	list_for_each (dev, &vm->devices, node) {
+		struct vcpu *v = (struct vcpu *)dev;
+
+		if (dev->class != &vcpu_class)
+			continue;
+		atomic_store(&v->throttle.percent, percent);
+		if (dev->phase == DEVICE_RUNNING)
+			vcpu_interrupt(v);
+	}
+}
+
+unsigned vcpu_throttled_ns(struct vm *vm, uint64_t *ns, unsigned max)
+{
+	struct device *dev;
+	unsigned n = 0;
+
+	list_for_each (dev, &vm->devices, node)
+		if (dev->class == &vcpu_class && n < max)
+			ns[n++] = counter_get(&((struct vcpu *)dev)->counters->throttled_ns);
+	return n;
+}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a vCPU counts while its guest leaves KVM in known ways; nothing without /dev/kvm. */
+/* What a vCPU counts while its guest leaves KVM in known ways, or is held back; nothing without
+ * /dev/kvm. */
 #include <sys/ioctl.h>
 
 #include "check_main.h"
@@ -88,6 +89,44 @@ START_TEST(test_exits)
 }
 END_TEST
 
+/* The guest is in its endless loop, and gives no reason of its own to leave. */
+START_TEST(test_throttle)
+{
+	uint64_t deadline_ns = loop_now_ns() + UINT64_C(1000000000) * WAIT_S, throttled_ns[2];
+
+	vcpu_new();
+	rig_start(&rig);
+	while (count("exits_mmio") < 2 && loop_now_ns() < deadline_ns)
+		usleep(1000);
+	ck_assert_uint_eq(count("throttled_ns"), 0);
+	for (unsigned percent = 1; percent < 100; percent += 14) {
+		uint64_t before = count("throttled_ns");
+
+		vcpu_throttle(&rig.vm, percent);
+		while (count("throttled_ns") == before && loop_now_ns() < deadline_ns)
+			usleep(1000);
+		ck_assert_uint_gt(count("throttled_ns"), before);
+	}
+	/* It stops while it sleeps, and when it goes on it is still slow. */
+	rig_stop(&rig);
+	throttled_ns[0] = count("throttled_ns");
+	rig_start(&rig);
+	while (count("throttled_ns") == throttled_ns[0] && loop_now_ns() < deadline_ns)
+		usleep(1000);
+	ck_assert_uint_gt(count("throttled_ns"), throttled_ns[0]);
+	vcpu_throttle(&rig.vm, 0);
+	rig_stop(&rig);
+	throttled_ns[0] = count("throttled_ns");
+	rig_start(&rig);
+	usleep(20000);
+	rig_stop(&rig);
+	ck_assert_uint_eq(vcpu_throttled_ns(&rig.vm, throttled_ns + 1, 1), 1);
+	ck_assert_uint_eq(throttled_ns[1], throttled_ns[0]);
+	ck_assert_str_eq(rig.vm.failure.text, "");
+	rig_free(&rig);
+}
+END_TEST
+
 static bool kvm_opens(void)
 {
 	CLEANUP(fd) int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -101,10 +140,12 @@ static Suite *suite(void)
 	TCase *tc = tcase_create("vcpu_counters");
 
 	tcase_set_timeout(tc, 60);
-	if (kvm_opens())
+	if (kvm_opens()) {
 		tcase_add_test(tc, test_exits);
-	else
+		tcase_add_test(tc, test_throttle);
+	} else {
 		printf("skipped: counters of a vCPU, as /dev/kvm does not open\n");
+	}
 	suite_add_tcase(s, tc);
 	return s;
 }
