@@ -46,6 +46,8 @@ struct migration_control {
 	int (*stop)(void *arg, const json_t *versions, struct err *);
 	int (*saved)(void *arg, struct state_buf *, struct err *);
 	void (*go_on)(void *arg);
+	/* vcpu_throttle(), if the VM is still there. */
+	void (*throttle)(void *arg, unsigned percent);
 	/* The destination.  A VM is built and waits; config is taken over.  Then its devices are
 	 * loaded; then it runs, unless it came paused. */
 	int (*build)(void *arg, json_t *config, struct vm **, struct err *);
@@ -78,6 +80,8 @@ const char *migration_url(const struct migration *);
 void migration_set_goals(struct migration *, const struct migration_goals *);
 /* If it still can be: over() tells.  Twice is fine. */
 void migration_cancel(struct migration *);
+/* While the VM that leaves is there: look what its vCPUs have lost so far. */
+void migration_take_throttled(struct migration *, struct vm *);
 /* What it does, or how it ended: the API's MigrationProgress (docs/api.md), a new reference. */
 json_t *migration_progress(struct migration *);
 /* Waits for the thread, which is cancelled if it can be.  Not from over().  NULL is fine. */

@@ -12,6 +12,7 @@
 #include "log.h"
 #include "machine.h"
 #include "migration.h"
+#include "vcpu.h"
 #include "vmm_internal.h"
 
 /* What the migration's thread asks of main, one thing at a time. */
@@ -40,6 +41,7 @@ struct vmm_migration {
 	const struct state_buf *states;
 	struct vm *vm;
 	bool paused;
+	unsigned throttle_percent;
 	/* Written by main between stop() and saved(). */
 	struct state_buf saved;
 	int save_result;
@@ -160,6 +162,34 @@ static void go_on(void *arg)
 	ask_main(arg, go_on_on_main, &unused);
 }
 
+static void throttle_on_main(void *arg)
+{
+	struct vmm_migration *g = arg;
+
+	if (g->vmm->machine) {
+		vcpu_throttle(machine_vm(g->vmm->machine), g->throttle_percent);
+		events_add(g->vmm->hooks.events, "vm", "migration-throttling",
+			   json_pack("{s:i}", "percent", (int)g->throttle_percent));
+	}
+	answer(g, 0);
+}
+
+static void throttle(void *arg, unsigned percent)
+{
+	struct vmm_migration *g = arg;
+	struct err unused;
+
+	g->throttle_percent = percent;
+	ask_main(g, throttle_on_main, &unused);
+}
+
+/* What its vCPUs have lost by that so far. */
+static void take_throttled(struct vmm_migration *g)
+{
+	if (g->active && !g->incoming && g->vmm->machine)
+		migration_take_throttled(g->m, machine_vm(g->vmm->machine));
+}
+
 static void build_between(struct vmm *v)
 {
 	struct vmm_migration *g = v->migration;
@@ -277,6 +307,7 @@ static void finish(struct vmm_migration *g)
 	struct vmm *v = g->vmm;
 	bool leave = g->end == MIGRATION_MOVED && !g->incoming;
 
+	take_throttled(g);
 	g->active = false;
 	tell(g, g->end == MIGRATION_MOVED ? "finished" : "failed");
 	loop_post(v->hooks.loop, &v->next);
@@ -359,6 +390,7 @@ static struct migration_control control_of(struct vmm_migration *g)
 	return (struct migration_control){ .stop = stop,
 					   .saved = saved,
 					   .go_on = go_on,
+					   .throttle = throttle,
 					   .build = build,
 					   .load = load,
 					   .run = run,
@@ -535,6 +567,7 @@ void vmm_set_migration_parameters(struct vmm *v, struct vmm_request *q)
 void vmm_migration_progress(struct vmm *v, struct vmm_request *q)
 {
 	if (v->migration && v->migration->m) {
+		take_throttled(v->migration);
 		q->out = migration_progress(v->migration->m);
 		return;
 	}

@@ -93,6 +93,8 @@ static double number(const json_t *p, const char *key)
 static void show(const json_t *p)
 {
 	const json_t *memory = json_object_get(p, "memory_transmission_info");
+	const json_t *ongoing = json_object_get(json_object_get(p, "state"), "Ongoing");
+	double percent = number(ongoing, "vcpu_throttle_percent");
 	char rate[UNITS_TEXT], written[UNITS_TEXT], blackout[UNITS_TEXT];
 
 	units_bytes(rate, number(memory, "memory_transmission_bps"));
@@ -102,6 +104,8 @@ static void show(const json_t *p)
 		"\r\033[K%s: round %.0f, %s/s, the guest writes %s/s, would stand still for %s",
 		json_string_value(json_object_get(p, "phase")), number(memory, "memory_iteration"),
 		rate, written, blackout);
+	if (percent)
+		fprintf(stderr, ", is slowed down by %.0f%%", percent);
 }
 
 /* Until the first connection has its answer. */

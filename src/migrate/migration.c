@@ -14,6 +14,7 @@
 #include "tcp.h"
 #include "thread.h"
 #include "uuid.h"
+#include "vcpu.h"
 
 static uint64_t wall_clock_ms(void)
 {
@@ -142,6 +143,8 @@ int migration_send(struct migration **out, const struct migration_config *c, str
 
 	if (!r)
 		r = uuid_new(m->session, e);
+	if (!r)
+		vcpu_throttled_ns(c->vm, m->throttled_before_ns, MIGRATION_VCPUS_TOLD);
 	return start(out, m, r, e);
 }
 

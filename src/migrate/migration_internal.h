@@ -13,6 +13,8 @@
 
 enum {
 	MIGRATION_ROUNDS_KEPT = 64,
+	MIGRATION_STEPS_KEPT = 32,
+	MIGRATION_VCPUS_TOLD = 255,
 	MIGRATION_HELLO_MS = 5000, /* for the first words of a connection */
 	MIGRATION_RECONNECT_S = 30,
 };
@@ -26,6 +28,12 @@ enum migration_phase {
 	PHASE_HAND_OVER,
 	PHASE_OVER,
 	MIGRATION_PHASES,
+};
+
+/* From when on the vCPUs were slowed down by how much. */
+struct migration_step {
+	uint64_t at_ns;
+	unsigned percent;
 };
 
 struct migration {
@@ -53,16 +61,27 @@ struct migration {
 	unsigned nrounds; /* all of them; the last ones are kept */
 	struct ram_round round[MIGRATION_ROUNDS_KEPT];
 	struct ram_round last; /* with the guest stopped */
+	unsigned nsteps; /* as nrounds */
+	struct migration_step step[MIGRATION_STEPS_KEPT];
 	struct ram_progress counted; /* in the end, when ram is gone */
 	uint64_t memory_bytes; /* of the VM */
 	uint64_t rate; /* bytes a second, of the fastest round */
 	uint64_t written_per_s; /* pages, of the last round */
 	uint64_t blackout_ns; /* predicted, then measured */
 	unsigned reconnects;
+	/* Main's: how long each vCPU was held back before this migration, and by now. */
+	unsigned nvcpus;
+	uint64_t throttled_before_ns[MIGRATION_VCPUS_TOLD], throttled_ns[MIGRATION_VCPUS_TOLD];
 	bool past_token; /* it cannot be called off any more */
 	enum migration_end end;
 	struct err why;
 };
+
+/* In percent; for the thread, or with the lock. */
+static inline unsigned migration_throttle(const struct migration *m)
+{
+	return m->nsteps ? m->step[(m->nsteps - 1) % MIGRATION_STEPS_KEPT].percent : 0;
+}
 
 void migration_enter(struct migration *, enum migration_phase);
 void migration_close(struct migration *); /* all connections */

@@ -4,6 +4,7 @@
 #include "guest_mem.h"
 #include "loop.h"
 #include "migration_internal.h"
+#include "vcpu.h"
 
 static const char *const phases[MIGRATION_PHASES] = {
 	[PHASE_CONNECT] = "connect", [PHASE_COPY] = "copy",           [PHASE_OFFER] = "offer",
@@ -21,7 +22,7 @@ static json_t *state_of(const struct migration *m)
 {
 	if (m->phase != PHASE_OVER)
 		return json_pack("{s:{s:s, s:i}}", "Ongoing", "phase", api_phases[m->phase],
-				 "vcpu_throttle_percent", 0);
+				 "vcpu_throttle_percent", (int)migration_throttle(m));
 	switch (m->end) {
 	case MIGRATION_MOVED:
 		return json_pack("{s:{}}", "Finished");
@@ -49,6 +50,38 @@ static json_t *rounds_of(const struct migration *m)
 	for (unsigned i = first; i < m->nrounds; i++)
 		json_array_append_new(rounds, round_of(&m->round[i % MIGRATION_ROUNDS_KEPT]));
 	return rounds;
+}
+
+static json_t *steps_of(const struct migration *m)
+{
+	unsigned first = m->nsteps > MIGRATION_STEPS_KEPT ? m->nsteps - MIGRATION_STEPS_KEPT : 0;
+	json_t *steps = json_array();
+
+	for (unsigned i = first; i < m->nsteps; i++) {
+		const struct migration_step *s = &m->step[i % MIGRATION_STEPS_KEPT];
+
+		json_array_append_new(
+			steps, json_pack("{s:I, s:i}", "us",
+					 (json_int_t)(s->at_ns - m->began_ns[PHASE_CONNECT]) / 1000,
+					 "throttle_percent", (int)s->percent));
+	}
+	return steps;
+}
+
+void migration_take_throttled(struct migration *m, struct vm *vm)
+{
+	m->nvcpus = vcpu_throttled_ns(vm, m->throttled_ns, MIGRATION_VCPUS_TOLD);
+}
+
+static json_t *throttled_of(const struct migration *m)
+{
+	json_t *all = json_array();
+
+	for (unsigned i = 0; i < m->nvcpus; i++)
+		json_array_append_new(all, json_integer((json_int_t)(m->throttled_ns[i] -
+								     m->throttled_before_ns[i]) /
+							1000));
+	return all;
 }
 
 /* How long each phase took, of those that began. */
@@ -109,6 +142,8 @@ json_t *migration_progress(struct migration *m)
 					     1000),
 				"phases_us", phases_of(m), "rounds", rounds_of(m), "last_round",
 				round_of(&m->last), "reconnects", (int)m->reconnects));
+	json_object_update_new(json, json_pack("{s:o, s:o}", "steps", steps_of(m), "throttled_us",
+					       throttled_of(m)));
 	pthread_mutex_unlock(&m->lock);
 	return json;
 }

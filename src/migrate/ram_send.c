@@ -230,6 +230,15 @@ static int work_all(struct ram_sender *s, struct err *e)
 	return s->error;
 }
 
+int ram_sender_harvest(struct ram_sender *s, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < s->vm->mem->nregions; i++)
+		r = dirty_log_harvest(s->log, i, s->source.bits[i].pending, e);
+	return r;
+}
+
 static int send_round(struct ram_sender *s, struct ram_round *round, struct err *e)
 {
 	struct ram_progress *p = &s->source.progress;
@@ -237,10 +246,8 @@ static int send_round(struct ram_sender *s, struct ram_round *round, struct err 
 				    .pages = p->pages,
 				    .zero_pages = p->zero_pages };
 	uint64_t began_ns = loop_now_ns();
-	int r = 0;
+	int r = ram_sender_harvest(s, e);
 
-	for (unsigned i = 0; !r && i < s->vm->mem->nregions; i++)
-		r = dirty_log_harvest(s->log, i, s->source.bits[i].pending, e);
 	if (r)
 		return r;
 	before.pending = ram_sender_pending(s);

@@ -56,6 +56,8 @@ int ram_sender_finish(struct ram_sender *, struct ram_round *, struct err *);
 void ram_sender_stop(struct ram_sender *); /* log off; takes milliseconds */
 void ram_sender_free(struct ram_sender *);
 
+/* Look what was written, without sending it: a round and finish do so by themselves. */
+int ram_sender_harvest(struct ram_sender *, struct err *);
 /* Pages that were found written and are not sent. */
 uint64_t ram_sender_pending(const struct ram_sender *);
 

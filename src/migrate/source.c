@@ -9,6 +9,7 @@
 
 #include "bits.h"
 #include "cleanup.h"
+#include "converge.h"
 #include "devices.h"
 #include "handover.h"
 #include "hello.h"
@@ -29,15 +30,11 @@ enum {
 	RATE_BYTES_MIN = 1 << 20, /* a shorter round says nothing of the rate */
 };
 
-/* What stopping, saving and handing over take beside the pages, until it was measured. */
-#define FIXED_NS UINT64_C(3000000)
-/* A blackout that is not worth less speed of the guest before it. */
-#define GOOD_BLACKOUT_NS UINT64_C(5000000)
-
 struct source {
 	struct migration *m;
 	struct handover_source hand;
 	json_t *versions; /* of states, that the other side knows */
+	struct ram_round last; /* while the guest runs */
 	bool stopped;
 };
 
@@ -108,11 +105,26 @@ static int connect_all(struct source *s, const char *role, struct err *e)
 	return r ? r : ram_sender_attach(m->ram, data, m->ndata, e);
 }
 
+/* The vCPUs are slowed down by that much from now on. */
+static void throttle(struct source *s, unsigned percent)
+{
+	struct migration *m = s->m;
+
+	if (percent == migration_throttle(m))
+		return;
+	m->control.throttle(m->control.arg, percent);
+	pthread_mutex_lock(&m->lock);
+	m->step[m->nsteps++ % MIGRATION_STEPS_KEPT] =
+		(struct migration_step){ .at_ns = loop_now_ns(), .percent = percent };
+	pthread_mutex_unlock(&m->lock);
+}
+
 static int reconnect(struct source *s, struct err *e)
 {
 	uint64_t limit = loop_now_ns() + MIGRATION_RECONNECT_S * UINT64_C(1000000000);
 	int ms = PAUSE_FIRST_MS, r;
 
+	throttle(s, 0);
 	do {
 		migration_close(s->m);
 		r = pause_ms(ms, s->m->cancel_fd, e);
@@ -142,70 +154,98 @@ static int settle_again(void *arg, struct channel *ch, struct err *e)
 	return r;
 }
 
-static void note_round(struct migration *m, const struct ram_round *round)
+static void note_round(struct source *s, const struct ram_round *round)
 {
+	struct migration *m = s->m;
 	uint64_t rate = round->duration_ns ? round->bytes * 1000000000 / round->duration_ns : 0;
 
+	s->last = *round;
 	pthread_mutex_lock(&m->lock);
 	m->round[m->nrounds++ % MIGRATION_ROUNDS_KEPT] = *round;
 	if (round->bytes >= RATE_BYTES_MIN)
 		m->rate = MAX(m->rate, rate);
-	/* What was written during a round is about what was written during the one before. */
-	m->written_per_s = round->duration_ns ? round->pending * 1000000000 / round->duration_ns
-					      : 0;
-	m->blackout_ns = FIXED_NS + (m->rate ? round->bytes * 1000000000 / m->rate : 0);
 	pthread_mutex_unlock(&m->lock);
 }
 
 /* One more round; a lost connection is no failure. */
-static int one_round(struct source *s, struct ram_round *round, struct err *e)
+static int one_round(struct source *s, struct err *e)
 {
-	int r = ram_sender_round(s->m->ram, round, e);
+	struct ram_round round;
+	int r = ram_sender_round(s->m->ram, &round, e);
 
 	while (r == -ENOTCONN) {
 		r = reconnect(s, e);
 		if (!r)
-			r = ram_sender_round(s->m->ram, round, e);
+			r = ram_sender_round(s->m->ram, &round, e);
 	}
 	if (!r)
-		note_round(s->m, round);
+		note_round(s, &round);
 	return r;
 }
 
-/* Rounds until the rest fits into the blackout, and fewer pages are not worth another one. */
-static int copy(struct source *s, struct err *e)
+/* What was written since the last round began, and what that means. */
+static int look_ahead(struct source *s, struct outlook *o, struct migration_goals *goals,
+		      struct err *e)
 {
 	struct migration *m = s->m;
-	uint64_t before = UINT64_MAX;
-	int r;
+	uint64_t bytes;
+	int r = ram_sender_harvest(m->ram, e);
 
-	for (;;) {
-		struct migration_goals goals;
-		struct ram_round round;
-		uint64_t blackout, passed_s;
+	if (r)
+		return r;
+	*o = (struct outlook){ .before = s->last.pending,
+			       .pending = ram_sender_pending(m->ram),
+			       .percent = migration_throttle(m) };
+	/* Not every page is sent whole. */
+	bytes = o->before ? o->pending * s->last.bytes / o->before : 0;
+	pthread_mutex_lock(&m->lock);
+	*goals = m->goals;
+	o->limit_ns = goals->blackout_ms * UINT64_C(1000000);
+	o->send_ns = m->rate ? bytes * 1000000000 / m->rate : 0;
+	m->written_per_s = s->last.duration_ns ? o->pending * 1000000000 / s->last.duration_ns : 0;
+	m->blackout_ns = converge_blackout_ns(o);
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
 
-		r = one_round(s, &round, e);
-		if (r)
-			return r;
-		pthread_mutex_lock(&m->lock);
-		goals = m->goals;
-		blackout = m->blackout_ns;
-		pthread_mutex_unlock(&m->lock);
-		if (blackout <= MIN(GOOD_BLACKOUT_NS, goals.blackout_ms * UINT64_C(1000000)))
-			return 0;
-		if (blackout <= goals.blackout_ms * UINT64_C(1000000) && blackout > before / 2)
-			return 0;
-		before = blackout;
-		passed_s = (loop_now_ns() - m->began_ns[PHASE_CONNECT]) / 1000000000;
-		if (passed_s < goals.deadline_s)
-			continue;
-		return goals.late
-			       ? 0
-			       : err_set(e, -ETIMEDOUT,
-					 "the guest writes too much: after %u s it would still "
-					 "stand still for %" PRIu64 " ms instead of %u",
-					 goals.deadline_s, blackout / 1000000, goals.blackout_ms);
+/* *enough: the guest may stop. Otherwise there has to be another round. */
+static int judge(struct source *s, bool *enough, struct err *e)
+{
+	struct migration *m = s->m;
+	struct migration_goals goals;
+	struct outlook o;
+	int r = look_ahead(s, &o, &goals, e);
+
+	if (r)
+		return r;
+	*enough = converge_is_enough(&o);
+	if (*enough)
+		return 0;
+	if ((loop_now_ns() - m->began_ns[PHASE_CONNECT]) / 1000000000 < goals.deadline_s) {
+		throttle(s, converge_percent(&o));
+		return 0;
 	}
+	*enough = goals.late;
+	return goals.late ? 0
+			  : err_set(e, -ETIMEDOUT,
+				    "the guest writes too much: after %u s it would still stand "
+				    "still for %" PRIu64 " ms instead of %u",
+				    goals.deadline_s, converge_blackout_ns(&o) / 1000000,
+				    goals.blackout_ms);
+}
+
+/* Rounds until there were enough; at least one, in all. */
+static int copy(struct source *s, struct err *e)
+{
+	bool enough = false;
+	int r = s->m->nrounds ? judge(s, &enough, e) : 0;
+
+	while (!r && !enough) {
+		r = one_round(s, e);
+		if (!r)
+			r = judge(s, &enough, e);
+	}
+	return r;
 }
 
 static int offer(struct source *s, struct err *e)
@@ -386,6 +426,7 @@ int migration_source(struct migration *m, struct err *e)
 
 	if (!r)
 		r = migrate(&s, e);
+	throttle(&s, 0);
 	if (r && m->phase < PHASE_HAND_OVER)
 		take_back(&s, e->text);
 	else if (r)

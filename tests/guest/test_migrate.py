@@ -144,3 +144,46 @@ def test_migrate_api(rig):
         check(wants(other, 200, "GET", "vm.info")["state"] == "Running", "does not run")
         wants(other, 500, "PUT", "vm.receive-migration", {"receiver_url": "tcp:127.0.0.1:0"})
         wants(other, 204, "PUT", "vmm.shutdown")
+
+
+def test_migrate_slowed_down(rig):
+    """A guest that writes more than goes over is slowed down, and told to whom it concerns."""
+    with source(rig) as a, destination(rig) as b:
+        client = a.client()
+        answer = wants(client, 200, "PUT", "vm.send-migration",
+                       {"destination_url": b.url(), "bandwidth_limit": 64 << 20, "wait": True})
+        percents = [step["throttle_percent"] for step in answer["steps"]]
+        check(len(percents) > 1 and percents[0] and not percents[-1], percents)
+        check(len(answer["throttled_us"]) == 1 and answer["throttled_us"][0] > 0, answer)
+        check(a.ended() == 0, a.logged)
+        finish(b)
+
+
+def test_migrate_cancel_slowed_down(rig):
+    """Called off while it is slowed down, the guest has all its time again."""
+    with source(rig) as a, destination(rig) as b:
+        client = a.client()
+
+        def progress():
+            return wants(client, 200, "GET", "vm.migration-progress")
+
+        def throttled():
+            return wants(client, 200, "GET", "vm.counters")["_vcpu0"]["throttled_ns"]
+
+        wants(client, 204, "PUT", "vm.send-migration",
+              {"destination_url": b.url(), "bandwidth_limit": 8 << 20})
+        a.until(lambda: throttled() and progress()["state"]["Ongoing"]["vcpu_throttle_percent"],
+                "not slowed down")
+        wants(client, 204, "PUT", "vm.cancel-migration")
+        a.until(lambda: "Cancelled" in progress()["state"], "not cancelled")
+        check(not progress()["steps"][-1]["throttle_percent"], progress())
+        events = wants(client, 200, "GET", "events")["events"]
+        told = [e["properties"]["percent"] for e in events if e["event"] == "migration-throttling"]
+        check(told == [step["throttle_percent"] for step in progress()["steps"]], told)
+        check(progress()["throttled_us"][0], progress())
+        a.beats()
+        lost = throttled()
+        a.beats()
+        check(throttled() == lost, lost)
+        check(b.ended() == 1, b.logged)
+        finish(a)
