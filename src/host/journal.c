@@ -17,6 +17,7 @@
 #include "cleanup.h"
 #include "record.h"
 #include "statedir.h"
+#include "uuid.h"
 
 enum { ACCEPTED_MAX = 64, NAME_BYTES = 64 };
 
@@ -70,7 +71,7 @@ static int parse_entry(json_t *json, enum journal_role role, struct journal_entr
 	if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s:s, s:I, s:s, s:s}", "state", &state,
 			   "session", &session, "generation", &generation, "peer", &peer, "arbiter",
 			   &arbiter) ||
-	    (*session && !record_is_uuid(session)) || !record_is_text(peer, sizeof(out->peer)) ||
+	    (*session && !uuid_is(session)) || !record_is_text(peer, sizeof(out->peer)) ||
 	    (generation && !record_is_generation(generation)))
 		return -EBADMSG;
 	while (s < ARRAY_SIZE(states) && (states[s].role != role || strcmp(states[s].name, state)))
@@ -125,7 +126,7 @@ static json_t *print(const struct history *h)
 static int name_of(char name[NAME_BYTES], const char *uuid, enum journal_role role,
 		   const char *kind, struct err *e)
 {
-	if (!record_is_uuid(uuid))
+	if (!uuid_is(uuid))
 		return err_set(e, -EINVAL, "\"%.64s\" is not the uuid of a VM", uuid);
 	snprintf(name, NAME_BYTES, "%s-%s.%s", uuid, roles[role], kind);
 	return 0;

@@ -16,6 +16,7 @@
 #include "disk_queue.h"
 #include "record.h"
 #include "statedir.h"
+#include "uuid.h"
 
 #define OWNER_SUFFIX ".owner"
 
@@ -106,8 +107,8 @@ static int parse(const json_t *json, struct owner_record *out)
 	if (json_unpack_ex((json_t *)json, NULL, JSON_STRICT, "{s:s, s:I, s:s, s:s, s:s}", "vm",
 			   &vm, "generation", &generation, "host", &host, "session", &session,
 			   "state", &state) ||
-	    !record_is_uuid(vm) || !record_is_generation(generation) ||
-	    !record_is_text(host, sizeof(out->host)) || (*session && !record_is_uuid(session)))
+	    !uuid_is(vm) || !record_is_generation(generation) ||
+	    !record_is_text(host, sizeof(out->host)) || (*session && !uuid_is(session)))
 		return -EBADMSG;
 	while (i < ARRAY_SIZE(states) && strcmp(state, states[i]))
 		i++;

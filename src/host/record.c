@@ -95,18 +95,6 @@ int record_read(int dir, const char *name, json_t **out)
 	return 0;
 }
 
-bool record_is_uuid(const char *text)
-{
-	static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
-
-	if (strlen(text) != strlen(shape))
-		return false;
-	for (size_t i = 0; shape[i]; i++)
-		if (shape[i] == 'x' ? !strchr("0123456789abcdef", text[i]) : text[i] != shape[i])
-			return false;
-	return true;
-}
-
 bool record_is_text(const char *text, size_t size)
 {
 	if (strlen(text) >= size)

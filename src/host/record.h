@@ -20,7 +20,6 @@ int record_write(int dir, const char *name, mode_t mode, const json_t *);
 /* A new reference; -ENOENT: there is none; -EBADMSG: it is not what record_write() wrote. */
 int record_read(int dir, const char *name, json_t **);
 
-bool record_is_uuid(const char *); /* in small letters */
 /* Fits into size bytes and can be shown on a terminal. */
 bool record_is_text(const char *, size_t size);
 bool record_is_generation(json_int_t); /* the first is 1 */
