@@ -8,6 +8,7 @@
 #ifndef CHANNEL_H
 #define CHANNEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
@@ -33,6 +34,8 @@ static inline struct channel channel_of(int fd)
  */
 int channel_write(struct channel *, struct iovec *iov, int niov, struct err *);
 int channel_read(struct channel *, struct iovec *iov, int niov, struct err *);
+/* What was read from fd and not from the channel: poll(2) does not tell of it.  The reader's. */
+bool channel_has_buffered(const struct channel *);
 
 /* Says goodbye if there is room for it, and closes fd; fd -1 is fine. */
 void channel_close(struct channel *);

@@ -28,10 +28,13 @@
 struct tls_credentials;
 
 enum { TLS_IDENTITY_MAX = 256 };
+enum tls_side { TLS_CLIENT, TLS_SERVER };
 
 /* Reads the files once.  The credentials may serve many channels and must outlive them. */
 int tls_credentials_read(struct tls_credentials **, const char *dir, struct err *);
 void tls_credentials_free(struct tls_credentials *);
+/* -ENOENT: they have no certificate for this side of a connection. */
+int tls_credentials_check(const struct tls_credentials *, enum tls_side, struct err *);
 
 /*
  * The channel is connected; its cancel_fd and silence_ms limit the handshake too.  On failure the

@@ -100,6 +100,11 @@ int channel_read(struct channel *c, struct iovec *iov, int niov, struct err *e)
 	return r;
 }
 
+bool channel_has_buffered(const struct channel *c)
+{
+	return c->tls && tls_has_buffered(c->tls);
+}
+
 void channel_close(struct channel *c)
 {
 	tls_end(c);

@@ -192,6 +192,16 @@ int tls_read(struct channel *c, struct iovec *iov, int niov, struct err *e)
 	return r;
 }
 
+bool tls_has_buffered(struct tls *t)
+{
+	size_t n;
+
+	pthread_mutex_lock(&t->lock);
+	n = t->in_len - t->in_at + gnutls_record_check_pending(t->session);
+	pthread_mutex_unlock(&t->lock);
+	return n > 0;
+}
+
 void tls_end(struct channel *c)
 {
 	struct tls *t = c->tls;
@@ -331,9 +341,9 @@ int tls_client(struct channel *c, const struct tls_credentials *own, const char 
 	uint8_t welcome = 0;
 	int r;
 
-	if (!own->client)
-		return err_set(e, -ENOENT, "client-cert.pem is not in %s", own->dir);
-	r = begin(c, true, own->client, hostname, e);
+	r = tls_credentials_check(own, TLS_CLIENT, e);
+	if (!r)
+		r = begin(c, true, own->client, hostname, e);
 	if (r)
 		return r;
 	gnutls_session_set_verify_function(c->tls->session, verify);
@@ -354,9 +364,9 @@ int tls_server(struct channel *c, const struct tls_credentials *own,
 	uint8_t welcome = WELCOME;
 	int r;
 
-	if (!own->server)
-		return err_set(e, -ENOENT, "server-cert.pem is not in %s", own->dir);
-	r = begin(c, false, own->server, "the other side", e);
+	r = tls_credentials_check(own, TLS_SERVER, e);
+	if (!r)
+		r = begin(c, false, own->server, "the other side", e);
 	if (r)
 		return r;
 	/* Asked for and not required, and checked only when all that the client sent is read: a

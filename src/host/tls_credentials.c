@@ -113,6 +113,14 @@ int tls_credentials_read(struct tls_credentials **out, const char *dir, struct e
 	return 0;
 }
 
+int tls_credentials_check(const struct tls_credentials *c, enum tls_side side, struct err *e)
+{
+	if (side == TLS_CLIENT ? c->client : c->server)
+		return 0;
+	return err_set(e, -ENOENT, "%s-cert.pem is not in %s",
+		       side == TLS_CLIENT ? "client" : "server", c->dir);
+}
+
 void tls_credentials_free(struct tls_credentials *c)
 {
 	if (!c)

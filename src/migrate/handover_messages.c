@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <ctype.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 
 #include "bits.h"
 #include "handover.h"
+#include "uuid.h"
 
 /* The payload: uuid, arbiter, generation, sentence. */
 enum { UUID_BYTES = 36, AT_ARBITER = 36, AT_GENERATION = 40, AT_SENTENCE = 48 };
@@ -41,15 +41,6 @@ int handover_send(struct channel *ch, const struct handover_message *m, struct e
 	return section_write(ch, m->type, iov, ARRAY_SIZE(iov), e);
 }
 
-static bool is_uuid(const char *text)
-{
-	for (unsigned i = 0; i < UUID_BYTES; i++)
-		if (i == 8 || i == 13 || i == 18 || i == 23 ? text[i] != '-'
-							    : !isxdigit((unsigned char)text[i]))
-			return false;
-	return true;
-}
-
 /* It is shown on terminals. */
 static void make_printable(char *text)
 {
@@ -81,7 +72,7 @@ int handover_receive(struct section *s, struct handover_message *m, struct err *
 	memcpy(in.session, head, UUID_BYTES);
 	in.arbiter = (enum arbiter)get_le(head + AT_ARBITER, 4);
 	in.generation = get_le(head + AT_GENERATION, 8);
-	if (!is_uuid(in.session) || get_le(head + AT_ARBITER, 4) > ARBITER_LEASE)
+	if (!uuid_is(in.session) || get_le(head + AT_ARBITER, 4) > ARBITER_LEASE)
 		return err_set(e, -EBADMSG, "%s is damaged", handover_message_name(s->type));
 	make_printable(in.sentence);
 	*m = in;
@@ -92,14 +83,15 @@ int handover_wait(const struct channel *ch, int timeout_ms)
 {
 	struct pollfd p[2] = { { .fd = ch->fd, .events = POLLIN },
 			       { .fd = ch->cancel_fd, .events = POLLIN } };
+	bool buffered = channel_has_buffered(ch);
 	int n;
 
 	do
-		n = poll(p, ARRAY_SIZE(p), timeout_ms);
+		n = poll(p, ARRAY_SIZE(p), buffered ? 0 : timeout_ms);
 	while (n < 0 && errno == EINTR);
 	if (p[1].revents)
 		return -ECANCELED;
-	return n > 0;
+	return n > 0 || buffered;
 }
 
 void handover_say(struct handover *h, enum section_type type, const char *sentence)

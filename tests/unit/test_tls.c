@@ -24,6 +24,22 @@ START_TEST(test_talk)
 }
 END_TEST
 
+/* Two messages come at once, and poll(2) tells of the first alone. */
+START_TEST(test_buffered)
+{
+	char word[4];
+
+	connected();
+	ck_assert(!channel_has_buffered(&server.ch));
+	ck_assert_int_eq(move(channel_write, &client, "ping", 4), 0);
+	ck_assert_int_eq(move(channel_write, &client, "ping", 4), 0);
+	ck_assert_int_eq(move(channel_read, &server, word, 4), 0);
+	ck_assert(channel_has_buffered(&server.ch));
+	ck_assert_int_eq(move(channel_read, &server, word, 4), 0);
+	ck_assert(!channel_has_buffered(&server.ch));
+}
+END_TEST
+
 START_TEST(test_bytes_are_hidden)
 {
 	static const char secret[] = "a secret that nobody should read on the way";
@@ -265,6 +281,7 @@ static Suite *suite(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_talk);
+	tcase_add_test(t, test_buffered);
 	tcase_add_test(t, test_bytes_are_hidden);
 	tcase_add_test(t, test_both_ways_at_once);
 	tcase_add_test(t, test_new_keys);
