@@ -201,12 +201,23 @@ static void build_between(struct vmm *v)
 	answer(g, r);
 }
 
+/* Whoever watches the destination sees who comes. */
+static void tell_arrival(struct vmm_migration *g)
+{
+	json_auto_t *p = migration_progress(g->m);
+
+	events_add(g->vmm->hooks.events, "vm", "migration-receive-started",
+		   json_pack("{s:O, s:O}", "peer", json_object_get(p, "peer"), "peer_identity",
+			     json_object_get(p, "peer_identity")));
+}
+
 static void build_on_main(void *arg)
 {
 	struct vmm_migration *g = arg;
 	json_auto_t *config = TAKE(g->config);
 	int r = config_relocate(config, g->overrides, &g->ask.e);
 
+	tell_arrival(g);
 	if (!r && vmm_take_config(g->vmm, config, &g->ask.e))
 		r = -EINVAL;
 	if (r)

@@ -250,3 +250,13 @@ int client_get_text(struct client *c, const char *path, char **out, struct err *
 
 	return r ? r : receive(c, out, &len, e);
 }
+
+int client_path(const char *given, char **path, struct err *e)
+{
+	CLEANUP(free) char *here = *given == '/' ? strdup("") : getcwd(NULL, 0);
+	const char *slash = *given == '/' ? "" : "/";
+
+	if (here && asprintf(path, "%s%s%s", here, slash, given) > 0)
+		return 0;
+	return err_set(e, -errno, "the path of %s cannot be found: %s", given, strerror(errno));
+}

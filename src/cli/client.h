@@ -25,6 +25,9 @@ void client_close(struct client *);
 /* From now on an answer has this long to begin, and to go on; then it is -ETIMEDOUT. */
 void client_set_limit(struct client *, unsigned ms);
 
+/* A path as the VM's process sees it, which has a working directory of its own. */
+int client_path(const char *given, char **path, struct err *);
+
 /*
  * Ask; path is behind /api/v1/.  body NULL: none.  *out, unless NULL, gets the answer, a new
  * reference or NULL if there is nothing to say.  A refusal is -EREMOTEIO with the VM's sentence;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bits.h"
+#include "cleanup.h"
 #include "cli.h"
 #include "client.h"
 #include "log.h"
@@ -57,6 +58,16 @@ static int take_times(const struct verb_args *args, json_t *body, struct err *e)
 	return r;
 }
 
+static int take_certificates(const struct verb_args *args, json_t *body, struct err *e)
+{
+	CLEANUP(free) char *dir = NULL;
+	int r = args->value[TLS] ? client_path(args->value[TLS], &dir, e) : 0;
+
+	if (dir)
+		json_object_set_new(body, "tls_dir", json_string(dir));
+	return r;
+}
+
 static int take_means(const struct verb_args *args, json_t *body, struct err *e)
 {
 	const char *streams = args->value[STREAMS];
@@ -76,8 +87,6 @@ static int take_means(const struct verb_args *args, json_t *body, struct err *e)
 				       "--streams takes auto or a number, not \"%.40s\"", streams);
 		json_object_set_new(body, "connections", json_integer(atoi(streams)));
 	}
-	if (args->value[TLS])
-		json_object_set_new(body, "tls_dir", json_string(args->value[TLS]));
 	if (args->value[LATE])
 		json_object_set_new(body, "timeout_strategy", json_string("Ignore"));
 	json_object_set_new(body, "wait", json_boolean(!args->value[NO_WAIT]));
@@ -158,6 +167,8 @@ int migrate_run(const struct verb *v, const struct verb_args *args)
 	(void)v;
 	if (!r)
 		r = take_means(args, body, &e);
+	if (!r)
+		r = take_certificates(args, body, &e);
 	if (r) {
 		log_error("%s", e.text);
 		return CLI_USAGE;

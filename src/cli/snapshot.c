@@ -11,17 +11,6 @@
 #include "help.h"
 #include "log.h"
 
-/* As the VM's process sees it, which has a working directory of its own. */
-static int absolute(const char *dir, char **path, struct err *e)
-{
-	CLEANUP(free) char *here = *dir == '/' ? strdup("") : getcwd(NULL, 0);
-	const char *slash = *dir == '/' ? "" : "/";
-
-	if (here && asprintf(path, "file://%s%s%s", here, slash, dir) > 0)
-		return 0;
-	return err_set(e, -errno, "the path of %s cannot be found: %s", dir, strerror(errno));
-}
-
 /* *running: it was, and is paused now. */
 static int pause_if_running(struct client *c, bool *running, struct err *e)
 {
@@ -38,17 +27,17 @@ static int pause_if_running(struct client *c, bool *running, struct err *e)
 
 static int take_snapshot(struct client *c, const char *dir, bool stop, struct err *e)
 {
-	CLEANUP(free) char *url = NULL;
+	CLEANUP(free) char *path = NULL;
 	json_auto_t *body = NULL;
 	bool running = false;
 	struct err why;
-	int r = absolute(dir, &url, e);
+	int r = client_path(dir, &path, e);
 
 	if (!r)
 		r = pause_if_running(c, &running, e);
 	if (r)
 		return r;
-	body = json_pack("{s:s}", "destination_url", url);
+	body = json_pack("{s:s+}", "destination_url", "file://", path);
 	r = client_put(c, "vm.snapshot", body, NULL, e);
 	if (!r && stop)
 		return client_put(c, "vmm.shutdown", NULL, NULL, e);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "acceptor.h"
 #include "cleanup.h"
 #include "devices.h"
 #include "handover.h"
@@ -15,8 +16,8 @@
 #include "owner.h"
 #include "ram_receive.h"
 #include "section.h"
-#include "tcp.h"
 #include "thread.h"
+#include "uuid.h"
 #include "vm.h"
 
 enum { AGAIN_MS = 2 * MIGRATION_RECONNECT_S * 1000 };
@@ -40,33 +41,15 @@ struct destination {
 	bool paused;
 };
 
-/* The next connection that says what it wants; whoever does not in time is sent away. */
-static int accept_hello(struct destination *d, struct channel *ch, unsigned wait_ms, json_t **hello,
-			struct err *e)
+static uint64_t in_ms(unsigned ms)
 {
-	uint64_t limit = loop_now_ns() + wait_ms * UINT64_C(1000000);
-	struct migration *m = d->m;
-	char peer[sizeof(m->peer)];
-	struct err why;
-	int r;
+	return loop_now_ns() + ms * UINT64_C(1000000);
+}
 
-	for (;;) {
-		*ch = (struct channel){ .fd = -1,
-					.cancel_fd = m->cancel_fd,
-					.silence_ms = wait_ms };
-		r = tcp_accept(m->listen_fd, ch, peer, sizeof(peer), e);
-		if (r)
-			return r;
-		ch->silence_ms = MIGRATION_HELLO_MS;
-		r = hello_await(ch, hello, &why);
-		if (!r) {
-			ch->silence_ms = 0;
-			return 0;
-		}
-		channel_close(ch);
-		if (r == -ECANCELED || (wait_ms && loop_now_ns() > limit))
-			return err_set(e, r == -ECANCELED ? r : -ENOTCONN, "%s", why.text);
-	}
+static void dismiss(struct arrival *in)
+{
+	json_decref(TAKE(in->hello));
+	channel_close(&in->ch);
 }
 
 /* Is it this role, and of this session? */
@@ -74,14 +57,6 @@ static bool is(const struct destination *d, const json_t *hello, const char *rol
 {
 	return !strcmp(hello_text(hello, "role"), role) &&
 	       !strcmp(hello_text(hello, "session"), d->m->session);
-}
-
-static int refuse(struct channel *ch, const char *sentence)
-{
-	json_auto_t *answer = json_pack("{s:s}", "refused", sentence);
-	struct err unused;
-
-	return hello_answer(ch, answer, &unused);
 }
 
 static int welcome(struct destination *d, struct err *e)
@@ -103,34 +78,45 @@ static void *read_memory(void *arg)
 	return NULL;
 }
 
-/* The connections that follow the first one. */
-static int accept_data(struct destination *d, struct err *e)
+/* One of the connections that follow the first one. */
+static int accept_data_one(struct destination *d, struct err *e)
 {
+	uint64_t limit_ns = in_ms(MIGRATION_HELLO_MS);
 	struct migration *m = d->m;
 	int r;
 
-	for (unsigned n = 0; n < m->ndata;) {
-		json_auto_t *hello = NULL;
-		struct channel ch;
+	for (;;) {
+		struct arrival in;
+		struct reader *reader;
 		json_int_t i;
 
-		r = accept_hello(d, &ch, MIGRATION_HELLO_MS, &hello, e);
+		r = acceptor_next(m->acceptor, limit_ns, &in, e);
 		if (r)
 			return r;
-		i = json_integer_value(json_object_get(hello, "index"));
-		if (!is(d, hello, "data") || i < 0 || i >= m->ndata || d->reader[i].runs) {
-			channel_close(&ch);
+		i = json_integer_value(json_object_get(in.hello, "index"));
+		if (!is(d, in.hello, "data") || i < 0 || i >= m->ndata || d->reader[i].runs) {
+			dismiss(&in);
 			continue;
 		}
-		m->data[i] = ch;
-		d->reader[i] = (struct reader){ .d = d, .index = (unsigned)i };
-		r = thread_new(&d->reader[i].thread, "_receiveN", 0, read_memory, &d->reader[i]);
+		json_decref(in.hello);
+		m->data[i] = in.ch;
+		reader = &d->reader[i];
+		*reader = (struct reader){ .d = d, .index = (unsigned)i };
+		r = thread_new(&reader->thread, "_receiveN", 0, read_memory, reader);
 		if (r)
 			return err_set(e, r, "cannot start a thread: %s", strerror(-r));
-		d->reader[i].runs = true;
-		n++;
+		reader->runs = true;
+		return 0;
 	}
-	return 0;
+}
+
+static int accept_data(struct destination *d, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned n = 0; !r && n < d->m->ndata; n++)
+		r = accept_data_one(d, e);
+	return r;
 }
 
 /* 0: all memory is there. */
@@ -162,24 +148,35 @@ static void drop_connections(struct destination *d)
 	migration_close(d->m);
 }
 
+static int check_hello(const json_t *hello, struct err *e)
+{
+	json_int_t streams = json_integer_value(json_object_get(hello, "streams"));
+
+	if (uuid_is(hello_text(hello, "session")) && uuid_is(hello_text(hello, "vm")) &&
+	    streams >= 1 && streams <= MIGRATION_STREAMS_MAX &&
+	    json_integer_value(json_object_get(hello, "generation")) >= 1 &&
+	    json_is_object(json_object_get(hello, "config")))
+		return 0;
+	return err_set(e, -EBADMSG, "what the source says of its VM makes no sense");
+}
+
 /* What the source says of itself and its VM. */
-static int take_hello(struct destination *d, json_t *hello, struct err *e)
+static int take_hello(struct destination *d, const json_t *hello, struct err *e)
 {
 	struct migration *m = d->m;
 	struct handover *h = &d->hand.h;
-	json_int_t streams = json_integer_value(json_object_get(hello, "streams"));
-	json_t *config = json_object_get(hello, "config");
 	int r;
 
-	if (strlen(hello_text(hello, "session")) != 36 || strlen(hello_text(hello, "vm")) != 36 ||
-	    streams < 1 || streams > MIGRATION_STREAMS_MAX || !json_is_object(config))
-		return err_set(e, -EBADMSG, "what the source says of its VM makes no sense");
-	snprintf(m->session, sizeof(m->session), "%s", hello_text(hello, "session"));
-	snprintf(m->uuid, sizeof(m->uuid), "%s", hello_text(hello, "vm"));
+	pthread_mutex_lock(&m->lock);
+	hello_copy_text(hello, "session", m->session, sizeof(m->session));
+	m->ndata = (unsigned)json_integer_value(json_object_get(hello, "streams"));
+	pthread_mutex_unlock(&m->lock);
+	hello_copy_text(hello, "vm", m->uuid, sizeof(m->uuid));
 	h->id.generation = (uint64_t)json_integer_value(json_object_get(hello, "generation"));
-	m->ndata = (unsigned)streams;
+	snprintf(h->peer, sizeof(h->peer), "%s", m->peer);
 	d->paused = json_is_true(json_object_get(hello, "paused"));
-	r = m->control.build(m->control.arg, json_incref(config), &m->vm, e);
+	r = m->control.build(m->control.arg, json_deep_copy(json_object_get(hello, "config")),
+			     &m->vm, e);
 	if (!r)
 		r = ram_receiver_new(&d->ram, m->vm->mem, m->ndata, e);
 	if (!r)
@@ -187,60 +184,85 @@ static int take_hello(struct destination *d, json_t *hello, struct err *e)
 	return r ? r : handover_destination_expect(&d->hand, e);
 }
 
-/* The first connection: a source, its VM, and this side's answer. */
+/* A source, and a VM that makes sense; whoever else comes is sent away. */
+static int accept_first(struct destination *d, struct arrival *in, struct err *e)
+{
+	int r;
+
+	for (;;) {
+		struct err why;
+
+		r = acceptor_next(d->m->acceptor, 0, in, e);
+		if (r)
+			return r;
+		if (!strcmp(hello_text(in->hello, "role"), "begin")) {
+			if (!check_hello(in->hello, &why))
+				return 0;
+			hello_refuse(&in->ch, why.text);
+		}
+		dismiss(in);
+	}
+}
+
+/* The first connection, and this side's answer. */
 static int begin(struct destination *d, struct err *e)
 {
 	struct migration *m = d->m;
-	int r;
+	struct arrival in;
+	int r = accept_first(d, &in, e);
 
-	for (;;) {
-		json_auto_t *hello = NULL;
-
-		r = accept_hello(d, &m->talk, 0, &hello, e);
-		if (r)
-			return r;
-		if (strcmp(hello_text(hello, "role"), "begin")) {
-			channel_close(&m->talk);
-			continue;
-		}
-		r = take_hello(d, TAKE(hello), e);
-		if (!r)
-			r = welcome(d, e);
-		else
-			refuse(&m->talk, e->text);
-		return r ? r : accept_data(d, e);
+	if (r)
+		return r;
+	m->talk = in.ch;
+	migration_know_peer(m, in.address, in.identity);
+	r = take_hello(d, in.hello, e);
+	json_decref(in.hello);
+	if (r) {
+		hello_refuse(&m->talk, e->text);
+		return r;
 	}
+	r = welcome(d, e);
+	return r ? r : accept_data(d, e);
 }
 
 /* The source's next connection of this role, or of both. */
-static int accept_again(struct destination *d, unsigned wait_ms, bool *data, struct err *e)
+static int accept_again(struct destination *d, uint64_t limit_ns, bool *data, struct err *e)
 {
 	struct migration *m = d->m;
 	int r;
 
 	for (;;) {
-		json_auto_t *hello = NULL;
+		struct arrival in;
+		bool settle;
 
-		r = accept_hello(d, &m->talk, wait_ms, &hello, e);
+		r = acceptor_next(m->acceptor, limit_ns, &in, e);
 		if (r)
 			return r;
-		*data = is(d, hello, "again");
-		if (*data || is(d, hello, "settle"))
+		*data = is(d, in.hello, "again");
+		settle = is(d, in.hello, "settle");
+		if (*data || settle) {
+			json_decref(in.hello);
+			m->talk = in.ch;
 			return welcome(d, e);
-		refuse(&m->talk, "another migration is under way here");
-		channel_close(&m->talk);
+		}
+		hello_refuse(&in.ch, "another migration is under way here");
+		dismiss(&in);
 	}
 }
 
+/* The source connects anew; that may fail, too. */
 static int come_back(struct destination *d, struct err *e)
 {
+	uint64_t limit_ns = in_ms(AGAIN_MS);
 	bool data = false;
 	int r;
 
-	drop_connections(d);
-	r = accept_again(d, AGAIN_MS, &data, e);
-	if (!r && data)
-		r = accept_data(d, e);
+	do {
+		drop_connections(d);
+		r = accept_again(d, limit_ns, &data, e);
+		if (!r && data)
+			r = accept_data(d, e);
+	} while (r == -ENOTCONN && loop_now_ns() < limit_ns);
 	return r;
 }
 
@@ -251,7 +273,7 @@ static int talk_again(void *arg, struct channel *ch, struct err *e)
 	bool data;
 
 	channel_close(ch);
-	return accept_again(d, MIGRATION_HELLO_MS, &data, e);
+	return accept_again(d, in_ms(MIGRATION_HELLO_MS), &data, e);
 }
 
 static int gather_state(struct destination *d, struct section *s, struct err *e)
@@ -357,21 +379,16 @@ int migration_destination(struct migration *m, struct err *e)
 void migration_answer(struct migration *m)
 {
 	struct destination d = { .m = m };
-	struct channel ch;
+	struct arrival in;
 	struct err e;
-	int r;
 
-	do {
-		json_auto_t *hello = NULL;
-
-		r = accept_hello(&d, &ch, 0, &hello, &e);
-		if (r)
-			return;
-		m->talk = ch;
-		if (is(&d, hello, "settle") && !welcome(&d, &e)) {
+	while (!acceptor_next(m->acceptor, 0, &in, &e)) {
+		m->talk = in.ch;
+		if (is(&d, in.hello, "settle") && !welcome(&d, &e)) {
 			m->talk.silence_ms = MIGRATION_HELLO_MS;
 			handover_answer(&handover_disks_ops, &m->disks, &m->talk, &e);
 		}
+		json_decref(in.hello);
 		channel_close(&m->talk);
-	} while (1);
+	}
 }

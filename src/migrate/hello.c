@@ -2,6 +2,7 @@
 #include "hello.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,10 +47,10 @@ int hello_await_answer(struct channel *ch, json_t **out, struct err *e)
 		r = section_end(&s, e);
 	if (r)
 		return r;
-	*out = json_loadb(text, len, 0, NULL);
+	*out = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
 	if (json_is_object(*out))
 		return 0;
-	json_decref(*out);
+	json_decref(TAKE(*out));
 	return err_set(e, -EBADMSG, "what the other side says of itself is no JSON object");
 }
 
@@ -65,4 +66,20 @@ const char *hello_text(const json_t *hello, const char *key)
 	const char *text = json_string_value(json_object_get(hello, key));
 
 	return text ? text : "";
+}
+
+void hello_copy_text(const json_t *hello, const char *key, char *to, size_t size)
+{
+	snprintf(to, size, "%s", hello_text(hello, key));
+	for (; *to; to++)
+		if ((unsigned char)*to < ' ' || *to == 0x7f)
+			*to = '?';
+}
+
+void hello_refuse(struct channel *ch, const char *sentence)
+{
+	json_auto_t *answer = json_pack("{s:s}", "refused", sentence);
+	struct err unused;
+
+	hello_answer(ch, answer, &unused);
 }

@@ -18,7 +18,12 @@ int hello_await(struct channel *, json_t **, struct err *);
 int hello_answer(struct channel *, const json_t *, struct err *);
 int hello_await_answer(struct channel *, json_t **, struct err *);
 
+/* The answer that ends it: a sentence. */
+void hello_refuse(struct channel *, const char *sentence);
+
 /* The string of that key, or "". */
 const char *hello_text(const json_t *, const char *key);
+/* The same, fit to be shown on a terminal, and as much of it as there is room for. */
+void hello_copy_text(const json_t *, const char *key, char *to, size_t size);
 
 #endif

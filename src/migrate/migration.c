@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "acceptor.h"
 #include "loop.h"
 #include "migration_internal.h"
 #include "tcp.h"
@@ -29,6 +30,14 @@ void migration_enter(struct migration *m, enum migration_phase phase)
 	pthread_mutex_lock(&m->lock);
 	m->phase = phase;
 	m->began_ns[phase] = loop_now_ns();
+	pthread_mutex_unlock(&m->lock);
+}
+
+void migration_know_peer(struct migration *m, const char *peer, const char *identity)
+{
+	pthread_mutex_lock(&m->lock);
+	snprintf(m->peer, sizeof(m->peer), "%s", peer);
+	snprintf(m->peer_identity, sizeof(m->peer_identity), "%s", identity);
 	pthread_mutex_unlock(&m->lock);
 }
 
@@ -72,22 +81,25 @@ static void *migration_main(void *arg)
 /* All but the thread. */
 static void discard(struct migration *m)
 {
+	acceptor_free(m->acceptor);
 	migration_close(m);
+	tls_credentials_free(m->tls);
 	journal_close(m->disks.journal);
 	if (m->listen_fd >= 0)
 		close(m->listen_fd);
 	if (m->cancel_fd >= 0)
 		close(m->cancel_fd);
 	pthread_mutex_destroy(&m->lock);
-	free(m->tls_dir);
 	free(m->vm_config);
 	free(m);
 }
 
-static bool copy_text(char **to, const char *text)
+static int read_credentials(struct migration *m, const char *dir, struct err *e)
 {
-	*to = text ? strdup(text) : NULL;
-	return !text == !*to;
+	int r = dir ? tls_credentials_read(&m->tls, dir, e) : 0;
+
+	return r || !dir ? r
+			 : tls_credentials_check(m->tls, m->incoming ? TLS_SERVER : TLS_CLIENT, e);
 }
 
 /* On failure *out may be half made. */
@@ -100,7 +112,6 @@ static int prepare(struct migration **out, const struct migration_config *c, boo
 		return err_set(e, -ENOMEM, "out of memory");
 	m->control = c->control;
 	m->incoming = incoming;
-	m->in_the_clear = c->in_the_clear;
 	m->vm = c->vm;
 	m->paused = c->paused;
 	m->streams = c->streams;
@@ -116,9 +127,10 @@ static int prepare(struct migration **out, const struct migration_config *c, boo
 	m->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (m->cancel_fd < 0)
 		return err_set(e, -errno, "no eventfd: %s", strerror(errno));
-	if (!copy_text(&m->tls_dir, c->tls_dir) || !copy_text(&m->vm_config, c->vm_config))
+	m->vm_config = strdup(c->vm_config ? c->vm_config : "");
+	if (!m->vm_config)
 		return err_set(e, -ENOMEM, "out of memory");
-	return 0;
+	return read_credentials(m, c->tls_dir, e);
 }
 
 static int start(struct migration **out, struct migration *m, int r, struct err *e)
@@ -148,18 +160,19 @@ int migration_send(struct migration **out, const struct migration_config *c, str
 	return start(out, m, r, e);
 }
 
-static int listen_for_it(struct migration *m, struct err *e)
+static int listen_for_it(struct migration *m, bool in_the_clear, struct err *e)
 {
 	char url[MIGRATION_URL_MAX];
+	int r;
 
 	snprintf(url, sizeof(url), "%s", m->url);
-	if (!m->tls_dir && !m->in_the_clear && !tcp_is_loopback(url))
+	if (!m->tls && !in_the_clear && !tcp_is_loopback(url))
 		return err_set(e, -EINVAL,
 			       "%s can be reached from other hosts, and nothing protects what "
-			       "comes in there; give certificates with tls=DIR, or say "
-			       "plaintext=on",
+			       "comes in there; give certificates with --tls, or say --plaintext",
 			       url);
-	return tcp_listen(url, &m->listen_fd, m->url, sizeof(m->url), e);
+	r = tcp_listen(url, &m->listen_fd, m->url, sizeof(m->url), e);
+	return r ? r : acceptor_new(&m->acceptor, m->listen_fd, m->cancel_fd, m->tls, e);
 }
 
 int migration_receive(struct migration **out, const struct migration_config *c, struct err *e)
@@ -168,7 +181,7 @@ int migration_receive(struct migration **out, const struct migration_config *c, 
 	int r = prepare(&m, c, true, e);
 
 	if (!r)
-		r = listen_for_it(m, e);
+		r = listen_for_it(m, c->in_the_clear, e);
 	return start(out, m, r, e);
 }
 

@@ -10,6 +10,7 @@
 #include "handover_disks.h"
 #include "migration.h"
 #include "ram_send.h"
+#include "tls.h"
 
 enum {
 	MIGRATION_ROUNDS_KEPT = 64,
@@ -38,16 +39,17 @@ struct migration_step {
 
 struct migration {
 	struct migration_control control;
-	bool incoming, in_the_clear, paused; /* as migration_config has it */
-	char *tls_dir, *vm_config; /* NULL: none */
+	bool incoming, paused; /* as migration_config has it */
+	char *vm_config;
+	struct tls_credentials *tls; /* NULL: in the clear */
 	struct vm *vm; /* a destination's: once it is built */
 	unsigned streams;
 	char url[MIGRATION_URL_MAX];
-	char peer[256];
-	char session[37], uuid[37];
+	char uuid[37];
 	pthread_t thread;
 	int cancel_fd;
 	int listen_fd; /* -1: a source */
+	struct acceptor *acceptor; /* NULL: a source */
 	struct channel talk, data[MIGRATION_STREAMS_MAX];
 	unsigned ndata;
 	struct handover_disks disks; /* its journal is opened by the thread */
@@ -55,6 +57,8 @@ struct migration {
 
 	pthread_mutex_t lock; /* of all below; the thread writes, main reads, but for goals */
 	struct migration_goals goals;
+	char session[37]; /* constant once it is known */
+	char peer[TLS_IDENTITY_MAX], peer_identity[TLS_IDENTITY_MAX]; /* "": not known */
 	enum migration_phase phase;
 	uint64_t began_ns[MIGRATION_PHASES]; /* CLOCK_MONOTONIC; 0: not yet */
 	uint64_t began_wall_ms; /* since 1970 */
@@ -84,6 +88,7 @@ static inline unsigned migration_throttle(const struct migration *m)
 }
 
 void migration_enter(struct migration *, enum migration_phase);
+void migration_know_peer(struct migration *, const char *peer, const char *identity);
 void migration_close(struct migration *); /* all connections */
 /* What a hand-over touches here, for the VM and session that are known by now. */
 int migration_open_journal(struct migration *, struct handover *, enum journal_role, struct err *);

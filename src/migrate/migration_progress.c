@@ -129,19 +129,20 @@ json_t *migration_progress(struct migration *m)
 			 (json_int_t)m->began_wall_ms, "downtime_configured_ms",
 			 (json_int_t)m->goals.blackout_ms, "downtime_estimated_ms",
 			 (json_int_t)((m->blackout_ns + 999999) / 1000000), "transportation_mode",
-			 "Tcp", "connections", (int)m->ndata, "tls", m->tls_dir != NULL, "state",
+			 "Tcp", "connections", (int)m->ndata, "tls", m->tls != NULL, "state",
 			 state_of(m), "memory_transmission_info", memory_of(m));
 	json_object_update_new(
-		json, json_pack("{s:s, s:b, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:i}", "phase",
-				phases[m->phase], "incoming", m->incoming, "session", m->session,
-				"url", m->url, "peer", m->peer, "blackout_us",
-				(json_int_t)(m->blackout_ns / 1000), "total_us",
-				(json_int_t)(((m->phase == PHASE_OVER ? m->began_ns[PHASE_OVER]
-								      : loop_now_ns()) -
-					      m->began_ns[PHASE_CONNECT]) /
-					     1000),
-				"phases_us", phases_of(m), "rounds", rounds_of(m), "last_round",
-				round_of(&m->last), "reconnects", (int)m->reconnects));
+		json,
+		json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:i}", "phase",
+			  phases[m->phase], "incoming", m->incoming, "session", m->session, "url",
+			  m->url, "peer", m->peer, "peer_identity", m->peer_identity, "blackout_us",
+			  (json_int_t)(m->blackout_ns / 1000), "total_us",
+			  (json_int_t)(((m->phase == PHASE_OVER ? m->began_ns[PHASE_OVER]
+								: loop_now_ns()) -
+					m->began_ns[PHASE_CONNECT]) /
+				       1000),
+			  "phases_us", phases_of(m), "rounds", rounds_of(m), "last_round",
+			  round_of(&m->last), "reconnects", (int)m->reconnects));
 	json_object_update_new(json, json_pack("{s:o, s:o}", "steps", steps_of(m), "throttled_us",
 					       throttled_of(m)));
 	pthread_mutex_unlock(&m->lock);

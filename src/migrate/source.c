@@ -32,6 +32,7 @@ enum {
 
 struct source {
 	struct migration *m;
+	char host[TCP_HOST_MAX]; /* whom a certificate must name */
 	struct handover_source hand;
 	json_t *versions; /* of states, that the other side knows */
 	struct ram_round last; /* while the guest runs */
@@ -52,10 +53,32 @@ static int connect_one(struct source *s, struct channel *ch, json_t *hello, stru
 
 	ch->silence_ms = SILENCE_MS;
 	r = tcp_connect(m->url, ch, e);
+	if (!r && m->tls)
+		r = tls_client(ch, m->tls, s->host, e);
 	if (r)
 		return r;
 	json_object_set_new(hello, "session", json_string(m->session));
 	return hello_begin(ch, hello, e);
+}
+
+/* What the destination says of itself. */
+static int take_answer(struct source *s, const json_t *answer, struct err *e)
+{
+	json_t *versions = json_object_get(answer, "versions");
+	char refused[400], host[TLS_IDENTITY_MAX];
+
+	hello_copy_text(answer, "refused", refused, sizeof(refused));
+	if (*refused)
+		return err_set(e, -ECONNREFUSED, "the destination refuses: %s", refused);
+	if (!json_is_object(versions))
+		return err_set(e, -EBADMSG, "the destination does not say what it can read");
+	if (!s->versions)
+		s->versions = json_deep_copy(versions);
+	if (!s->versions)
+		return err_set(e, -ENOMEM, "out of memory");
+	hello_copy_text(answer, "host", host, sizeof(host));
+	migration_know_peer(s->m, host, s->m->tls ? s->host : "");
+	return 0;
 }
 
 /* The first of a session, which brings the VM's configuration, or one after a loss. */
@@ -67,7 +90,6 @@ static int connect_talk(struct source *s, const char *role, struct err *e)
 				       "paused", m->paused, "generation",
 				       (json_int_t)s->hand.h.id.generation);
 	json_auto_t *answer = NULL;
-	const char *refused;
 	int r;
 
 	if (!strcmp(role, "begin"))
@@ -78,15 +100,7 @@ static int connect_talk(struct source *s, const char *role, struct err *e)
 	if (!r)
 		r = hello_await_answer(&m->talk, &answer, e);
 	m->talk.silence_ms = SILENCE_MS;
-	if (r)
-		return r;
-	refused = json_string_value(json_object_get(answer, "refused"));
-	if (refused)
-		return err_set(e, -ECONNREFUSED, "the destination refuses: %.400s", refused);
-	if (!s->versions)
-		s->versions = json_deep_copy(json_object_get(answer, "versions"));
-	snprintf(m->peer, sizeof(m->peer), "%s", hello_text(answer, "host"));
-	return 0;
+	return r ? r : take_answer(s, answer, e);
 }
 
 static int connect_all(struct source *s, const char *role, struct err *e)
@@ -399,6 +413,8 @@ static int prepare(struct source *s, struct err *e)
 	struct handover *h = &s->hand.h;
 	int r = migration_open_journal(m, h, JOURNAL_SOURCE, e);
 
+	if (!r)
+		r = tcp_host(m->url, s->host, e);
 	if (!r)
 		r = find_generation(s, e);
 	if (r)
