@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What comes over the first connection of a live migration, given to a destination that is whole
+ * but for its VM. The input is a list of sections, u8 type, u16 length and payload each, which are
+ * framed here with checksums that are right. One of type HELLO in front is what the source says of
+ * itself; else it is something good. Of the hand-over's messages the payload is the sentence, and
+ * the rest is as it should be, unless 128 is added to the type.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../../src/migrate/handover.h"
+#include "../../src/migrate/hello.h"
+#include "bits.h"
+#include "cleanup.h"
+#include "devices.h"
+#include "guest_mem.h"
+#include "log.h"
+#include "migration.h"
+#include "state_codec.h"
+#include "tcp.h"
+#include "vm.h"
+
+enum { RAM_BYTES = 64 << 10, AS_IT_IS = 128 };
+
+static const char session[] = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
+
+/* In memory: journals are synced. */
+static char state_dir[] = "/dev/shm/fuzz_destination.XXXXXX";
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+/* One migration; the source is on a thread of its own. */
+struct world {
+	struct vm vm;
+	struct migration *m;
+	struct state_view input;
+	bool own_hello;
+	struct channel talk, data;
+};
+
+static void require(bool what)
+{
+	if (!what)
+		abort();
+}
+
+/* The destination */
+
+static int build(void *arg, json_t *config, struct vm **vm, struct err *e)
+{
+	struct world *w = arg;
+
+	(void)e;
+	json_decref(config);
+	*vm = &w->vm;
+	/* Connections that belong to this hello do not come. */
+	if (w->own_hello)
+		migration_cancel(w->m);
+	return 0;
+}
+
+static int load(void *arg, const struct state_buf *states, struct err *e)
+{
+	struct world *w = arg;
+
+	return devices_load(&w->vm, states->data, states->len, e);
+}
+
+static void run(void *arg, bool paused)
+{
+	(void)arg;
+	(void)paused;
+}
+
+static void over(void *arg, enum migration_end end, const char *why)
+{
+	(void)arg;
+	require((end == MIGRATION_MOVED) == !why);
+}
+
+/* The source */
+
+static void connect_one(const struct world *w, struct channel *ch)
+{
+	/* No port is to wait for what may still come. */
+	const struct linger none = { .l_onoff = 1 };
+	struct err e;
+
+	*ch = channel_of(-1);
+	require(!tcp_connect(migration_url(w->m), ch, &e));
+	setsockopt(ch->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+}
+
+static int introduce(struct channel *ch, const char *role, struct err *e)
+{
+	json_auto_t *hello = json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:{}}", "role", role,
+				       "session", session, "vm", session, "streams", 1, "index", 0,
+				       "generation", 1, "config");
+
+	return hello_begin(ch, hello, e);
+}
+
+static int send_section(struct channel *ch, uint64_t type, const uint8_t *payload, size_t len,
+			struct err *e)
+{
+	struct handover_message m = { .type = (enum section_type)type, .generation = 1 };
+	struct iovec iov[2] = { [1] = { (void *)(uintptr_t)payload, len } };
+
+	if (!handover_is_message((uint32_t)type))
+		return section_write(ch, (enum section_type)(type % AS_IT_IS), iov, 2, e);
+	memcpy(m.session, session, sizeof(session));
+	memcpy(m.sentence, payload, MIN(len, (size_t)HANDOVER_SENTENCE_MAX));
+	return handover_send(ch, &m, e);
+}
+
+/* An error: the destination has enough of it. */
+static void send_all(struct world *w)
+{
+	struct state_view v = w->input;
+	const uint8_t *payload;
+	uint64_t type, len;
+	struct err e;
+	int r = w->own_hello ? section_write_magic(&w->talk, &e) : introduce(&w->talk, "begin", &e);
+
+	while (!r && state_view_take_le(&v, 1, &type) && state_view_take_le(&v, 2, &len)) {
+		len = MIN(len, v.len);
+		state_view_take(&v, len, &payload);
+		r = send_section(&w->talk, type, payload, len, &e);
+	}
+	shutdown(w->talk.fd, SHUT_WR);
+}
+
+/* All of it is zero. */
+static void send_no_memory(struct channel *ch)
+{
+	static const uint8_t none[8];
+	struct err e;
+
+	if (!introduce(ch, "data", &e))
+		send_section(ch, SECTION_DONE, none, sizeof(none), &e);
+}
+
+static void *source(void *arg)
+{
+	struct world *w = arg;
+	json_auto_t *answer = NULL;
+	uint8_t byte;
+	struct err e;
+
+	send_all(w);
+	if (!w->own_hello && !hello_await_answer(&w->talk, &answer, &e))
+		send_no_memory(&w->data);
+	shutdown(w->data.fd, SHUT_WR);
+	while (!channel_read(&w->talk, &(struct iovec){ &byte, 1 }, 1, &e))
+		;
+	migration_cancel(w->m);
+	return NULL;
+}
+
+static void remove_state_dir(void)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "rm -r %s", state_dir);
+	require(!system(command));
+}
+
+static void make_vm(struct world *w)
+{
+	const struct guest_mem_config memory = { .size_bytes = RAM_BYTES };
+	struct err e;
+
+	log_set_level(LOG_ERROR);
+	require(mkdtemp(state_dir) && !setenv("GODWIT_STATE_DIR", state_dir, 1) &&
+		!atexit(remove_state_dir));
+	list_init(&w->vm.devices);
+	list_init(&w->vm.disks);
+	require(!guest_mem_new(&w->vm.mem, &memory, &e));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	static struct world w;
+	const struct migration_config c = {
+		.url = "tcp:127.0.0.1:0",
+		.control = { .build = build, .load = load, .run = run, .over = over, .arg = &w }
+	};
+	pthread_t thread;
+	struct err e;
+
+	if (!w.vm.mem)
+		make_vm(&w);
+	w.input = (struct state_view){ data, len };
+	w.own_hello = len && data[0] == SECTION_HELLO;
+	require(!migration_receive(&w.m, &c, &e));
+	connect_one(&w, &w.talk);
+	connect_one(&w, &w.data);
+	require(!pthread_create(&thread, NULL, source, &w));
+	pthread_join(thread, NULL);
+	migration_free(w.m);
+	channel_close(&w.talk);
+	channel_close(&w.data);
+	return 0;
+}
