@@ -46,6 +46,13 @@ void machine_start(struct machine *);
 /* done(arg) once nothing of the VM moves any more; paused already: at once. */
 void machine_pause(struct machine *, void (*done)(void *arg), void *arg);
 void machine_resume(struct machine *);
+/*
+ * As a pause that nobody is told of and that machine_resume() does not end.  Whatever was wanted
+ * before done(arg) comes first, and the VM's end instead of it; whatever is wanted after it, its
+ * end too, waits for machine_release().
+ */
+void machine_hold(struct machine *, void (*done)(void *arg), void *arg);
+void machine_release(struct machine *);
 void machine_reset(struct machine *); /* as if by the reset button; goes on running */
 void machine_end(struct machine *, int status, const char *why); /* hard; ended() follows */
 int machine_press_power_button(struct machine *);
@@ -53,6 +60,7 @@ int machine_press_power_button(struct machine *);
 int machine_soft_reboot(struct machine *);
 int machine_inject_nmi(struct machine *, struct err *); /* into every vCPU */
 bool machine_is_paused(const struct machine *); /* or about to be */
+bool machine_is_changing(const struct machine *); /* a device goes, or changes its size */
 bool machine_has_panicked(const struct machine *); /* and has a moment for its last words */
 
 /*

@@ -42,6 +42,9 @@ struct machine {
 	bool told_paused; /* to events */
 	void (*pause_done)(void *arg);
 	void *pause_arg;
+	bool held; /* until machine_release(); from hold_done() on every wish waits */
+	void (*hold_done)(void *arg); /* NULL: it was called */
+	void *hold_arg;
 	int end_status;
 	char end_why[512];
 	struct work step; /* posted so that steps run in a callback of the main loop */
@@ -160,12 +163,22 @@ static void machine_has_paused(struct machine *m)
 		done(m->pause_arg);
 }
 
+static void machine_has_stopped(struct machine *m)
+{
+	void (*done)(void *arg) = m->hold_done;
+
+	m->hold_done = NULL;
+	done(m->hold_arg);
+}
+
 /* Bring the phase in line with what is wanted; called on main whenever either changed. */
 static void machine_settle(struct machine *m)
 {
-	bool stop = m->want_end || m->want_reset || m->paused;
+	bool stop = m->want_end || m->want_reset || m->paused || m->held;
 
 	if (m->phase == PHASE_STOPPING || m->ended)
+		return;
+	if (m->held && !m->hold_done)
 		return;
 	/* Before a device that is being removed as well is freed. */
 	resize_settle(&m->resize, m->phase == PHASE_RUNNING);
@@ -189,9 +202,15 @@ static void machine_settle(struct machine *m)
 		m->want_reset = false;
 		machine_do_reset(m);
 	}
+	if (m->ended)
+		return;
+	if (m->held) {
+		machine_has_stopped(m);
+		return;
+	}
 	if (m->paused)
 		machine_has_paused(m);
-	if (m->want_start && !m->paused && !m->ended)
+	else if (m->want_start)
 		machine_run(m);
 }
 
@@ -342,6 +361,20 @@ void machine_resume(struct machine *m)
 	loop_post(m->vm.loop, &m->step);
 }
 
+void machine_hold(struct machine *m, void (*done)(void *arg), void *arg)
+{
+	m->held = true;
+	m->hold_done = done;
+	m->hold_arg = arg;
+	loop_post(m->vm.loop, &m->step);
+}
+
+void machine_release(struct machine *m)
+{
+	m->held = false;
+	loop_post(m->vm.loop, &m->step);
+}
+
 void machine_reset(struct machine *m)
 {
 	m->want_reset = true;
@@ -435,6 +468,11 @@ int machine_resize_device(struct machine *m, const char *id, uint64_t bytes,
 	if (m->ended)
 		return err_set(e, -ESHUTDOWN, "the VM has ended");
 	return resize_device(&m->resize, id, bytes, done, arg, e);
+}
+
+bool machine_is_changing(const struct machine *m)
+{
+	return !list_empty(&m->hotplug.removals) || !list_empty(&m->resize.changes);
 }
 
 json_t *machine_needs(struct machine *m)
