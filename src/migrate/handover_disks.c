@@ -91,8 +91,14 @@ static int read_first(void *ctx, const struct handover_id *id, enum handover_rec
 {
 	struct vm_disk *d = next_disk(ctx, NULL);
 	struct owner_record o;
-	int r = d ? owner_read(d->disk, &o, e) : -ENOENT;
+	int r;
 
+	/* Without a disk nobody can have taken any: only a person's word asks here then. */
+	if (!d) {
+		*record = RECORD_OFFERED;
+		return 0;
+	}
+	r = owner_read(d->disk, &o, e);
 	if (r && r != -ENOENT)
 		return r;
 	*record = r ? RECORD_OTHER : record_from(ctx, id, &o);
