@@ -33,7 +33,7 @@ int channel_wait(const struct channel *c, int fd, short events, struct err *e)
 	if (n < 0)
 		return err_set(e, -errno, "cannot wait for a connection: %s", strerror(errno));
 	if (p[1].revents)
-		return err_set(e, -ECANCELED, "cancelled");
+		return err_set(e, -ECANCELED, "it was called off");
 	if (!n)
 		return err_set(e, -ENOTCONN, "the other side was silent for %u s",
 			       c->silence_ms / 1000);

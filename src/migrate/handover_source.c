@@ -216,7 +216,7 @@ static int settle(struct handover_source *s, struct err *e)
 int handover_source_commit(struct handover_source *s, struct err *e)
 {
 	if (handover_wait(s->h.ch, 0) == -ECANCELED)
-		return err_set(e, -ECANCELED, "cancelled");
+		return err_set(e, -ECANCELED, "it was called off");
 	s->h.ch->cancel_fd = s->resolve_fd;
 	handover_say(&s->h, SECTION_TOKEN, "");
 	s->h.ops->let_go(s->h.ctx);

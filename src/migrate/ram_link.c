@@ -133,7 +133,7 @@ static int wait_turn(struct ram_link *l, uint64_t bytes, struct err *e)
 		uint64_t ms = (then_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
 
 		if (poll(&cancel, 1, (int)MIN(ms, LOOK_MS)) > 0)
-			return err_set(e, -ECANCELED, "cancelled");
+			return err_set(e, -ECANCELED, "it was called off");
 		now_ns = loop_now_ns();
 	}
 	return 0;

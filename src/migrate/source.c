@@ -37,13 +37,14 @@ struct source {
 	json_t *versions; /* of states, that the other side knows */
 	struct ram_round last; /* while the guest runs */
 	bool stopped;
+	bool decided; /* behind the token: it is known who has the VM, and written */
 };
 
 static int pause_ms(int ms, int cancel_fd, struct err *e)
 {
 	struct pollfd p = { .fd = cancel_fd, .events = POLLIN };
 
-	return poll(&p, 1, ms) > 0 ? err_set(e, -ECANCELED, "cancelled") : 0;
+	return poll(&p, 1, ms) > 0 ? err_set(e, -ECANCELED, "it was called off") : 0;
 }
 
 static int connect_one(struct source *s, struct channel *ch, json_t *hello, struct err *e)
@@ -327,6 +328,7 @@ static int commit(struct source *s, struct err *e)
 	pthread_mutex_lock(&m->lock);
 	m->blackout_ns = loop_now_ns() - m->began_ns[PHASE_STOP];
 	pthread_mutex_unlock(&m->lock);
+	s->decided = r == HANDOVER_RUN;
 	if (r == HANDOVER_GIVEN)
 		return 0;
 	return r == HANDOVER_RUN ? err_set(e, -EIO,
@@ -349,6 +351,22 @@ static void take_back(struct source *s, const char *why)
 	if (s->stopped)
 		c->go_on(c->arg);
 	handover_source_cancelled(&s->hand, why);
+}
+
+/* Before the offer there is nothing to take back, and nothing is known to write. */
+static void go_on_here(struct source *s, const char *why)
+{
+	struct migration *m = s->m;
+
+	pthread_mutex_lock(&m->lock);
+	m->past_token = false;
+	pthread_mutex_unlock(&m->lock);
+	if (s->decided)
+		m->control.go_on(m->control.arg);
+	else if (m->phase >= PHASE_OFFER)
+		take_back(s, why);
+	else
+		handover_source_cancelled(&s->hand, why);
 }
 
 static int migrate(struct source *s, struct err *e)
@@ -443,10 +461,8 @@ int migration_source(struct migration *m, struct err *e)
 	if (!r)
 		r = migrate(&s, e);
 	throttle(&s, 0);
-	if (r && m->phase < PHASE_HAND_OVER)
-		take_back(&s, e->text);
-	else if (r)
-		m->control.go_on(m->control.arg);
+	if (r)
+		go_on_here(&s, e->text);
 	migration_close(m);
 	pthread_mutex_lock(&m->lock);
 	ram = TAKE(m->ram);
