@@ -66,6 +66,7 @@ struct device {
 	struct rate_limit *limit; /* NULL: nothing of it can be limited */
 	void *fresh; /* its state after the first reset; NULL: all versions have the same fields */
 	const char *host_path; /* where to connect to it: its pty or socket; NULL: nowhere */
+	struct hub *port; /* whose listeners there may be; NULL: it is none */
 	void *counters; /* ncounters blocks, see device_claim_counters() */
 	unsigned ncounters;
 };

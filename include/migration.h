@@ -82,6 +82,14 @@ void migration_set_goals(struct migration *, const struct migration_goals *);
 void migration_cancel(struct migration *);
 /* While the VM that leaves is there: look what its vCPUs have lost so far. */
 void migration_take_throttled(struct migration *, struct vm *);
+bool migration_is_incoming(const struct migration *);
+/* A source that has begun to hand over: it cannot be called off, and the VM may run there. */
+bool migration_is_past_token(struct migration *);
+/* Of these, one whose other side neither has the VM for certain nor can be asked. */
+bool migration_is_undecided(struct migration *);
+/* A person says where it runs; what comes of it, over() or nothing, is seen later.  -EALREADY: that
+ * is known. */
+int migration_resolve(struct migration *, bool run, struct err *);
 /* What it does, or how it ended: the API's MigrationProgress (docs/api.md), a new reference. */
 json_t *migration_progress(struct migration *);
 /* Waits for the thread, which is cancelled if it can be.  Not from over().  NULL is fine. */

@@ -65,6 +65,9 @@ bool vmm_free(struct vmm *);
 void vmm_run(struct vmm *);
 void vmm_quit(struct vmm *); /* from over() */
 void vmm_end(struct vmm *); /* the process is to end, and all is well */
+/* Somebody wants the process to end: a migration is called off, if there is one and it still can
+ * be.  True: it is one to here, and the VM is another's until it is over. */
+bool vmm_call_off(struct vmm *);
 
 /* The request is the caller's and lasts until done(). */
 void vmm_submit(struct vmm *, struct vmm_request *);
@@ -100,6 +103,7 @@ void vmm_receive_migration(struct vmm *, struct vmm_request *);
 void vmm_info(struct vmm *, struct vmm_request *); /* out: VmInfo */
 void vmm_migration_progress(struct vmm *, struct vmm_request *); /* out: MigrationProgress */
 void vmm_cancel_migration(struct vmm *, struct vmm_request *);
+void vmm_resolve_migration(struct vmm *, struct vmm_request *); /* in: {run} */
 /* in: those of SendMigrationData that are goals */
 void vmm_set_migration_parameters(struct vmm *, struct vmm_request *);
 void vmm_refuse_none(struct vmm_request *); /* no VM was created */

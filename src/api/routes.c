@@ -52,6 +52,8 @@ const struct route routes[] = {
 	  .feature = "cancel-migration" },
 	{ "vm.migration-progress", HTTP_GET, BODY_NONE, .look = vmm_migration_progress,
 	  .feature = "migration-progress" },
+	{ "vm.resolve-migration", HTTP_PUT, BODY_NEEDED, .look = vmm_resolve_migration,
+	  .feature = "resolve-migration" },
 	{ "vm.set-migration-parameters", HTTP_PUT, BODY_NEEDED,
 	  .look = vmm_set_migration_parameters, .feature = "set-migration-parameters" },
 	{ "vm.balloon-stats", HTTP_GET, BODY_NONE, .here = not_yet },

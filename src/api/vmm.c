@@ -21,17 +21,15 @@ static void vmm_next(void *arg)
 	if (v->current || v->between || list_empty(&v->waiting))
 		return;
 	q = list_item(v->waiting.next, struct vmm_request, node);
-	if (vmm_is_migrating(v) && ends_vm(q)) {
+	if (vmm_is_migrating(v) && ends_vm(q) && !vmm_is_handed_over(v)) {
 		/* It is the next one when that is over. */
 		vmm_call_migration_off(v);
 		return;
 	}
 	v->current = q;
 	list_remove(&q->node);
-	if (vmm_is_migrating(v) && q->run != vmm_power_button && q->run != vmm_nmi)
-		vmm_fail(v, VMM_FAILED,
-			 "the VM is being migrated; wait for its end, or call it off with "
-			 "vm.cancel-migration");
+	if (vmm_migration_refuses(v, q, &q->e))
+		vmm_finish(v, VMM_FAILED);
 	else
 		q->run(v, q);
 }

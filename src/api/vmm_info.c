@@ -11,9 +11,9 @@
 /* Runs in the guest's terms: the states that clients know. */
 static const char *state_of(struct vmm *v)
 {
-	if (!v->machine)
+	if (!v->machine || machine_vm(v->machine)->incoming)
 		return "Created";
-	return machine_is_paused(v->machine) ? "Paused" : "Running";
+	return vmm_is_undecided(v) || machine_is_paused(v->machine) ? "Paused" : "Running";
 }
 
 /* A pty that was made for a port stands where its file would. */
@@ -72,4 +72,6 @@ void vmm_info(struct vmm *v, struct vmm_request *q)
 	q->out = json_pack("{s:o, s:s, s:I, s:o}", "config", config, "state", state_of(v),
 			   "memory_actual_size", (json_int_t)v->config.memory.size, "device_tree",
 			   tree);
+	if (vmm_is_undecided(v))
+		json_object_set_new(q->out, "undecided", json_true());
 }

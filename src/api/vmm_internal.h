@@ -8,6 +8,7 @@
 #include "vmdir.h"
 #include "vmm.h"
 
+struct migration;
 struct snapshot_job;
 struct restore_job;
 
@@ -56,9 +57,18 @@ int vmm_part_disks(struct vmm *, struct err *);
 
 /* vmm_migrate.c.  The VM belongs to a migration: what would change it waits or is refused. */
 bool vmm_is_migrating(const struct vmm *);
+struct migration *vmm_migration(const struct vmm *); /* NULL: none is under way */
+bool vmm_migration_holds(const struct vmm *); /* its guest does not run, or not here */
 void vmm_call_migration_off(struct vmm *);
 void vmm_migration_lost_vm(struct vmm *); /* the machine has ended by itself */
 void vmm_migration_free(struct vmm *);
+
+/* vmm_migrating.c */
+bool vmm_is_handed_over(const struct vmm *); /* and cannot be called off */
+bool vmm_is_undecided(const struct vmm *); /* where the VM runs */
+bool vmm_migration_refuses(struct vmm *, const struct vmm_request *, struct err *);
+void vmm_tell_ports(struct vmm *, const char *url); /* whoever is attached: it runs there now */
+void vmm_refuse_idle(struct vmm_request *); /* no migration is under way */
 
 void vmm_over(struct vmm *, int status, const char *why);
 

@@ -33,7 +33,8 @@ struct vmm_migration {
 	json_t *request; /* complete; its goals may change */
 	json_t *overrides; /* of what the source's configuration says, for a destination */
 	bool incoming, active;
-	bool was_paused; /* before stop() */
+	bool paused_before; /* when it began, and so the other side has it */
+	bool holds; /* the machine: nothing of the VM moves until it is released */
 	struct ask ask;
 	/* Arguments of what is asked. */
 	const json_t *versions;
@@ -92,13 +93,34 @@ static void close_ask(struct vmm_migration *g)
 	pthread_mutex_unlock(&g->ask.lock);
 }
 
+static void release(struct vmm_migration *g)
+{
+	g->holds = false;
+	machine_release(g->vmm->machine);
+}
+
+/* What is to come of a panic is decided here, where it was seen. */
+static int check_panic(const struct vmm_migration *g, struct err *e)
+{
+	const struct machine *m = g->vmm->machine;
+
+	if (!machine_has_panicked(m) && machine_is_paused(m) == g->paused_before)
+		return 0;
+	return err_set(e, -EIO, "the guest's kernel panicked meanwhile");
+}
+
 /* The thread sends the last pages meanwhile. */
 static void has_stopped(void *arg)
 {
 	struct vmm_migration *g = arg;
 	json_auto_t *versions = json_deep_copy(g->versions);
+	int r = check_panic(g, &g->ask.e);
 
-	answer(g, 0);
+	if (r)
+		release(g);
+	answer(g, r);
+	if (r)
+		return;
 	g->save_result = devices_save(machine_vm(g->vmm->machine), versions, &g->saved,
 				      &g->save_error);
 	pthread_mutex_lock(&g->ask.lock);
@@ -111,8 +133,8 @@ static void stop_on_main(void *arg)
 {
 	struct vmm_migration *g = arg;
 
-	g->was_paused = machine_is_paused(g->vmm->machine);
-	machine_pause(g->vmm->machine, has_stopped, g);
+	g->holds = true;
+	machine_hold(g->vmm->machine, has_stopped, g);
 }
 
 static int stop(void *arg, const json_t *versions, struct err *e)
@@ -150,8 +172,7 @@ static void go_on_on_main(void *arg)
 {
 	struct vmm_migration *g = arg;
 
-	if (!g->was_paused)
-		machine_resume(g->vmm->machine);
+	release(g);
 	answer(g, 0);
 }
 
@@ -303,12 +324,12 @@ void vmm_migration_free(struct vmm *v)
 
 static void tell(struct vmm_migration *g, const char *what)
 {
-	json_t *more = g->why[0] ? json_pack("{s:s}", "error", g->why)
-				 : json_pack("{s:s}", "url", migration_url(g->m));
 	char event[64];
 
 	snprintf(event, sizeof(event), "migration-%s%s", g->incoming ? "receive-" : "", what);
-	events_add(g->vmm->hooks.events, "vm", event, more);
+	events_add(g->vmm->hooks.events, "vm", event,
+		   json_pack("{s:s, s:s*}", "url", migration_url(g->m), "error",
+			     g->why[0] ? g->why : NULL));
 }
 
 /* Whoever waits for the end hears of it. */
@@ -322,6 +343,8 @@ static void finish(struct vmm_migration *g)
 	g->active = false;
 	tell(g, g->end == MIGRATION_MOVED ? "finished" : "failed");
 	loop_post(v->hooks.loop, &v->next);
+	if (leave)
+		vmm_tell_ports(v, migration_url(g->m));
 	if (leave)
 		log_info("VM \"%s\" runs at %s now", v->config.name, migration_url(g->m));
 	if (q) {
@@ -369,6 +392,16 @@ bool vmm_is_migrating(const struct vmm *v)
 void vmm_call_migration_off(struct vmm *v)
 {
 	migration_cancel(v->migration->m);
+}
+
+struct migration *vmm_migration(const struct vmm *v)
+{
+	return vmm_is_migrating(v) ? v->migration->m : NULL;
+}
+
+bool vmm_migration_holds(const struct vmm *v)
+{
+	return v->migration->incoming || v->migration->holds;
 }
 
 void vmm_migration_lost_vm(struct vmm *v)
@@ -469,10 +502,16 @@ static int send(struct vmm *v, const json_t *request, const struct send_options 
 				      .paused = machine_is_paused(v->machine),
 				      .streams = o->connections,
 				      .goals = goals_of(o) };
-	int r = new_migration(v, false, e);
+	int r;
 
+	if (machine_is_changing(v->machine))
+		return err_set(e, -EBUSY,
+			       "a device of the VM is being removed or resized; migrate it when "
+			       "that is done");
+	r = new_migration(v, false, e);
 	if (r)
 		return r;
+	v->migration->paused_before = c.paused;
 	if (!text)
 		return err_set(e, -ENOMEM, "out of memory");
 	v->migration->request = option_complete(&send_table, request);
@@ -538,7 +577,7 @@ void vmm_receive_migration(struct vmm *v, struct vmm_request *q)
 		log_info("waits for a migration at %s", migration_url(v->migration->m));
 }
 
-static void refuse_idle(struct vmm_request *q)
+void vmm_refuse_idle(struct vmm_request *q)
 {
 	q->fault = VMM_NO_VM;
 	err_set(&q->e, 0, "no migration is under way");
@@ -549,7 +588,7 @@ void vmm_cancel_migration(struct vmm *v, struct vmm_request *q)
 	if (vmm_is_migrating(v))
 		vmm_call_migration_off(v);
 	else
-		refuse_idle(q);
+		vmm_refuse_idle(q);
 }
 
 void vmm_set_migration_parameters(struct vmm *v, struct vmm_request *q)
@@ -566,7 +605,7 @@ void vmm_set_migration_parameters(struct vmm *v, struct vmm_request *q)
 		return;
 	}
 	if (!is_under_way) {
-		refuse_idle(q);
+		vmm_refuse_idle(q);
 		return;
 	}
 	goals = goals_of(&o);

@@ -479,6 +479,7 @@ static int uart_open_host(struct uart *u, struct err *e)
 	r = hub_new(&u->host, &u->config, vm->run_dir, u->dev.id, vm->loop, &events, e);
 	if (r)
 		return err_prefix(e, r, "%s", u->dev.id);
+	u->dev.port = u->host;
 	u->dev.host_path = chardev_path(hub_chardev(u->host));
 	if (u->dev.host_path)
 		log_info("%s: connect to %s", u->dev.id, u->dev.host_path);

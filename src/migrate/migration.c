@@ -204,6 +204,46 @@ void migration_cancel(struct migration *m)
 	eventfd_write(m->cancel_fd, 1);
 }
 
+bool migration_is_incoming(const struct migration *m)
+{
+	return m->incoming;
+}
+
+bool migration_is_past_token(struct migration *m)
+{
+	bool is;
+
+	pthread_mutex_lock(&m->lock);
+	is = m->past_token;
+	pthread_mutex_unlock(&m->lock);
+	return is;
+}
+
+bool migration_is_undecided(struct migration *m)
+{
+	bool is;
+
+	pthread_mutex_lock(&m->lock);
+	is = m->hand && m->hand->undecided;
+	pthread_mutex_unlock(&m->lock);
+	return is;
+}
+
+int migration_resolve(struct migration *m, bool run, struct err *e)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (!m->hand || !m->hand->undecided) {
+		r = err_set(e, -EALREADY, "it is not undecided where the VM runs");
+	} else {
+		m->hand->resolve = run ? RESOLVE_RUN : RESOLVE_DISCARD;
+		eventfd_write(m->hand->resolve_fd, 1);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
 void migration_set_goals(struct migration *m, const struct migration_goals *goals)
 {
 	pthread_mutex_lock(&m->lock);

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "channel.h"
+#include "handover.h"
 #include "handover_disks.h"
 #include "migration.h"
 #include "ram_send.h"
@@ -77,6 +78,7 @@ struct migration {
 	unsigned nvcpus;
 	uint64_t throttled_before_ns[MIGRATION_VCPUS_TOLD], throttled_ns[MIGRATION_VCPUS_TOLD];
 	bool past_token; /* it cannot be called off any more */
+	struct handover_source *hand; /* the source's, while its thread is at work */
 	enum migration_end end;
 	struct err why;
 };

@@ -145,6 +145,7 @@ json_t *migration_progress(struct migration *m)
 			  round_of(&m->last), "reconnects", (int)m->reconnects));
 	json_object_update_new(json, json_pack("{s:o, s:o}", "steps", steps_of(m), "throttled_us",
 					       throttled_of(m)));
+	json_object_set_new(json, "undecided", json_boolean(m->hand && m->hand->undecided));
 	pthread_mutex_unlock(&m->lock);
 	return json;
 }

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "bits.h"
@@ -442,7 +443,6 @@ static int prepare(struct source *s, struct err *e)
 	h->connected = true;
 	h->reconnect = settle_again;
 	h->reconnect_arg = s;
-	s->hand.resolve_fd = -1;
 	m->ndata = m->streams ? m->streams : STREAMS_DEFAULT;
 	for (unsigned i = 0; i < m->vm->mem->nregions; i++)
 		m->memory_bytes += m->vm->mem->region[i].size_bytes;
@@ -452,12 +452,26 @@ static int prepare(struct source *s, struct err *e)
 	return r;
 }
 
+/* A person may say where the VM runs, as long as nobody else knows. */
+static int listen_to_resolve(struct migration *m, struct handover_source *hand, struct err *e)
+{
+	hand->resolve_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (hand->resolve_fd < 0)
+		return err_set(e, -errno, "no eventfd: %s", strerror(errno));
+	pthread_mutex_lock(&m->lock);
+	m->hand = hand;
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
 int migration_source(struct migration *m, struct err *e)
 {
 	struct source s = { .m = m };
 	struct ram_sender *ram;
-	int r = prepare(&s, e);
+	int r = listen_to_resolve(m, &s.hand, e);
 
+	if (!r)
+		r = prepare(&s, e);
 	if (!r)
 		r = migrate(&s, e);
 	throttle(&s, 0);
@@ -465,6 +479,7 @@ int migration_source(struct migration *m, struct err *e)
 		go_on_here(&s, e->text);
 	migration_close(m);
 	pthread_mutex_lock(&m->lock);
+	m->hand = NULL;
 	ram = TAKE(m->ram);
 	if (ram)
 		m->counted = *ram_sender_progress(ram);
@@ -472,6 +487,7 @@ int migration_source(struct migration *m, struct err *e)
 	if (ram)
 		ram_sender_stop(ram);
 	ram_sender_free(ram);
+	cleanup_fd(&s.hand.resolve_fd);
 	json_decref(s.versions);
 	return r;
 }

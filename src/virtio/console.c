@@ -286,6 +286,7 @@ static int console_open_host(struct console *c, struct err *e)
 	r = hub_new(&c->host, &c->config, dev->vm->run_dir, dev->id, dev->vm->loop, &events, e);
 	if (r)
 		return err_prefix(e, r, "%s", dev->id);
+	dev->port = c->host;
 	dev->host_path = chardev_path(hub_chardev(c->host));
 	if (dev->host_path)
 		log_info("%s: connect to %s", dev->id, dev->host_path);
