@@ -30,6 +30,7 @@ struct lifecycle {
 	struct timer limit; /* from the power button to a hard end */
 	enum lifecycle_begin begin;
 	bool stopping;
+	bool called_off; /* by a signal: a VM that comes all the same has its button pressed */
 	int status;
 };
 
@@ -92,6 +93,29 @@ static void on_limit(void *arg)
 	machine_end(vmm_machine(l->vmm), 1, why);
 }
 
+static void press_button(struct lifecycle *l, struct machine *m, const char *signal)
+{
+	l->stopping = true;
+	if (machine_press_power_button(m)) {
+		machine_end(m, 1, "ended by a signal: the guest has no power button");
+		return;
+	}
+	notify_stopping(l->notify, vmm_config(l->vmm)->stop_timeout_s);
+	loop_timer_set(l->loop, &l->limit,
+		       loop_now_ns() + vmm_config(l->vmm)->stop_timeout_s * UINT64_C(1000000000));
+	log_info("SIG%s: pressed the guest's power button; a second signal ends it at once",
+		 signal);
+}
+
+static void on_received(struct vmm_request *q)
+{
+	struct lifecycle *l = q->arg;
+
+	on_done(q);
+	if (!q->fault && l->called_off)
+		press_button(l, vmm_machine(l->vmm), "TERM");
+}
+
 /* First the power button; whoever asks again, or cannot be served so, gets a hard end. */
 static void on_signal(void *arg, uint32_t events)
 {
@@ -106,6 +130,9 @@ static void on_signal(void *arg, uint32_t events)
 		leave(l);
 		return;
 	}
+	l->called_off = vmm_call_off(l->vmm);
+	if (l->called_off)
+		return;
 	if (!m) {
 		on_over(l, CLI_FAILED, "ended by a signal before the VM was built");
 		return;
@@ -114,16 +141,7 @@ static void on_signal(void *arg, uint32_t events)
 		machine_end(m, 1, "ended by a second signal before the guest powered off");
 		return;
 	}
-	l->stopping = true;
-	if (machine_press_power_button(m)) {
-		machine_end(m, 1, "ended by a signal: the guest has no power button");
-		return;
-	}
-	notify_stopping(l->notify, vmm_config(l->vmm)->stop_timeout_s);
-	loop_timer_set(l->loop, &l->limit,
-		       loop_now_ns() + vmm_config(l->vmm)->stop_timeout_s * UINT64_C(1000000000));
-	log_info("SIG%s: pressed the guest's power button; a second signal ends it at once",
-		 sigabbrev_np((int)info.ssi_signo));
+	press_button(l, m, sigabbrev_np((int)info.ssi_signo));
 }
 
 static void on_fatal(int sig)
@@ -265,7 +283,7 @@ int lifecycle_run(const struct run_options *options, enum lifecycle_begin begin)
 		.boot = { .run = vmm_boot, .done = on_done, .arg = &l },
 		.receive = { .run = vmm_receive_migration,
 			     .in = options->json,
-			     .done = on_done,
+			     .done = on_received,
 			     .arg = &l },
 		.restore = { .run = vmm_restore,
 			     .in = options->json,
