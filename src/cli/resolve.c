@@ -4,15 +4,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bits.h"
+#include "cleanup.h"
 #include "cli.h"
+#include "client.h"
 #include "disk.h"
 #include "journal.h"
 #include "log.h"
 #include "owner.h"
+#include "rundir.h"
 
 enum { OPTION_RUN, OPTION_DISCARD };
+enum { LOOKS = 20, LOOK_MS = 250 };
 
 /* What a state that was left behind becomes; other states stay. */
 static const struct {
@@ -119,11 +124,47 @@ static int resolve(struct resolve *r, char **disk, int ndisks, struct err *e)
 	return rc;
 }
 
+static bool is_running(const char *name)
+{
+	CLEANUP(fd) int dir = rundir_open(geteuid(), name);
+
+	return dir >= 0;
+}
+
+/* A VM that still waits here for an answer looks once more at its disks. */
+static int tell_running(const char *name, bool run, struct err *e)
+{
+	json_auto_t *body = json_pack("{s:b}", "run", run);
+	struct client c;
+	int r = client_open(&c, name, e);
+
+	if (!r)
+		r = client_put(&c, "vm.resolve-migration", body, NULL, e);
+	for (unsigned i = 0; !r && i < LOOKS; i++) {
+		json_auto_t *p = NULL;
+
+		usleep(LOOK_MS * 1000);
+		/* It ends when it is not to run here. */
+		if (client_get(&c, "vm.migration-progress", &p, e) ||
+		    !json_is_true(json_object_get(p, "undecided"))) {
+			client_close(&c);
+			return 0;
+		}
+	}
+	client_close(&c);
+	return r ? r
+		 : err_set(e, -EBUSY,
+			   "it is still undecided where VM \"%s\" runs: its disks cannot be had, "
+			   "or say that it was taken over",
+			   name);
+}
+
 int resolve_run(const struct verb *v, const struct verb_args *args)
 {
 	bool run = args->value[OPTION_RUN], discard = args->value[OPTION_DISCARD];
 	struct resolve r = { .uuid = args->rest[0], .run = run };
 	struct err e;
+	int rc;
 
 	if (run == discard) {
 		log_error("say one of --run and --discard; see \"godwit %s --help\"", v->name);
@@ -133,8 +174,9 @@ int resolve_run(const struct verb *v, const struct verb_args *args)
 		log_error("disks are for --run: what is discarded keeps its records");
 		return CLI_USAGE;
 	}
-	if (!resolve(&r, args->rest + 1, args->nrest - 1, &e))
-		return CLI_OK;
-	log_error("%s", e.text);
-	return CLI_FAILED;
+	rc = is_running(r.uuid) ? tell_running(r.uuid, run, &e)
+				: resolve(&r, args->rest + 1, args->nrest - 1, &e);
+	if (rc)
+		log_error("%s", e.text);
+	return rc ? CLI_FAILED : CLI_OK;
 }

@@ -243,7 +243,7 @@ const struct verb verbs[] = {
 			  "Let disk0 of VM web move 100 MiB a second" },
 			{ "godwit limit web disk0 off", "And as much as it can" } },
 	  .keys = limit_keys, .run = limit_run },
-	{ "resolve", "UUID [DISK]...", "say where a VM runs after a migration that broke off",
+	{ "resolve", "UUID|NAME [DISK]...", "say where a VM runs after a migration that broke off",
 	  VERB_HOST,
 	  .about =
 		  "A VM that was given or offered to another host is not started here again by "
@@ -251,7 +251,10 @@ const struct verb verbs[] = {
 		  "that it runs nowhere lets it run here, and names the disks that were being "
 		  "handed over with it; godwit run then starts it.\n"
 		  "UUID is the VM's identity, as godwit run says it when it refuses to start the "
-		  "VM. Neither the VM nor another may use the disks. Prints what was changed.",
+		  "VM. Neither the VM nor another may use the disks. Prints what was changed.\n"
+		  "A VM that is still here, waiting to learn whether the other host has it, is "
+		  "named by NAME: --run lets it go on if nobody has taken its disks, --discard "
+		  "ends it.",
 	  .examples = { { "godwit resolve 6ba7b810-9dad-41d1-80b4-00c04fd430c8 --run web.img",
 			  "Let a VM and its disk run on this host again" } },
 	  .options = { { "--run", NULL, "it may run here" }, { "--discard", NULL, "it may not" } },

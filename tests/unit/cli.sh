@@ -86,7 +86,7 @@ shows 0 '  godwit shutdown --now web' shutdown --help
 # Verbs that name VMs
 sentence 2 'something is missing: godwit pause NAME...' pause
 sentence 2 'something is missing: godwit remove NAME ID' remove web
-sentence 2 'something is missing: godwit resolve UUID [DISK]...' resolve --run
+sentence 2 'something is missing: godwit resolve UUID|NAME [DISK]...' resolve --run
 sentence 2 'say one of --run and --discard; see "godwit resolve --help"' resolve web
 sentence 1 '"web" is not the uuid of a VM' resolve web --run
 sentence 2 'something is missing: godwit add-disk NAME KEY=VALUE,...' add-disk --json web
