@@ -4,7 +4,8 @@
  * wrote it, and before it gets the next the last is checked, so that a lost or stale page shows at
  * once. A byte '.' goes out each millisecond: the longest gap between two, seen from outside, is
  * how long the guest was silent. Prints "dirty: running" when all memory has been written once;
- * the byte 'q' ends it, after a last look at everything.
+ * the byte 'q' ends it, after a last look at everything, 'r' resets the machine, 't' does so by a
+ * triple fault, 'o' switches it off, and 'p' reports a panic.
  *
  * Command line: mib=N rewritten by each processor (default 16), cpus=N, rate=N (MiB a second, 0:
  * all it can), fill=N (MiB written once at the beginning), noise: pages are full of what cannot be
@@ -23,6 +24,8 @@ enum {
 	DISK_PAGES = 61,
 	QUEUE_SIZE = 32,
 	FIRST_SECTOR = 2048,
+	PORT_PVPANIC = 0x505,
+	PVPANIC_PANICKED = 1 << 0,
 	PAGE_SECTORS = PAGE / BLK_SECTOR,
 };
 
@@ -139,6 +142,24 @@ static void blk_start(void)
 	}
 }
 
+static void obey(int byte)
+{
+	switch (byte) {
+	case 'q':
+		stopping = true;
+		break;
+	case 'o':
+		power_off(0);
+	case 'p':
+		outb(PORT_PVPANIC, PVPANIC_PANICKED);
+		break;
+	case 'r':
+		power_reset();
+	case 't':
+		power_fault();
+	}
+}
+
 /* What happens by the clock, on the first processor only */
 static void look(void)
 {
@@ -150,8 +171,8 @@ static void look(void)
 	outb(COM1, '.');
 	if (blk.d.common)
 		blk_step();
-	if (++timer.beats % COMMAND_MS == 0 && serial_get() == 'q')
-		stopping = true;
+	if (++timer.beats % COMMAND_MS == 0)
+		obey(serial_get());
 }
 
 /* Spin as long as more than rate=N was written. */

@@ -16,14 +16,15 @@ WAITS = re.compile(r"waits for a migration at (\S+)")
 class Side:
     """A process with a VM: what its guest says, and what it says itself."""
 
-    def __init__(self, rig, name, *options):
+    def __init__(self, rig, name, *options, state="state", **popen):
         self.name, self.rig = f"{name}-{os.getpid()}", rig
         self.socket = rig.path(f"{self.name}.sock")
         self.said, self.logged = "", ""
-        env = dict(os.environ, GODWIT_STATE_DIR=rig.path("state"))
+        env = dict(os.environ, GODWIT_STATE_DIR=rig.path(state))
         self.process = subprocess.Popen(
             [rig.godwit, "run", "--name", self.name, "--api-socket", self.socket, *options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
+            **popen)
         self.readers = [threading.Thread(target=self.read, args=args) for args in
                         ((self.process.stdout, "said"), (self.process.stderr, "logged"))]
         for reader in self.readers:
@@ -76,8 +77,8 @@ def source(rig, *options, words="mib=8"):
     return side
 
 
-def destination(rig, *options):
-    return Side(rig, "destination", "--incoming", "tcp:127.0.0.1:0", *options)
+def destination(rig, *options, **more):
+    return Side(rig, "destination", "--incoming", "tcp:127.0.0.1:0", *options, **more)
 
 
 def finish(side):

@@ -109,6 +109,12 @@ static uint64_t triple_fault(uint64_t a, uint64_t b)
 	return 0;
 }
 
+void power_fault(void)
+{
+	cpu_ring0(triple_fault, 0, 0);
+	cpu_halt();
+}
+
 /*
  * The code is for QEMU's isa-debug-exit only: exit status (code << 1) | 1. Without that device,
  * run QEMU with -no-reboot: the last resort is a triple fault.
@@ -118,14 +124,12 @@ void power_off(unsigned code)
 	outb(PORT_SLEEP, SLEEP_S5);
 	outb(PORT_DEBUG_EXIT, (uint8_t)code);
 	outw(PORT_Q35_PM1_CONTROL, Q35_S5);
-	cpu_ring0(triple_fault, 0, 0);
-	cpu_halt();
+	power_fault();
 }
 
 void power_reset(void)
 {
 	outb(PORT_RESET, RESET_VALUE);
 	outb(PORT_RESET_PC, RESET_PC_VALUE);
-	cpu_ring0(triple_fault, 0, 0);
-	cpu_halt();
+	power_fault();
 }

@@ -70,6 +70,7 @@ uint64_t cmdline_number(const char *name, uint64_t otherwise); /* NAME=123, K/M/
 const void *acpi_find(const char *signature); /* a table, or NULL */
 _Noreturn void power_off(unsigned code);
 _Noreturn void power_reset(void);
+_Noreturn void power_fault(void); /* a triple fault, which resets as well */
 
 /* print.c */
 void serial_init(void);
