@@ -564,6 +564,19 @@ def test_outcome_requests(rig):
         m.goes_on()
 
 
+def test_outcome_changing(rig):
+    """A guest was asked to give up a device, and has not answered."""
+    with Move(rig, disk=True) as m:
+        body = json.dumps({"id": "disk0"}).encode()
+        first = Connection(m.a.socket)
+        first.send(b"PUT /api/v1/vm.remove-device HTTP/1.1\r\nHost: localhost\r\n"
+                   b"Content-Length: %d\r\n\r\n" % len(body), body)
+        m.info()  # is answered after that was read
+        said = wants(m.client, 500, "PUT", "vm.send-migration", {"destination_url": m.proxy.url})
+        check("is being removed or resized" in said[0], said)
+        m.goes_on()
+
+
 def test_outcome_ended(rig):
     """Who ends the VM calls its migration off."""
     for verb in ("vm.shutdown", "vm.delete"):
