@@ -423,7 +423,8 @@ def test_outcome_other_versions(rig):
         return json.dumps(json.loads(payload) | {"versions": {}}).encode()
     with Move(rig, change=forget) as m:
         m.send()
-        m.state("Failed")
+        why = m.state("Failed")
+        check("the other side does not know" in why, why)
         m.goes_on()
 
 
