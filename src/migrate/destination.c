@@ -263,6 +263,7 @@ static int come_back(struct destination *d, struct err *e)
 		if (!r && data)
 			r = accept_data(d, e);
 	} while (r == -ENOTCONN && loop_now_ns() < limit_ns);
+	d->hand.h.connected = !r;
 	return r;
 }
 

@@ -91,14 +91,16 @@ static int connect_talk(struct source *s, const char *role, struct err *e)
 				       GODWIT_VERSION, "vm", m->uuid, "streams", (int)m->ndata,
 				       "paused", m->paused, "generation",
 				       (json_int_t)s->hand.h.id.generation);
+	const bool first = !strcmp(role, "begin");
 	json_auto_t *answer = NULL;
 	int r;
 
-	if (!strcmp(role, "begin"))
+	if (first)
 		json_object_set_new(hello, "config", json_loads(m->vm_config, 0, NULL));
 	m->talk.cancel_fd = m->cancel_fd;
 	r = connect_one(s, &m->talk, hello, e);
-	m->talk.silence_ms = BUILD_MS;
+	if (first)
+		m->talk.silence_ms = BUILD_MS;
 	if (!r)
 		r = hello_await_answer(&m->talk, &answer, e);
 	m->talk.silence_ms = SILENCE_MS;
@@ -148,6 +150,7 @@ static int reconnect(struct source *s, struct err *e)
 			r = connect_all(s, "again", e);
 		ms = MIN(2 * ms, PAUSE_LAST_MS);
 	} while (r == -ENOTCONN && loop_now_ns() < limit);
+	s->hand.h.connected = !r;
 	pthread_mutex_lock(&s->m->lock);
 	s->m->reconnects++;
 	pthread_mutex_unlock(&s->m->lock);
@@ -338,10 +341,14 @@ static int commit(struct source *s, struct err *e)
 				 : r;
 }
 
-/* The VM is the source's as before; this is tried until it is so. */
-static void take_back(struct source *s, const char *why)
+/*
+ * The VM is the source's as before; this is tried until it is so.  A destination that has lost its
+ * connection hears of it on a new one: without an arbiter it would wait for ever.
+ */
+static void take_back(struct source *s, bool cut, const char *why)
 {
 	const struct migration_control *c = &s->m->control;
+	struct handover *h = &s->hand.h;
 	struct err e;
 
 	for (bool told = false; handover_source_take_back(&s->hand, &e); told = true) {
@@ -351,11 +358,13 @@ static void take_back(struct source *s, const char *why)
 	}
 	if (s->stopped)
 		c->go_on(c->arg);
+	if (cut && s->versions)
+		h->connected = !settle_again(s, h->ch, &e);
 	handover_source_cancelled(&s->hand, why);
 }
 
 /* Before the offer there is nothing to take back, and nothing is known to write. */
-static void go_on_here(struct source *s, const char *why)
+static void go_on_here(struct source *s, int r, const char *why)
 {
 	struct migration *m = s->m;
 
@@ -365,7 +374,7 @@ static void go_on_here(struct source *s, const char *why)
 	if (s->decided)
 		m->control.go_on(m->control.arg);
 	else if (m->phase >= PHASE_OFFER)
-		take_back(s, why);
+		take_back(s, r == -ENOTCONN, why);
 	else
 		handover_source_cancelled(&s->hand, why);
 }
@@ -430,6 +439,7 @@ static int prepare(struct source *s, struct err *e)
 {
 	struct migration *m = s->m;
 	struct handover *h = &s->hand.h;
+	struct ram_sender *ram;
 	int r = migration_open_journal(m, h, JOURNAL_SOURCE, e);
 
 	if (!r)
@@ -443,14 +453,20 @@ static int prepare(struct source *s, struct err *e)
 	h->connected = true;
 	h->reconnect = settle_again;
 	h->reconnect_arg = s;
+	r = ram_sender_new(&ram, m->vm, e);
+	pthread_mutex_lock(&m->lock);
 	m->ndata = m->streams ? m->streams : STREAMS_DEFAULT;
 	for (unsigned i = 0; i < m->vm->mem->nregions; i++)
 		m->memory_bytes += m->vm->mem->region[i].size_bytes;
-	r = ram_sender_new(&m->ram, m->vm, e);
-	if (!r)
-		ram_sender_set_bandwidth(m->ram, m->goals.bandwidth);
+	if (!r) {
+		m->ram = ram;
+		ram_sender_set_bandwidth(ram, m->goals.bandwidth);
+	}
+	pthread_mutex_unlock(&m->lock);
 	return r;
 }
+
+/* After a failure the VM is here as before. */
 
 /* A person may say where the VM runs, as long as nobody else knows. */
 static int listen_to_resolve(struct migration *m, struct handover_source *hand, struct err *e)
@@ -476,7 +492,7 @@ int migration_source(struct migration *m, struct err *e)
 		r = migrate(&s, e);
 	throttle(&s, 0);
 	if (r)
-		go_on_here(&s, e->text);
+		go_on_here(&s, r, e->text);
 	migration_close(m);
 	pthread_mutex_lock(&m->lock);
 	m->hand = NULL;
