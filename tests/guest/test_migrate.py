@@ -114,9 +114,6 @@ def test_migrate_cancel(rig):
         wants(client, 500, "PUT", "vm.pause")
         wants(client, 204, "PUT", "vm.set-migration-parameters", {"downtime_ms": 20})
         wants(client, 400, "PUT", "vm.set-migration-parameters", {"downtime_ms": 0})
-        # Before it has connected the other side would not know, and wait on.
-        a.until(lambda: wants(client, 200, "GET", "vm.migration-progress")["phase"] == "copy",
-                "does not begin")
         wants(client, 204, "PUT", "vm.cancel-migration")
         a.until(lambda: "Cancelled" in wants(client, 200, "GET", "vm.migration-progress")["state"],
                 "not cancelled")

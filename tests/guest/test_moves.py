@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A VM that moves many times is neither lost nor doubled nor damaged (moves.py)."""
+import os
+
+from moves import Traveller, moves_after_cut, new_chance, random_fault
+from proxy import MESSAGES, PLACES, Cut
+from rig import check
+
+SEED = 1
+
+
+def there_and_back(rig, n, **how):
+    with Traveller(rig, **how) as t:
+        for _ in range(n):
+            t.move()
+        t.end()
+        check(t.outcomes == {"moved": n}, t.outcomes)
+
+
+def test_moves(rig):
+    there_and_back(rig, 8, cpus=1, disk=True)
+
+
+def test_moves_two_cpus(rig):
+    there_and_back(rig, 7, cpus=2, memory=128)
+
+
+def left_open(pid):
+    return [len(os.listdir(f"/proc/{pid}/{what}")) for what in ("fd", "task")]
+
+
+def test_moves_cancelled(rig):
+    """Called off at random moments, nothing of it stays in the process."""
+    chance = new_chance(SEED)
+    with Traveller(rig, disk=True) as t:
+        before = None
+        for _ in range(6):
+            if t.cancel(chance):
+                before = None
+                continue
+            now = left_open(t.at.process.pid)
+            check(before in (None, now), f"files and threads: {before}, then {now}")
+            before = now
+        t.end()
+        check(t.outcomes["moved"] + t.outcomes["cancelled"] == 6, t.outcomes)
+
+
+def cuts(rig, disk):
+    with Traveller(rig, disk=disk) as t:
+        for message in MESSAGES:
+            for place in PLACES:
+                moved = t.through(Cut(message, place))
+                wanted = moves_after_cut(message, place, disk)
+                check(wanted in (None, moved), f"cut {place} {message}: moved is {moved}")
+        t.end()
+        check(t.outcomes["harm done"] == len(MESSAGES) * len(PLACES), t.outcomes)
+
+
+def test_moves_cut_with_arbiter(rig):
+    cuts(rig, True)
+
+
+def test_moves_cut_without_arbiter(rig):
+    cuts(rig, False)
+
+
+def test_moves_faults(rig):
+    chance = new_chance(SEED)
+    with Traveller(rig) as t:
+        for _ in range(6):
+            t.through(random_fault(chance))
+        t.end()
