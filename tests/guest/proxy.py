@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A TCP proxy between the two sides of a migration that does harm once and is honest from then on."""
 import contextlib
+import select
 import socket
 import struct
 import threading
@@ -13,6 +14,7 @@ MESSAGES = {"OFFER": (32, True), "SEEN": (33, False), "SEAL": (34, True), "READY
 PLACES = ("before", "middle", "after")
 KINDS = ("drop", "reset", "delay", "truncate")
 PIECE = 1 << 16
+LOOK_S = 0.1
 
 
 class Cut:
@@ -72,9 +74,15 @@ class Pipe:
         self.sink.sendall(self.data[:size])
         self.data, self.passed = self.data[size:], self.passed + size
 
+    def receive(self):
+        """Not blocked in recv(): a socket that another thread is in sends no reset when closed."""
+        while not select.select([self.source], [], [], LOOK_S)[0]:
+            pass
+        return self.source.recv(PIECE)
+
     def run(self):
-        with contextlib.suppress(OSError):
-            while more := self.source.recv(PIECE):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: it was closed
+            while more := self.receive():
                 self.data += more
                 size, sections = self.sections()
                 harm = self.proxy.harm
