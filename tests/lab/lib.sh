@@ -75,6 +75,26 @@ vm_says() {
 	done
 }
 
+# vm_waits_at LOG: prints where the process with that stderr waits for a VM.
+vm_waits_at() {
+	local deadline=$((SECONDS + patience))
+	until sed -n 's/.*waits for a migration at //p' "$1" | grep .; do
+		[[ $SECONDS -lt $deadline ]] || fail "nobody waits for a VM"
+		sleep 0.1
+	done
+}
+
+# vm_goes_on: waits until the guest has said four things more, and has not complained.
+vm_goes_on() {
+	local said deadline=$((SECONDS + patience))
+	said=$(grep -c "guest:" console)
+	until [[ $(grep -c "guest:" console) -ge $((said + 4)) ]]; do
+		! grep "wrong:" console || fail "the guest complains"
+		[[ $SECONDS -lt $deadline ]] || fail "the guest stands still"
+		sleep 0.2
+	done
+}
+
 # vm_ends STATUS: waits until the monitor has ended, with that status.
 vm_ends() {
 	local deadline=$((SECONDS + patience)) status=0
