@@ -97,7 +97,6 @@ static int connect_talk(struct source *s, const char *role, struct err *e)
 
 	if (first)
 		json_object_set_new(hello, "config", json_loads(m->vm_config, 0, NULL));
-	m->talk.cancel_fd = m->cancel_fd;
 	r = connect_one(s, &m->talk, hello, e);
 	if (first)
 		m->talk.silence_ms = BUILD_MS;
@@ -111,8 +110,10 @@ static int connect_all(struct source *s, const char *role, struct err *e)
 {
 	struct channel *data[MIGRATION_STREAMS_MAX];
 	struct migration *m = s->m;
-	int r = connect_talk(s, role, e);
+	int r;
 
+	m->talk.cancel_fd = m->cancel_fd;
+	r = connect_talk(s, role, e);
 	for (unsigned i = 0; !r && i < m->ndata; i++) {
 		json_auto_t *hello = json_pack("{s:s, s:i}", "role", "data", "index", (int)i);
 
@@ -159,18 +160,16 @@ static int reconnect(struct source *s, struct err *e)
 			      : r;
 }
 
-/* After the token; only the hand-over goes on. */
+/* After the token; only the hand-over goes on, and it cannot be called off. */
 static int settle_again(void *arg, struct channel *ch, struct err *e)
 {
 	struct source *s = arg;
 	int r;
 
 	channel_close(ch);
-	r = pause_ms(PAUSE_LAST_MS / 4, s->hand.resolve_fd, e);
-	if (!r)
-		r = connect_talk(s, "settle", e);
 	ch->cancel_fd = s->hand.resolve_fd;
-	return r;
+	r = pause_ms(PAUSE_LAST_MS / 4, s->hand.resolve_fd, e);
+	return r ? r : connect_talk(s, "settle", e);
 }
 
 static void note_round(struct source *s, const struct ram_round *round)

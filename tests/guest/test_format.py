@@ -138,7 +138,8 @@ class Destination:
         self.first = self.talk = None
         self.wires, self.readers, self.failed = [], [], []
 
-    def connect(self, role, last=None):
+    def greet(self, role):
+        """The talk, from its first words to the answer."""
         self.talk = Wire(self.listener)
         hello = self.talk.hello
         check(hello["role"] == role and hello["streams"] == STREAMS, hello)
@@ -149,6 +150,9 @@ class Destination:
             check(hello[key] == self.first[key], f"{key}: {hello}")
         self.talk.send(HELLO, json.dumps({"host": "python", "godwit": "of the page",
                                           "versions": self.versions}).encode())
+
+    def connect(self, role, last=None):
+        self.greet(role)
         self.wires, self.readers = [self.talk], []
         for _ in range(STREAMS):
             wire = Wire(self.listener)
@@ -310,6 +314,46 @@ def test_format_live(rig):
                            ["phase"] == "over" and p, "not over")
         check("goes on here" in progress["state"]["Failed"]["error_msg"], progress)
         check(progress["reconnects"] == 2 and progress["peer"] == "python", progress)
+        wants(client, 204, "PUT", "vm.resume")
+        a.beats()
+        wants(client, 204, "PUT", "vm.delete")
+
+
+def test_format_no_object(rig):
+    """What is JSON and no object ends the migration, and nothing else."""
+    with source(rig) as a:
+        client = a.client()
+        destination = Destination(None, {})
+        wants(client, 204, "PUT", "vm.send-migration", {"destination_url": destination.url})
+        Wire(destination.listener).send(HELLO, b"[]")
+        progress = over(a, client)
+        check("no JSON object" in progress["state"]["Failed"]["error_msg"], progress)
+        a.beats()
+        wants(client, 204, "PUT", "vm.delete")
+
+
+def test_format_settle(rig):
+    """Called off behind the token, which is too late, it still comes back to ask."""
+    with source(rig, words="mib=1") as a:
+        client, versions, folder = a.client(), {}, rig.path("snapshot")
+        wants(client, 204, "PUT", "vm.pause")
+        wants(client, 204, "PUT", "vm.snapshot", {"destination_url": "file://" + folder})
+        devices_of(folder, versions)
+        destination = Destination(Memory(128 << 20), versions)
+        wants(client, 204, "PUT", "vm.send-migration",
+              {"destination_url": destination.url, "connections": STREAMS})
+        destination.connect("begin")
+        destination.hear(OFFER)
+        destination.say(SEEN)
+        receive_devices(destination)
+        destination.say(READY)
+        destination.hear(TOKEN)
+        wants(client, 204, "PUT", "vm.cancel-migration")
+        destination.cut()
+        destination.greet("settle")
+        destination.hear(ASK)
+        destination.say(REFUSED, "it never came to that")
+        check("Failed" in over(a, client)["state"], "not refused")
         wants(client, 204, "PUT", "vm.resume")
         a.beats()
         wants(client, 204, "PUT", "vm.delete")
