@@ -148,8 +148,9 @@ class Destination:
         check(("config" in hello) == (role == "begin"), hello)
         for key in ("session", "vm", "generation", "paused"):
             check(hello[key] == self.first[key], f"{key}: {hello}")
+        versions = {"versions": self.versions} if role == "begin" else {}
         self.talk.send(HELLO, json.dumps({"host": "python", "godwit": "of the page",
-                                          "versions": self.versions}).encode())
+                                          **versions}).encode())
 
     def connect(self, role, last=None):
         self.greet(role)
