@@ -98,8 +98,7 @@ static double number(const json_t *p, const char *key)
 	return json_number_value(json_object_get(p, key));
 }
 
-/* A line that takes the place of the last one. */
-static void show(const json_t *p)
+static void show(FILE *to, const json_t *p)
 {
 	const json_t *memory = json_object_get(p, "memory_transmission_info");
 	const json_t *ongoing = json_object_get(json_object_get(p, "state"), "Ongoing");
@@ -109,8 +108,7 @@ static void show(const json_t *p)
 	units_bytes(rate, number(memory, "memory_transmission_bps"));
 	units_bytes(written, number(memory, "memory_dirty_rate_pps") * 4096);
 	units_seconds(blackout, number(p, "blackout_us") / 1e6, false);
-	fprintf(stderr,
-		"\r\033[K%s: round %.0f, %s/s, the guest writes %s/s, would stand still for %s",
+	fprintf(to, "%s: round %.0f, %s/s, the guest writes %s/s, would stand still for %s",
 		json_string_value(json_object_get(p, "phase")), number(memory, "memory_iteration"),
 		rate, written, blackout);
 	if (percent)
@@ -131,7 +129,8 @@ static void watch(const struct client *first, const char *name)
 
 		if (client_get(&c, "vm.migration-progress", &progress, &e))
 			break;
-		show(progress);
+		fputs("\r\033[K", stderr); /* in place of the last one */
+		show(stderr, progress);
 	}
 	fputs("\r\033[K", stderr);
 	client_close(&c);
@@ -141,13 +140,13 @@ static void print_moved(const char *name, const char *url, const json_t *p, bool
 {
 	char all[UNITS_TEXT], blackout[UNITS_TEXT], bytes[UNITS_TEXT];
 
+	if (!p)
+		return;
 	if (json) {
 		json_dumpf(p, stdout, JSON_COMPACT);
 		putchar('\n');
 		return;
 	}
-	if (!p)
-		return;
 	units_seconds(all, number(p, "total_us") / 1e6, false);
 	units_seconds(blackout, number(p, "blackout_us") / 1e6, false);
 	units_bytes(bytes, number(json_object_get(p, "memory_transmission_info"),
@@ -200,8 +199,8 @@ static int print_progress(struct client *c, const void *json, struct err *e)
 		putchar('\n');
 		return 0;
 	}
-	show(p);
-	fputc('\n', stderr);
+	show(stdout, p);
+	putchar('\n');
 	return 0;
 }
 
