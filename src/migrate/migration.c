@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "acceptor.h"
+#include "cleanup.h"
 #include "loop.h"
 #include "migration_internal.h"
 #include "tcp.h"
@@ -65,6 +66,9 @@ static void *migration_main(void *arg)
 	struct err e;
 	int r = m->incoming ? migration_destination(m, &e) : migration_source(m, &e);
 
+	/* Whoever has nothing more to answer leaves it to the next one. */
+	if (r || !m->incoming)
+		journal_close(TAKE(m->disks.journal));
 	pthread_mutex_lock(&m->lock);
 	m->phase = PHASE_OVER;
 	m->began_ns[PHASE_OVER] = loop_now_ns();
