@@ -59,7 +59,7 @@ static bool is(const struct destination *d, const json_t *hello, const char *rol
 	       !strcmp(hello_text(hello, "session"), d->m->session);
 }
 
-/* versions: of states that can be loaded here; an empty object once the source has them.  The VM is
+/* versions: of states that can be loaded here; NULL: the source has them.  The VM is
  * main's by then. */
 static int welcome(struct destination *d, json_t *versions, struct err *e)
 {
@@ -67,7 +67,7 @@ static int welcome(struct destination *d, json_t *versions, struct err *e)
 	char host[65];
 
 	owner_this_host(host);
-	answer = json_pack("{s:s, s:s, s:o}", "host", host, "godwit", GODWIT_VERSION, "versions",
+	answer = json_pack("{s:s, s:s, s:o*}", "host", host, "godwit", GODWIT_VERSION, "versions",
 			   versions);
 	return hello_answer(&d->m->talk, answer, e);
 }
@@ -245,7 +245,7 @@ static int accept_again(struct destination *d, uint64_t limit_ns, bool *data, st
 		if (*data || settle) {
 			json_decref(in.hello);
 			m->talk = in.ch;
-			return welcome(d, json_object(), e);
+			return welcome(d, NULL, e);
 		}
 		hello_refuse(&in.ch, "another migration is under way here");
 		dismiss(&in);
@@ -387,7 +387,7 @@ void migration_answer(struct migration *m)
 
 	while (!acceptor_next(m->acceptor, 0, &in, &e)) {
 		m->talk = in.ch;
-		if (is(&d, in.hello, "settle") && !welcome(&d, json_object(), &e)) {
+		if (is(&d, in.hello, "settle") && !welcome(&d, NULL, &e)) {
 			m->talk.silence_ms = MIGRATION_HELLO_MS;
 			handover_answer(&handover_disks_ops, &m->disks, &m->talk, &e);
 		}

@@ -72,7 +72,7 @@ void hello_copy_text(const json_t *hello, const char *key, char *to, size_t size
 {
 	snprintf(to, size, "%s", hello_text(hello, key));
 	for (; *to; to++)
-		if ((unsigned char)*to < ' ' || *to == 0x7f)
+		if ((unsigned char)*to < ' ' || (unsigned char)*to >= 0x7f)
 			*to = '?';
 }
 

@@ -72,7 +72,7 @@ static int take_answer(struct source *s, const json_t *answer, struct err *e)
 	hello_copy_text(answer, "refused", refused, sizeof(refused));
 	if (*refused)
 		return err_set(e, -ECONNREFUSED, "the destination refuses: %s", refused);
-	if (!json_is_object(versions))
+	if (!s->versions && !json_is_object(versions))
 		return err_set(e, -EBADMSG, "the destination does not say what it can read");
 	if (!s->versions)
 		s->versions = json_deep_copy(versions);

@@ -280,6 +280,11 @@ def same(saved, moved):
         check(differ <= CLOCKS, f"{name}: {differ - CLOCKS}")
 
 
+def over(side, client):
+    return side.until(lambda: (p := wants(client, 200, "GET", "vm.migration-progress"))
+                      ["phase"] == "over" and p, "not over")
+
+
 def test_format_live(rig):
     """Cut among the pages and at OFFER, it comes again; refused after its token, it goes on."""
     with source(rig, "--disk", "path=" + rig.disk(), words="mib=64") as a:
@@ -311,8 +316,7 @@ def test_format_live(rig):
         destination.say(READY)
         destination.hear(TOKEN)
         destination.say(REFUSED, "it was only read")
-        progress = a.until(lambda: (p := wants(client, 200, "GET", "vm.migration-progress"))
-                           ["phase"] == "over" and p, "not over")
+        progress = over(a, client)
         check("goes on here" in progress["state"]["Failed"]["error_msg"], progress)
         check(progress["reconnects"] == 2 and progress["peer"] == "python", progress)
         wants(client, 204, "PUT", "vm.resume")
@@ -356,5 +360,35 @@ def test_format_settle(rig):
         destination.say(REFUSED, "it never came to that")
         check("Failed" in over(a, client)["state"], "not refused")
         wants(client, 204, "PUT", "vm.resume")
+        a.beats()
+        wants(client, 204, "PUT", "vm.delete")
+
+
+def test_format_no_journal(rig):
+    """Where this host cannot remember what it promised, nothing moves and nothing ends."""
+    with source(rig, "--disk", "path=" + rig.disk()) as a:
+        client = a.client()
+        with open(rig.path("disk.img.owner"), encoding="ascii") as f:
+            record = f.read()
+        with open(rig.path("state"), "w", encoding="ascii"):
+            pass
+        wants(client, 204, "PUT", "vm.send-migration", {"destination_url": "tcp:127.0.0.1:1"})
+        check("Failed" in over(a, client)["state"], "not refused")
+        with open(rig.path("disk.img.owner"), encoding="ascii") as f:
+            check(f.read() == record, "another owner record")
+        a.beats()
+        wants(client, 204, "PUT", "vm.delete")
+
+
+def test_format_refused(rig):
+    """A destination's reason is cut where it is too long, and never more than a sentence."""
+    with source(rig) as a:
+        client = a.client()
+        destination = Destination(None, {})
+        wants(client, 204, "PUT", "vm.send-migration", {"destination_url": destination.url})
+        reason = json.dumps({"refused": "no\33[2J " + "\xe9" * 600}).encode()
+        Wire(destination.listener).send(HELLO, reason)
+        said = over(a, client)["state"]["Failed"]["error_msg"]
+        check(said.startswith("the destination refuses: no?[2J ?"), said)
         a.beats()
         wants(client, 204, "PUT", "vm.delete")
