@@ -73,7 +73,7 @@ static int introduce(struct pending *p, struct err *e)
 	uint8_t first;
 
 	if (r < 0)
-		return err_set(e, r, "cancelled");
+		return err_set(e, r, "it was called off");
 	if (!r || recv(a->ch.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
 		return err_set(e, -ENOTCONN, "it says nothing");
 	if ((first == TLS_HANDSHAKE) != !!tls)
@@ -193,7 +193,7 @@ static int wait_for_any(struct acceptor *a, uint64_t limit_ns, struct err *e)
 	if (n < 0 && errno != EINTR)
 		return err_set(e, -errno, "cannot wait for a connection: %s", strerror(errno));
 	if (n > 0 && p[2].revents)
-		return err_set(e, -ECANCELED, "cancelled");
+		return err_set(e, -ECANCELED, "it was called off");
 	if (n > 0 && p[1].revents)
 		eventfd_read(a->done_fd, &unused);
 	if (n > 0 && p[0].revents)

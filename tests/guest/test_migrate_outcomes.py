@@ -310,7 +310,7 @@ def test_outcome_undecided_discard(rig):
         m.held()
         kill(m.b)
         undecided(m)
-        m.godwit("state", "resolve", m.a.name, "--discard")
+        wants(m.client, 204, "PUT", "vm.resolve-migration", {"run": False})
         check(m.a.ended() == 0, m.a.logged)
         check("was given to" in m.refused("state"), "it may start")
 
