@@ -22,23 +22,23 @@ static const char *const ids[] = { "disk0", "disk1", "disk2" };
 struct host {
 	struct vm vm;
 	struct vm_disk disk[3];
+	char path[3][32];
 	struct handover_disks ctx;
 };
 
 static void host_new(struct host *h, enum journal_role role)
 {
 	struct err e;
-	char path[32];
 
 	*h = (struct host){ 0 };
 	list_init(&h->vm.disks);
 	for (int i = 0; i < 3; i++) {
-		struct disk_config c = { .path = path,
+		struct disk_config c = { .path = h->path[i],
 					 .raw = true,
 					 .readonly = i == 0,
 					 .later = i && role == JOURNAL_DESTINATION };
 
-		snprintf(path, sizeof(path), "%s.raw", ids[i]);
+		snprintf(h->path[i], sizeof(h->path[i]), "%s.raw", ids[i]);
 		h->disk[i] = (struct vm_disk){ .id = ids[i], .readonly = i == 0 };
 		ck_assert_msg(!disk_open(&h->disk[i].disk, &c, &e), "%s", e.text);
 		vm_add_disk(&h->vm, &h->disk[i]);
