@@ -25,14 +25,14 @@ void vmm_migration_free(struct vmm *v)
 	free(g);
 }
 
-static void tell(struct vmm_migration *g, const char *what)
+/* why: NULL if all is well. */
+static void tell(struct vmm_migration *g, const char *what, const char *why)
 {
 	char event[64];
 
 	snprintf(event, sizeof(event), "migration-%s%s", g->incoming ? "receive-" : "", what);
 	events_add(g->vmm->hooks.events, "vm", event,
-		   json_pack("{s:s, s:s*}", "url", migration_url(g->m), "error",
-			     g->why[0] ? g->why : NULL));
+		   json_pack("{s:s, s:s*}", "url", migration_url(g->m), "error", why));
 }
 
 /* Whoever waits for the end hears of it. */
@@ -44,7 +44,7 @@ static void finish(struct vmm_migration *g)
 
 	migration_take_time_lost(g);
 	g->active = false;
-	tell(g, g->end == MIGRATION_MOVED ? "finished" : "failed");
+	tell(g, g->end == MIGRATION_MOVED ? "finished" : "failed", g->why[0] ? g->why : NULL);
 	loop_post(v->hooks.loop, &v->next);
 	if (leave)
 		vmm_tell_ports(v, migration_url(g->m));
@@ -139,7 +139,7 @@ static void begun(struct vmm *v, struct vmm_request *q, int r, bool wait)
 		return;
 	}
 	v->migration->active = true;
-	tell(v->migration, v->migration->incoming ? "ready" : "started");
+	tell(v->migration, v->migration->incoming ? "ready" : "started", NULL);
 	if (!wait) {
 		vmm_finish(v, VMM_OK);
 		return;
