@@ -289,9 +289,14 @@ void api_free(struct api *a)
 	watch_events_end(a);
 	event_monitor_free(a->monitor);
 	server_free(a->server);
-	/* Nobody hears it; the server lets the request go. */
-	while (!list_empty(&a->calls))
-		call_answer(list_item(a->calls.next, struct call, node), 503, NULL, NULL);
+	/* Nobody hears it; the server lets the request go.  Main may not have begun with it. */
+	while (!list_empty(&a->calls)) {
+		struct call *c = list_item(a->calls.next, struct call, node);
+
+		loop_unpost(a->c.main_loop, &c->to_main);
+		call_answer(c, 503, NULL, NULL);
+	}
+	loop_unpost(a->c.main_loop, &a->leave);
 	loop_free(a->loop);
 	free(a);
 }
