@@ -90,6 +90,11 @@ class Traveller:
             return None if "Ongoing" in answer else list(answer)[0]
         return None  # it is about to end
 
+    def why(self):
+        """What its process says of the last migration."""
+        client = Connection(self.at.socket)
+        return wants(client, 200, "GET", "vm.migration-progress")["state"]
+
     def end_of_move(self, side):
         """Each of the two ends, or none; then exactly one of them has the guest."""
         state = self.at.until(self.state, f"does not settle; the other side: {side.logged}")
@@ -163,8 +168,8 @@ def random_fault(chance):
 
 def moves_after_cut(message, place, has_arbiter):
     """What docs/handover.md has for a cut there: True, False, or None: the lock decides."""
-    if (message, place) == ("SEEN", "after"):
-        return None  # before or after the guest was stopped
+    if (message, place) in (("OFFER", "after"), ("SEEN", "after")):
+        return None  # SEEN may have come back: it is met before or after the guest was stopped
     if message in ("OFFER", "SEEN"):
         return True  # it is offered again on a new connection
     if message == "SEAL" or (message, place) in (("READY", "before"), ("READY", "middle")):

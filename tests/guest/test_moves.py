@@ -61,7 +61,7 @@ def cuts(rig, disk):
             for place in PLACES:
                 moved = t.through(Cut(message, place))
                 wanted = moves_after_cut(message, place, disk)
-                check(wanted in (None, moved), f"cut {place} {message}: moved is {moved}")
+                check(wanted in (None, moved), f"cut {place} {message}: moved is {moved}; {t.why()}")
         t.end()
         check(t.outcomes["harm done"] == len(MESSAGES) * len(PLACES), t.outcomes)
 
