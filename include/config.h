@@ -85,6 +85,8 @@ void config_free(struct config *);
  * that has an id, only the keys that are given.  -EINVAL: no device there has that id.
  */
 int config_relocate(json_t *saved, const json_t *local, struct err *);
+/* The object of an array that has this id; NULL: none. */
+json_t *config_find_id(const json_t *devices, const char *id);
 /* Open taps for a network card of the configuration, as config_add() takes them. */
 int config_pass_files(struct config *, const char *id, const int *fd, unsigned nfds, struct err *);
 

@@ -45,27 +45,12 @@ json_t *vmm_list_disks(struct vmm *v)
 	return list;
 }
 
-static const json_t *find_id(const json_t *disks, const char *id)
-{
-	const json_t *disk;
-	size_t i;
-
-	json_array_foreach(disks, i, disk)
-	{
-		const char *its = json_string_value(json_object_get(disk, "id"));
-
-		if (its && !strcmp(its, id))
-			return disk;
-	}
-	return NULL;
-}
-
 /* Another image is the word of whoever gave it. */
 static bool is_substituted(const struct vmm *v, const json_t *recorded, const json_t *given,
 			   const char *id)
 {
-	const json_t *disk = find_id(json_object_get(v->config.json, "disks"), id);
-	const json_t *other = find_id(json_object_get(given, "disks"), id);
+	const json_t *disk = config_find_id(json_object_get(v->config.json, "disks"), id);
+	const json_t *other = config_find_id(json_object_get(given, "disks"), id);
 
 	return json_object_get(other, "path") ||
 	       !json_equal(json_object_get(disk, "path"), json_object_get(recorded, "path"));

@@ -5,7 +5,7 @@
 
 #include "config.h"
 
-static json_t *find_id(const json_t *devices, const char *id)
+json_t *config_find_id(const json_t *devices, const char *id)
 {
 	json_t *device;
 	size_t i;
@@ -30,7 +30,7 @@ static int relocate_devices(json_t *saved, const char *section, const json_t *lo
 	json_array_foreach(local, i, given)
 	{
 		const char *id = json_string_value(json_object_get(given, "id"));
-		json_t *device = id ? find_id(devices, id) : NULL;
+		json_t *device = id ? config_find_id(devices, id) : NULL;
 
 		if (!id)
 			return err_set(e, -EINVAL,

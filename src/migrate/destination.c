@@ -52,7 +52,7 @@ static void dismiss(struct arrival *in)
 	channel_close(&in->ch);
 }
 
-/* Is it this role, and of this session? */
+/* Is it this role, and of this migration? */
 static bool is(const struct destination *d, const json_t *hello, const char *role)
 {
 	return !strcmp(hello_text(hello, "role"), role) &&

@@ -45,8 +45,8 @@ const char *handover_message_name(enum section_type);
 enum handover_record {
 	RECORD_OTHER, /* none, or nothing of these */
 	RECORD_RUNNING, /* running, g */
-	RECORD_OFFERED, /* offered, g, this session */
-	RECORD_ACCEPTED, /* running, g + 1, this session; read: or whatever came of it later */
+	RECORD_OFFERED, /* offered, g, this migration */
+	RECORD_ACCEPTED, /* running, g + 1, this migration; read: or whatever came of it later */
 	RECORD_STARTED, /* running, g + 1, a cold start on this host */
 };
 
@@ -101,9 +101,9 @@ struct handover {
 	struct channel *ch;
 	bool connected;
 	/*
-	 * Give ch the fd of a new connection of this session, past its handshake, and close the old
-	 * one.  Waits for a while, as between attempts, but not for ever.  -ECANCELED: called off.
-	 * Whatever else: not now.  A source's ends its wait when resolve_fd is readable.
+	 * Give ch the fd of a new connection of this migration, past its handshake, and close the
+	 * old one.  Waits for a while, as between attempts, but not for ever.  -ECANCELED: called
+	 * off.  Whatever else: not now.  A source's ends its wait when resolve_fd is readable.
 	 */
 	int (*reconnect)(void *arg, struct channel *, struct err *);
 	void *reconnect_arg;
@@ -188,7 +188,7 @@ int handover_answer(const struct handover_ops *, void *ctx, struct channel *, st
  * Parts that both sides use.
  */
 void handover_say(struct handover *, enum section_type, const char *sentence);
-/* The next message of this session.  -ECANCELED: called off.  -ENOTCONN: there is no connection. */
+/* The next message of this migration.  -ECANCELED: called off.  -ENOTCONN: no connection. */
 int handover_hear(struct handover *, struct handover_message *, struct err *);
 /* The same, if its header was read. */
 int handover_take(struct handover *, struct section *, struct handover_message *, struct err *);

@@ -7,25 +7,12 @@ import struct
 import subprocess
 import time
 
+from framing import crc32c, section
 from rig import LIMIT, check
 
 MEMORY, RAM, DEVICE, END = 1, 2, 3, 4
 BOOL, U8, U16, U32, U64, STRUCT = 1, 2, 3, 4, 5, 6
 EXTENT = 4096
-
-
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
-    return crc ^ 0xffffffff
-
-
-def section(kind, payload):
-    crc = crc32c(struct.pack("<IIQ", kind, 0, len(payload)) + payload)
-    return struct.pack("<IIQ", kind, crc, len(payload)) + payload
 
 
 def name(text):

@@ -7,6 +7,7 @@ import struct
 import threading
 
 from api_client import wants
+from framing import crc32c
 from rig import LIMIT, Failed, check
 from test_dump import BOOL, DEVICE, MEMORY, END, STRUCT, U8, U16, U32, U64
 from test_migrate import source
@@ -17,23 +18,6 @@ OFFER, SEEN, SEAL, READY, TOKEN, ACCEPTED, REFUSED, CANCEL, ASK = range(32, 41)
 HELLO = 48
 CLOCKS = {"vcpu msr 0x10 value 0", "vcpu read_ns 0", "clock now_ns 0"}
 ACK_EVERY, PIECE, STREAMS = 16, 2 << 20, 2
-
-
-def table():
-    for crc in range(256):
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
-        yield crc
-
-
-TABLE = tuple(table())
-
-
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 255]
-    return crc ^ 0xffffffff
 
 
 class Cut(Failed):

@@ -12,27 +12,13 @@ import threading
 import uuid
 
 from api_client import Connection, wants
+from framing import section
 from rig import LIMIT, Failed, Skipped, check
 from test_migrate import Side, destination, finish
 
 SLOW = {"bandwidth_limit": 1 << 20}
 PAGES, SEEN, READY, TOKEN, ACCEPTED, HELLO = 16, 33, 35, 36, 37, 48
 UNDECIDED = "may run there"
-
-
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
-    return crc ^ 0xffffffff
-
-
-def section(kind, payload):
-    """As src/migrate/section.h frames it."""
-    head = struct.pack("<IIQ", kind, 0, len(payload))
-    return struct.pack("<IIQ", kind, crc32c(head + payload), len(payload)) + payload
 
 
 def exactly(s, n):

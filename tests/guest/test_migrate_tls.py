@@ -9,6 +9,7 @@ import subprocess
 import threading
 
 from api_client import wants
+from framing import crc32c
 from rig import LIMIT, check
 from test_migrate import Side, destination, finish, source
 
@@ -124,15 +125,6 @@ def connect(b):
 
 
 MAGIC = b"godwitVM" + struct.pack("<II", 1, 0)
-
-
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ 0x82f63b78 * (crc & 1)
-    return crc ^ 0xffffffff
 
 
 def hello(text, magic=MAGIC):
