@@ -43,6 +43,7 @@ enum config_on_panic { ON_PANIC_EXIT, ON_PANIC_PAUSE, ON_PANIC_RESTART };
 
 struct config {
 	const char *name; /* given, or made from the uuid */
+	const char *lease; /* unix:PATH of the server that decides where it runs; NULL: none */
 	char uuid[37];
 	struct config_cpus cpus;
 	struct config_memory memory;
@@ -74,6 +75,8 @@ extern const struct option_table config_options;
 const struct config_section *config_find_section(const char *key); /* NULL: none */
 /* Never NULL: a section without options has an empty table. */
 const struct option_table *config_section_table(const struct config_section *);
+
+int config_check_name(const char *name, struct err *); /* of a VM: -EINVAL */
 
 /* Check object, write out every default, fill config.  A uuid is made if none is given. */
 int config_load(struct config *, const json_t *object, struct err *);

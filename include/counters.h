@@ -29,7 +29,12 @@ enum counter_kind {
 	COUNTER_LATENCY, /* struct latency */
 };
 
-enum counter_unit { COUNTER_UNITS, COUNTER_BYTES, COUNTER_NANOSECONDS };
+enum counter_unit {
+	COUNTER_UNITS,
+	COUNTER_BYTES,
+	COUNTER_NANOSECONDS,
+	COUNTER_SIGNED_NANOSECONDS, /* of a GAUGE that may be below 0: an int64_t */
+};
 
 struct counter {
 	const char *name; /* in vm.counters: for ever */
@@ -124,6 +129,9 @@ struct counter_readings {
 
 /* Main.  All devices that count, in order of creation, then "_memory".  -ENOMEM. */
 int counters_read(struct vm *, struct counter_readings *);
+/* One more, with a copy of this block.  -ENOMEM. */
+int counters_add(struct counter_readings *, const struct counter_table *, const char *id,
+		 const void *block);
 void counters_free(struct counter_readings *); /* any thread */
 
 /* Of a TOTAL or GAUGE; of a LATENCY. */

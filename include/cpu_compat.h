@@ -56,8 +56,8 @@ json_t *cpu_compat_needs(const struct cpu_compat_guest *);
  */
 int cpu_compat_check(const json_t *needs, const struct cpu_compat_host *, json_t *blockers);
 
-/* What this host has, found out with a VM of one vCPU that never runs. */
-int cpu_compat_host_read(struct cpu_compat_host *, struct err *);
+/* What this host has; vm_fd: a VM of KVM's that may have no vCPUs yet. */
+int cpu_compat_host_read(struct cpu_compat_host *, int kvm_fd, int vm_fd, struct err *);
 void cpu_compat_host_free(struct cpu_compat_host *);
 
 #endif

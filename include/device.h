@@ -4,7 +4,7 @@
  * with struct device, tables (options, state, regions, counters) and a few verbs; the core drives
  * its life:
  *
- *	NEW --attach, reset--> STOPPED --start--> RUNNING --stop--> STOPPED
+ *	NEW --open, attach, reset--> STOPPED --start--> RUNNING --stop--> STOPPED
  *
  * Save, load, reset and resize happen in STOPPED only; free from anywhere, also half-attached.
  * What a device acquires it claims here, and device_free() releases in reverse: a device file
@@ -37,6 +37,9 @@ struct device_class {
 	size_t state_offset;
 	const struct counter_table *counters; /* NULL: it counts nothing */
 
+	/* Files and all else that may take its time, before attach; NULL: nothing.  On main, and
+	 * without the lock if the VM runs. */
+	int (*open)(struct device *, struct err *);
 	int (*attach)(struct device *, struct err *); /* claim regions, lines, fds */
 	void (*reset)(struct device *); /* power-on values; cannot fail */
 	void (*start)(struct device *); /* may act from now on */
@@ -65,13 +68,19 @@ struct device {
 	struct pace notes; /* of device_note() */
 	struct rate_limit *limit; /* NULL: nothing of it can be limited */
 	void *fresh; /* its state after the first reset; NULL: all versions have the same fields */
+	bool unlogged; /* the kernel writes guest memory for it, which no dirty log shows */
 	const char *host_path; /* where to connect to it: its pty or socket; NULL: nowhere */
 	struct hub *port; /* whose listeners there may be; NULL: it is none */
 	void *counters; /* ncounters blocks, see device_claim_counters() */
 	unsigned ncounters;
 };
 
-/* Make, fill from options (an object, or NULL), attach and reset; appends to vm->devices. */
+/* Make, fill from options (an object, or NULL) and open. */
+int device_open(struct device **, const struct device_class *, const char *id, struct vm *,
+		const json_t *options, struct err *);
+/* Attach and reset; appends to vm->devices.  If it fails, the device is freed. */
+int device_attach(struct device *, struct err *);
+/* Both. */
 int device_new(struct device **, const struct device_class *, const char *id, struct vm *,
 	       const json_t *options, struct err *);
 void device_free(struct device *); /* NULL and half-attached are fine; RUNNING is not */

@@ -43,7 +43,9 @@ struct journal;
 /* -EBUSY: another migration of this VM is under way here.  -EBADMSG: the file is damaged. */
 int journal_open(struct journal **, const char *uuid, enum journal_role, struct err *);
 void journal_close(struct journal *); /* NULL is fine */
-/* Durable when it returns. */
+/* It is only looked at from now on, as it is now: another may open it and write. */
+void journal_unlock(struct journal *);
+/* Durable when it returns.  On failure the old entry is there, or the new one: journal_last(). */
 int journal_write(struct journal *, const struct journal_entry *, struct err *);
 int journal_last(const struct journal *, struct journal_entry *); /* -ENOENT: there is none */
 /* The last entry, or one of the last 64 that this destination accepted.  -ENOENT: neither. */

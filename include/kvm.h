@@ -19,6 +19,9 @@ int kvm_check(int kvm_fd, struct err *);
 
 /* Of a physical address on this host: a guest's has no more. */
 uint8_t kvm_phys_bits(void);
+/* At what rate the TSC of a vCPU runs, or those of a VM will unless told otherwise, which Linux
+ * knows from 5.17 on; 0: KVM does not say. */
+uint32_t kvm_tsc_khz(int fd);
 
 int kvm_new_vm(int kvm_fd, int *fd, struct err *);
 

@@ -24,9 +24,11 @@ struct machine_hooks {
 	 * starts: no kernel is loaded before the next reset, and its disks are not its own before
 	 * machine_own_disks(). */
 	bool loaded;
-	/* machine_needs() of a guest that comes from elsewhere, found possible by
-	 * cpu_compat_check(): its vCPUs are as they were there.  NULL: they are this host's. */
+	/* machine_needs() of a guest that comes from elsewhere: its vCPUs are as they were there.
+	 * A host that lacks something of it is refused.  NULL: they are this host's. */
 	const json_t *needs;
+	/* What it lacks is appended here, a sentence each, and building goes on.  May be NULL. */
+	json_t *blockers;
 	int memory_fd; /* of what is loaded: RAM is a private view of this file; -1: it is not */
 	bool incoming; /* loaded, from a host where it still runs: no disk is touched yet */
 };
@@ -66,6 +68,7 @@ bool machine_has_panicked(const struct machine *); /* and has a moment for its l
 /*
  * Devices that come and go.  section: "disks" or "net"; object: complete, as the configuration
  * holds it.  The device runs if the VM does; the guest learns of it at once, or when it goes on.
+ * Called with the lock, which vCPUs get while its file is opened and its record written.
  * -ENOTSUP: no device of that section can be added.  -EEXIST: the id is taken.  -ENOSPC: no slot
  * is free.  -ESHUTDOWN: the VM has ended.  The device keeps a reference to object; what else the
  * configuration says is left to the caller.

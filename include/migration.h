@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "counters.h"
 #include "err.h"
 #include "state_codec.h"
 
@@ -22,11 +23,20 @@ enum { MIGRATION_URL_MAX = 300, MIGRATION_STREAMS_MAX = 16 };
 struct migration;
 struct vm;
 
+/* What compresses pages on their way. */
+enum migration_compress {
+	MIGRATION_COMPRESS_AUTO, /* whatever brings them over soonest */
+	MIGRATION_COMPRESS_NONE,
+	MIGRATION_COMPRESS_LZ4,
+	MIGRATION_COMPRESS_ZSTD,
+};
+
 /* What is wanted; the means are the migration's.  May change at any time. */
 struct migration_goals {
 	uint32_t blackout_ms; /* at most, in which the guest stands still */
 	uint32_t deadline_s; /* at most, in all */
 	uint64_t bandwidth; /* bytes a second; 0: all there is */
+	enum migration_compress compress;
 	bool late; /* at the deadline: go on with whatever blackout it takes; else give up */
 };
 
@@ -34,6 +44,13 @@ enum migration_end {
 	MIGRATION_MOVED, /* the source: it runs there; the destination: it runs here */
 	MIGRATION_FAILED, /* the source: the guest goes on here; the destination: it never ran */
 	MIGRATION_CANCELLED, /* the same */
+};
+
+/* What a destination has for a VM that comes.  References are the receiver's. */
+struct migration_place {
+	struct vm *vm; /* built, and waits; NULL: it is not */
+	json_t *versions; /* devices_versions() */
+	json_t *blockers; /* sentences why not; NULL: it was not looked at */
 };
 
 /*
@@ -48,11 +65,14 @@ struct migration_control {
 	void (*go_on)(void *arg);
 	/* vcpu_throttle(), if the VM is still there. */
 	void (*throttle)(void *arg, unsigned percent);
-	/* The destination.  A VM is built and waits; config is taken over.  Then its devices are
-	 * loaded; then it runs, unless it came paused. */
-	int (*build)(void *arg, json_t *config, struct vm **, struct err *);
+	/* The destination.  hello: what the source says, taken over.  Its VM is built and waits;
+	 * or, with stays false, it only could be.  -ENOTSUP: there are blockers. */
+	int (*build)(void *arg, json_t *hello, bool stays, struct migration_place *, struct err *);
+	/* Its devices are loaded; then it runs, unless it came paused. */
 	int (*load)(void *arg, const struct state_buf *, struct err *);
 	void (*run)(void *arg, bool paused);
+	/* Either: migration_look(), if the VM is still there. */
+	void (*look)(void *arg);
 	/* Last, once; why is a sentence, NULL if it moved. */
 	void (*over)(void *arg, enum migration_end, const char *why);
 	void *arg;
@@ -65,7 +85,7 @@ struct migration_config {
 	bool in_the_clear; /* the destination may listen on more than loopback without them */
 	/* The source. */
 	struct vm *vm;
-	const char *vm_config; /* JSON: its configuration */
+	const char *vm_hello; /* JSON: what the destination hears of it (migration-format.md) */
 	const char *uuid;
 	bool paused; /* the VM is, and stays so */
 	unsigned streams; /* 0: as many as are good */
@@ -76,13 +96,22 @@ int migration_send(struct migration **, const struct migration_config *, struct 
 /* Listens when it returns; migration_url() says where. */
 int migration_receive(struct migration **, const struct migration_config *, struct err *);
 
+/* All of them in one sentence: -ENOTSUP. */
+int migration_refuse(const json_t *blockers, struct err *);
+
+/* The VM that came here is moved on: its source is answered as before, while another process of
+ * this host may receive it. */
+void migration_move_on(struct migration *);
+
 const char *migration_url(const struct migration *);
 void migration_set_goals(struct migration *, const struct migration_goals *);
 /* If it still can be: over() tells.  Twice is fine. */
 void migration_cancel(struct migration *);
-/* While the VM that leaves is there: look what its vCPUs have lost so far. */
-void migration_take_throttled(struct migration *, struct vm *);
+/* While its VM is there: look what its vCPUs have lost so far, or how it goes on here. */
+void migration_look(struct migration *, struct vm *);
 bool migration_is_incoming(const struct migration *);
+/* Its thread has ended it, and over() is under way. */
+bool migration_is_over(struct migration *);
 /* A source that has begun to hand over: it cannot be called off, and the VM may run there. */
 bool migration_is_past_token(struct migration *);
 /* Of these, one whose other side neither has the VM for certain nor can be asked. */
@@ -92,7 +121,16 @@ bool migration_is_undecided(struct migration *);
 int migration_resolve(struct migration *, bool run, struct err *);
 /* What it does, or how it ended: the API's MigrationProgress (docs/api.md), a new reference. */
 json_t *migration_progress(struct migration *);
-/* Waits for the thread, which is cancelled if it can be.  Not from over().  NULL is fine. */
-void migration_free(struct migration *);
+/* The same as numbers: one more reading, "_migration".  -ENOMEM. */
+int migration_count(struct migration *, struct counter_readings *);
+extern const struct counter_table migration_counter_table;
+/*
+ * The process is to end: calls it off if that can be, and waits for its thread.  -EINPROGRESS with
+ * a sentence: it cannot be settled any more; what is written stays, and the guest must not run
+ * here.  Not from over(); again is fine.
+ */
+int migration_leave(struct migration *, struct err *);
+/* False: its thread hangs in the kernel, and neither it nor its VM may be freed.  NULL is fine. */
+bool migration_free(struct migration *);
 
 #endif

@@ -112,6 +112,10 @@ int option_parse(const struct option_table *, const char *what, const char *text
 int option_value(const struct option_table *, const char *what, const char *key, const char *text,
 		 json_t **value, struct err *);
 
+/* -EINVAL: object has a key that the table has not.  Elsewhere such a key is ignored. */
+int option_check_keys(const struct option_table *, const char *what, const json_t *object,
+		      struct err *);
+
 /*
  * Fill the struct at base from object: given values, else fallbacks.  Values and types are
  * checked; unknown keys are ignored with a warning in the log; null counts as absent.

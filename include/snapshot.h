@@ -31,6 +31,7 @@ struct snapshot_source {
 	const char *uuid; /* the VM's */
 	const char *config; /* text of config.json */
 	json_t *disks; /* of state.json: an array of {id, path, generation} */
+	json_t *needs; /* of state.json: what the guest needs of a host (cpu_compat.h) */
 	const struct guest_mem *mem;
 	const struct state_buf *devices; /* of devices_save() */
 	const atomic_bool *cancel; /* true: give up soon; -ECANCELED */
@@ -43,6 +44,7 @@ int snapshot_save(const char *dir, const struct snapshot_source *, struct err *)
 struct snapshot {
 	json_t *config;
 	const json_t *disks; /* of state.json; the generation may be missing */
+	const json_t *needs; /* of state.json; NULL: it does not say */
 	struct manifest *manifest;
 	int devices_fd, memory_fd;
 };

@@ -71,6 +71,12 @@ struct state_target {
 int state_save(const struct state_desc *, const void *object, const struct state_target *,
 	       struct state_buf *, struct err *);
 
+/* For each record of the object: the oldest version in which it could be saved. reset: as in
+ * state_target.  Of arrays that are counted at least the first element is looked at. */
+void state_each_record(const struct state_desc *, const void *object, const void *reset,
+		       void (*each)(void *arg, const struct state_desc *, unsigned oldest),
+		       void *arg);
+
 /* Replace object by what the record says, which must fill len bytes exactly; fields that the
  * record is too old to have keep their value.  -EBADMSG: refused, object is as before. */
 int state_load(const struct state_desc *, void *object, const char *device, const void *record,

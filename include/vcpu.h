@@ -13,8 +13,6 @@
 
 /* The MSRs that this host's KVM has for a vCPU: to be freed. */
 int vcpu_msr_list(int kvm_fd, struct kvm_msr_list **, struct err *);
-/* At what rate a vCPU's TSC runs; 0: KVM does not say. */
-uint32_t vcpu_read_tsc_khz(int vcpu_fd);
 
 /* What a vCPU's state takes of a host, known since it was made; in any phase, on main. */
 uint32_t vcpu_tsc_khz(const struct device *);

@@ -32,6 +32,7 @@ enum vm_event {
 
 struct disk;
 struct events;
+struct lease;
 struct pci_bus;
 struct kvm_cpuid2;
 
@@ -43,6 +44,20 @@ struct vm_disk {
 	bool readonly;
 	/* Its owner record (owner.h) is this VM's; without one it cannot move.  Main's. */
 	bool recorded;
+};
+
+/*
+ * How a guest goes on that came from elsewhere, for who asks how its move went.  CLOCK_MONOTONIC;
+ * 0: not yet, or not known.
+ */
+struct vm_arrival {
+	/* Main's, when its clock goes on, just before the vCPUs */
+	uint64_t ran_ns;
+	bool clock_known; /* when that clock stopped; then: */
+	int64_t away_ns; /* since, by the wall clocks of both hosts */
+	int64_t clock_step_ns; /* by how much it advanced more than that */
+	/* I/O threads': frames of any card, requests of any disk, since the VM was made */
+	_Atomic uint64_t first_frame_ns, first_request_ns;
 };
 
 struct vm {
@@ -58,7 +73,9 @@ struct vm {
 	struct list devices;
 	/* Its guest comes from elsewhere and does not run here yet: disks are opened, not taken. */
 	bool incoming;
+	struct vm_arrival arrival;
 	struct list disks; /* struct vm_disk, in order of id (strcmp) */
+	struct lease *lease; /* that decides where it runs (lease.h); NULL: none */
 	struct io_thread *io_thread[8];
 	unsigned nio_threads;
 	/* CPUID of a new vCPU: kept by the callee; NULL: KVM's default (tests) */
@@ -77,6 +94,7 @@ struct vm {
 	void *on_event_arg;
 	/* NULL: the host's CLOCK_REALTIME.  Tests set it. */
 	uint64_t (*wall_clock_ns)(void);
+	bool came_paused; /* from elsewhere, and its clocks stood still: see vm_away_ns() */
 	struct err failure; /* written once, under the lock, before VM_FAILED is raised */
 
 	unsigned fail_claim; /* tests: this many claims from now on, the last of them fails */
@@ -100,6 +118,15 @@ struct device *vm_device(struct vm *, const char *id); /* NULL: none */
 struct vm_disk *vm_disk(struct vm *, const char *id); /* NULL: none */
 void vm_add_disk(struct vm *, struct vm_disk *); /* until list_remove() */
 
+/* I/O threads: this one was at that time, unless one was before. */
+static inline void vm_note_first(_Atomic uint64_t *first_ns, uint64_t now_ns)
+{
+	uint64_t none = 0;
+
+	if (!atomic_load_explicit(first_ns, memory_order_relaxed))
+		atomic_compare_exchange_strong(first_ns, &none, now_ns);
+}
+
 uint64_t vm_wall_clock_ns(const struct vm *); /* nanoseconds since 1970 */
 /*
  * By how much the clocks of a guest that stopped at that time of its host's wall clock, 0: unknown,
@@ -107,7 +134,7 @@ uint64_t vm_wall_clock_ns(const struct vm *); /* nanoseconds since 1970 */
  * may lose it.  Not by a negative one: hosts' clocks differ, and time does not go back.  Not by
  * more than VM_AWAY_MAX_NS, then by nothing at all: whoever restores a snapshot of yesterday, or
  * has a host whose clock is wrong, would see every timeout of the guest expire at once.  Such a
- * guest's clocks go on as after a pause.
+ * guest's clocks go on as after a pause.  So do those of a guest that was paused when it moved.
  */
 #define VM_AWAY_MAX_NS UINT64_C(5000000000) /* Linux's watchdogs take 10 s for a hang, and more */
 uint64_t vm_away_ns(const struct vm *, uint64_t stopped_ns);

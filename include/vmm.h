@@ -17,6 +17,7 @@
 #include "loop.h"
 
 struct config;
+struct counter_readings;
 struct machine;
 struct vmm;
 
@@ -68,6 +69,10 @@ void vmm_end(struct vmm *); /* the process is to end, and all is well */
 /* Somebody wants the process to end: a migration is called off, if there is one and it still can
  * be.  True: it is one to here, and the VM is another's until it is over. */
 bool vmm_call_off(struct vmm *);
+/* The guest stands still until it is settled where it runs: machine_end() would wait for that. */
+bool vmm_is_held(const struct vmm *);
+/* From over(): as migration_leave(). */
+int vmm_leave_migration(struct vmm *, struct err *);
 
 /* The request is the caller's and lasts until done(). */
 void vmm_submit(struct vmm *, struct vmm_request *);
@@ -94,6 +99,8 @@ void vmm_remove_device(struct vmm *, struct vmm_request *); /* in: {id} */
 void vmm_resize_disk(struct vmm *, struct vmm_request *); /* in: {id, desired_size} */
 void vmm_set_rate_limit(struct vmm *, struct vmm_request *); /* in: {id, rate_limiter_config} */
 
+/* in: SendMigrationData; out: MigrationCheck.  Moves nothing. */
+void vmm_check_migration(struct vmm *, struct vmm_request *);
 /* in: SendMigrationData; done at once, or with wait at the end. */
 void vmm_send_migration(struct vmm *, struct vmm_request *);
 /* in: ReceiveMigrationData; done at the end. */
@@ -102,6 +109,8 @@ void vmm_receive_migration(struct vmm *, struct vmm_request *);
 /* At once, without vmm_submit() and without done(): fills the answer. */
 void vmm_info(struct vmm *, struct vmm_request *); /* out: VmInfo */
 void vmm_migration_progress(struct vmm *, struct vmm_request *); /* out: MigrationProgress */
+/* The last one, if there was one: as counters_add(). */
+int vmm_count_migration(struct vmm *, struct counter_readings *);
 void vmm_cancel_migration(struct vmm *, struct vmm_request *);
 void vmm_resolve_migration(struct vmm *, struct vmm_request *); /* in: {run} */
 /* in: those of SendMigrationData that are goals */

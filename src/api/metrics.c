@@ -46,7 +46,11 @@ static void print_name(FILE *f, const struct counter_reading *r, const struct co
 
 static void print_value(FILE *f, enum counter_unit unit, uint64_t value)
 {
-	if (unit == COUNTER_NANOSECONDS)
+	if (unit == COUNTER_SIGNED_NANOSECONDS && (int64_t)value < 0) {
+		fputc('-', f);
+		value = -value;
+	}
+	if (unit == COUNTER_NANOSECONDS || unit == COUNTER_SIGNED_NANOSECONDS)
 		fprintf(f, "%llu.%09llu\n", (unsigned long long)value / NS_PER_S,
 			(unsigned long long)value % NS_PER_S);
 	else
@@ -93,7 +97,9 @@ static void print_head(FILE *f, enum metrics_format format, const struct counter
 					     [COUNTER_GAUGE] = "gauge",
 					     [COUNTER_LATENCY] = "histogram" };
 	static const char *const units[] = {
-		[COUNTER_BYTES] = "bytes", [COUNTER_NANOSECONDS] = "seconds"
+		[COUNTER_BYTES] = "bytes",
+		[COUNTER_NANOSECONDS] = "seconds",
+		[COUNTER_SIGNED_NANOSECONDS] = "seconds",
 	};
 	const char *suffix = format == METRICS_PROMETHEUS ? suffix_of(c) : "";
 

@@ -5,10 +5,10 @@
 #include <errno.h>
 
 #include "cleanup.h"
-#include "config.h"
 #include "devices.h"
 #include "machine.h"
 #include "vcpu.h"
+#include "vmm_compat.h"
 
 static int ask_main(struct vmm_migration *g, void (*run)(void *arg), struct err *e)
 {
@@ -160,22 +160,28 @@ static void throttle(void *arg, unsigned percent)
 	ask_main(g, throttle_on_main, &unused);
 }
 
-/* What its vCPUs have lost by that so far. */
-void migration_take_time_lost(struct vmm_migration *g)
+/* A VM that came may have been booted anew since. */
+void migration_asks_look(struct vmm_migration *g)
 {
-	if (g->active && !g->incoming && g->vmm->machine)
-		migration_take_throttled(g->m, machine_vm(g->vmm->machine));
+	struct vm *vm = g->vmm->machine ? machine_vm(g->vmm->machine) : NULL;
+
+	if (vm && (g->incoming ? vm == g->vm : g->active))
+		migration_look(g->m, vm);
 }
 
-static void build_between(struct vmm *v)
+static void look_on_main(void *arg)
 {
-	struct vmm_migration *g = v->migration;
-	const struct machine_hooks how = { .loaded = true, .incoming = true, .memory_fd = -1 };
-	int r = vmm_build(v, &how, &g->ask.e);
+	struct vmm_migration *g = arg;
 
-	if (!r)
-		g->vm = machine_vm(v->machine);
-	answer(g, r);
+	migration_asks_look(g);
+	answer(g, 0);
+}
+
+static void look(void *arg)
+{
+	struct err unused;
+
+	ask_main(arg, look_on_main, &unused);
 }
 
 /* Whoever watches the destination sees who comes. */
@@ -188,30 +194,38 @@ static void tell_arrival(struct vmm_migration *g)
 			     json_object_get(p, "peer_identity")));
 }
 
+static void build_between(struct vmm *v)
+{
+	struct vmm_migration *g = v->migration;
+	json_auto_t *hello = TAKE(g->hello);
+	struct migration_place *p = &g->place;
+
+	if (g->stays)
+		tell_arrival(g);
+	p->blockers = json_array();
+	vmm_take_hello(v, hello, g->overrides, g->stays, &p->versions, p->blockers);
+	if (v->machine)
+		g->vm = p->vm = machine_vm(v->machine);
+	answer(g, json_array_size(p->blockers) ? migration_refuse(p->blockers, &g->ask.e) : 0);
+}
+
 static void build_on_main(void *arg)
 {
 	struct vmm_migration *g = arg;
-	json_auto_t *config = TAKE(g->config);
-	int r = config_relocate(config, g->overrides, &g->ask.e);
 
-	tell_arrival(g);
-	if (!r && vmm_take_config(g->vmm, config, &g->ask.e))
-		r = -EINVAL;
-	if (r)
-		answer(g, r);
-	else
-		vmm_between(g->vmm, build_between);
+	vmm_between(g->vmm, build_between);
 }
 
-static int build(void *arg, json_t *config, struct vm **vm, struct err *e)
+static int build(void *arg, json_t *hello, bool stays, struct migration_place *place, struct err *e)
 {
 	struct vmm_migration *g = arg;
 	int r;
 
-	g->config = config;
+	g->hello = hello;
+	g->stays = stays;
 	r = ask_main(g, build_on_main, e);
-	if (!r)
-		*vm = g->vm;
+	*place = g->place;
+	g->place = (struct migration_place){ 0 };
 	return r;
 }
 
@@ -264,7 +278,7 @@ void migration_asks_free(struct vmm_migration *g)
 {
 	loop_unpost(g->vmm->hooks.loop, &g->ask.work);
 	state_buf_free(&g->saved);
-	json_decref(g->config);
+	json_decref(g->hello);
 	pthread_cond_destroy(&g->ask.changed);
 	pthread_mutex_destroy(&g->ask.lock);
 }
@@ -278,5 +292,6 @@ struct migration_control migration_asks(struct vmm_migration *g)
 					   .build = build,
 					   .load = load,
 					   .run = run,
+					   .look = look,
 					   .arg = g };
 }

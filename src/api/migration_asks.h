@@ -31,7 +31,9 @@ struct vmm_migration {
 	struct ask ask;
 	/* Arguments of what is asked. */
 	const json_t *versions;
-	json_t *config;
+	json_t *hello;
+	bool stays;
+	struct migration_place place; /* for build() */
 	const struct state_buf *states;
 	struct vm *vm;
 	bool paused;
@@ -43,6 +45,7 @@ struct vmm_migration {
 	bool is_saved;
 	/* How it ended. */
 	struct work over;
+	struct timer limit; /* set once it was called off for somebody who ends the VM */
 	enum migration_end end;
 	char why[sizeof(struct err)];
 };
@@ -55,7 +58,7 @@ void migration_asks_free(struct vmm_migration *); /* when the thread has ended *
 /* All but over(). */
 struct migration_control migration_asks(struct vmm_migration *);
 
-/* What the VM's vCPUs have lost by being held back, so far. */
-void migration_take_time_lost(struct vmm_migration *);
+/* On main: migration_look(), if the VM is still there. */
+void migration_asks_look(struct vmm_migration *);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 #include "machine.h"
+#include "migration.h"
 #include "vmm_internal.h"
 
 static bool ends_vm(const struct vmm_request *q)
@@ -26,6 +27,8 @@ static void vmm_next(void *arg)
 		vmm_call_migration_off(v);
 		return;
 	}
+	if (vmm_is_migrating(v) && migration_is_over(vmm_migration(v)))
+		return; /* main is about to hear of it, and asks for the next one then */
 	v->current = q;
 	list_remove(&q->node);
 	if (vmm_migration_refuses(v, q, &q->e))
@@ -89,6 +92,17 @@ bool vmm_check_booted(struct vmm *v)
 	return false;
 }
 
+int vmm_take_name(struct vmm *v, const char *name, struct err *e)
+{
+	int r = vmdir_new(&v->dir, name, e);
+
+	if (!r)
+		r = v->hooks.created(v->hooks.arg, v->dir.fd, e);
+	if (r)
+		vmdir_free(&v->dir);
+	return r;
+}
+
 enum vmm_fault vmm_take_config(struct vmm *v, const json_t *config, struct err *e)
 {
 	int r;
@@ -100,13 +114,11 @@ enum vmm_fault vmm_take_config(struct vmm *v, const json_t *config, struct err *
 	r = config_load(&v->config, config, e);
 	if (r)
 		return r == -EINVAL ? VMM_INVALID : VMM_FAILED;
-	r = vmdir_new(&v->dir, v->config.name, e);
-	if (!r)
-		r = v->hooks.created(v->hooks.arg, v->dir.fd, e);
-	if (r) {
-		vmdir_free(&v->dir);
+	/* One that waited for it has its name already. */
+	if (v->dir.fd < 0)
+		r = vmm_take_name(v, v->config.name, e);
+	if (r)
 		config_free(&v->config);
-	}
 	return r ? VMM_FAILED : VMM_OK;
 }
 
@@ -142,15 +154,20 @@ void vmm_drop_config(struct vmm *v)
 	v->config = (struct config){ 0 };
 }
 
-static void discard(struct vmm *v)
+bool vmm_free_machine(struct vmm *v)
 {
-	v->discarding = false;
 	v->stuck = !machine_free(v->machine);
 	v->machine = NULL;
 	v->disks_shared = false;
-	if (v->stuck) {
+	return !v->stuck;
+}
+
+static void discard(struct vmm *v)
+{
+	v->discarding = false;
+	if (!vmm_free_machine(v)) {
 		vmm_fail(v, VMM_FAILED, "a device of the VM did not stop; this process has to end");
-		vmm_over(v, 1, "a device did not stop: its host file or disk does not answer");
+		vmm_over(v, 1, VMM_STUCK);
 		return;
 	}
 	if (v->current->run == vmm_delete)
@@ -266,6 +283,15 @@ void vmm_pause(struct vmm *v, struct vmm_request *q)
 	machine_pause(v->machine, on_paused, v);
 }
 
+bool vmm_go_on(struct vmm *v, struct err *e)
+{
+	if (vmm_part_disks(v, e))
+		return false;
+	vmm_tell(v, "resuming");
+	machine_resume(v->machine);
+	return true;
+}
+
 void vmm_resume(struct vmm *v, struct vmm_request *q)
 {
 	(void)q;
@@ -275,13 +301,7 @@ void vmm_resume(struct vmm *v, struct vmm_request *q)
 		vmm_fail(v, VMM_FAILED, "the VM \"%s\" is not paused", v->config.name);
 		return;
 	}
-	if (vmm_part_disks(v, &v->current->e)) {
-		vmm_finish(v, VMM_FAILED);
-		return;
-	}
-	vmm_tell(v, "resuming");
-	machine_resume(v->machine);
-	vmm_finish(v, VMM_OK);
+	vmm_finish(v, vmm_go_on(v, &v->current->e) ? VMM_OK : VMM_FAILED);
 }
 
 void vmm_reboot(struct vmm *v, struct vmm_request *q)
@@ -352,7 +372,9 @@ bool vmm_free(struct vmm *v)
 
 	if (!v)
 		return true;
-	vmm_migration_free(v);
+	vmm_check_cancel(v);
+	if (!vmm_migration_free(v))
+		return false;
 	vmm_snapshot_cancel(v);
 	vmm_restore_cancel(v);
 	stopped = machine_free(v->machine) && !v->stuck;

@@ -6,6 +6,7 @@
 #include "chardev.h"
 #include "machine.h"
 #include "pci.h"
+#include "vmm_compat.h"
 #include "vmm_internal.h"
 
 /* Runs in the guest's terms: the states that clients know. */
@@ -37,6 +38,14 @@ static json_t *tree_entry(const struct vm *vm, const struct device *dev)
 	vmm_bdf((unsigned)slot, bdf);
 	json_object_set_new(entry, "pci_bdf", json_string(bdf));
 	return entry;
+}
+
+static void put_migratable(struct vmm *v, json_t *info)
+{
+	json_t *blockers = vmm_migration_blockers(v);
+
+	json_object_set_new(info, "migratable", json_boolean(!json_array_size(blockers)));
+	json_object_set_new(info, "migration_blockers", blockers);
 }
 
 void vmm_bdf(unsigned slot, char bdf[16])
@@ -74,4 +83,6 @@ void vmm_info(struct vmm *v, struct vmm_request *q)
 			   tree);
 	if (vmm_is_undecided(v))
 		json_object_set_new(q->out, "undecided", json_true());
+	if (v->machine && !machine_vm(v->machine)->incoming)
+		put_migratable(v, q->out);
 }

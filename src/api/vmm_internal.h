@@ -9,8 +9,10 @@
 #include "vmm.h"
 
 struct migration;
+struct migration_config;
 struct snapshot_job;
 struct restore_job;
+struct vmm_check;
 
 struct vmm {
 	struct vmm_hooks hooks;
@@ -19,6 +21,7 @@ struct vmm {
 	struct machine *machine; /* NULL: not booted */
 	struct snapshot_job *snapshot; /* under way; NULL: none */
 	struct restore_job *restore;
+	struct vmm_check *check;
 	struct list waiting; /* requests */
 	struct vmm_request *current;
 	struct work next;
@@ -27,6 +30,7 @@ struct vmm {
 	bool disks_shared; /* with a snapshot: when the guest runs they are not as there any more */
 	bool discarding; /* the machine's end is not the VM's */
 	struct vmm_migration *migration; /* the last one; NULL: none yet */
+	struct vmm_migration *came; /* the one before, which answers whoever sent the VM; or NULL */
 	bool quit, stuck;
 };
 
@@ -43,6 +47,8 @@ bool vmm_check_created(struct vmm *);
 bool vmm_check_booted(struct vmm *);
 
 void vmm_tell(struct vmm *, const char *event);
+/* To be found by this name from now on, until vmdir_free(). */
+int vmm_take_name(struct vmm *, const char *name, struct err *);
 /* Become a VM with this configuration, and be none any more. */
 enum vmm_fault vmm_take_config(struct vmm *, const json_t *, struct err *);
 void vmm_drop_config(struct vmm *);
@@ -59,9 +65,11 @@ int vmm_part_disks(struct vmm *, struct err *);
 bool vmm_is_migrating(const struct vmm *);
 struct migration *vmm_migration(const struct vmm *); /* NULL: none is under way */
 bool vmm_migration_holds(const struct vmm *); /* its guest does not run, or not here */
-void vmm_call_migration_off(struct vmm *);
+void vmm_call_migration_off(struct vmm *); /* for the first of waiting, which ends the VM */
 void vmm_migration_lost_vm(struct vmm *); /* the machine has ended by itself */
-void vmm_migration_free(struct vmm *);
+bool vmm_migration_free(struct vmm *); /* false: as migration_free() */
+/* What in, a SendMigrationData, says of a migration: where to and its goals.  Strings are in's. */
+int vmm_load_send(const char *what, const json_t *in, struct migration_config *, struct err *);
 
 /* vmm_migrating.c */
 bool vmm_is_handed_over(const struct vmm *); /* and cannot be called off */
@@ -70,10 +78,15 @@ bool vmm_migration_refuses(struct vmm *, const struct vmm_request *, struct err 
 void vmm_tell_ports(struct vmm *, const char *url); /* whoever is attached: it runs there now */
 void vmm_refuse_idle(struct vmm_request *); /* no migration is under way */
 
+bool vmm_go_on(struct vmm *, struct err *); /* a paused VM; false: it stays so */
 void vmm_over(struct vmm *, int status, const char *why);
+/* False: a device still moves; the process has to end, which vmm_over() with VMM_STUCK tells. */
+bool vmm_free_machine(struct vmm *);
+#define VMM_STUCK "a device did not stop: its host file or disk does not answer"
 
 void vmm_snapshot_cancel(struct vmm *); /* and wait until nobody works at it */
 void vmm_restore_cancel(struct vmm *);
+void vmm_check_cancel(struct vmm *); /* the same */
 
 #define VMM_NONE_CREATED "no VM was created; vm.create makes one"
 

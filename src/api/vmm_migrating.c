@@ -55,6 +55,11 @@ bool vmm_call_off(struct vmm *v)
 	return m && migration_is_incoming(m);
 }
 
+bool vmm_is_held(const struct vmm *v)
+{
+	return vmm_is_migrating(v) && vmm_migration_holds(v);
+}
+
 void vmm_tell_ports(struct vmm *v, const char *url)
 {
 	char line[MIGRATION_URL_MAX + 64];

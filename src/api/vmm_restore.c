@@ -7,6 +7,7 @@
 #include "machine.h"
 #include "snapshot.h"
 #include "snapshot_url.h"
+#include "vmm_compat.h"
 #include "vmm_internal.h"
 
 struct restore_job {
@@ -177,6 +178,7 @@ static int build(struct vmm *v, const struct restore_job *job, struct err *e)
 {
 	const struct snapshot *s = &job->snapshot;
 	const struct machine_hooks how = { .loaded = true,
+					   .needs = s->needs,
 					   .memory_fd = job->mapped ? s->memory_fd : -1 };
 	int r = vmm_build(v, &how, e);
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A paused VM goes to a directory. */
+/* A VM that stands still goes to a directory. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "devices.h"
 #include "machine.h"
+#include "option.h"
 #include "snapshot.h"
 #include "snapshot_url.h"
 #include "thread.h"
@@ -15,11 +16,12 @@
 struct snapshot_job {
 	struct vmm *vmm;
 	char *dir, *config;
-	json_t *disks;
+	json_t *disks, *needs;
 	struct state_buf devices;
 	struct snapshot_source source;
 	pthread_t thread;
 	bool runs;
+	bool resume; /* the VM was paused for this, and goes on however it ends */
 	atomic_bool cancel;
 	struct work done; /* posted to main */
 	int result;
@@ -30,6 +32,7 @@ static void job_free(struct snapshot_job *job)
 {
 	state_buf_free(&job->devices);
 	json_decref(job->disks);
+	json_decref(job->needs);
 	free(job->config);
 	free(job->dir);
 	free(job);
@@ -56,6 +59,8 @@ static void end(struct vmm *v, enum vmm_fault fault)
 		v->disks_shared = true;
 		vmm_tell(v, "snapshotted");
 	}
+	if (job->resume && !vmm_go_on(v, &v->current->e))
+		fault = VMM_FAILED;
 	job_free(job);
 	v->snapshot = NULL;
 	vmm_finish(v, fault);
@@ -79,11 +84,13 @@ static int gather(struct snapshot_job *job)
 		return r;
 	job->config = json_dumps(v->config.json, JSON_INDENT(2));
 	job->disks = vmm_list_disks(v);
-	if (!job->config || !job->disks)
+	job->needs = machine_needs(v->machine);
+	if (!job->config || !job->disks || !job->needs)
 		return err_set(&job->e, -1, "out of memory for a snapshot");
 	job->source = (struct snapshot_source){ .uuid = v->config.uuid,
 						.config = job->config,
 						.disks = job->disks,
+						.needs = job->needs,
 						.mem = vm->mem,
 						.devices = &job->devices,
 						.cancel = &job->cancel };
@@ -113,13 +120,14 @@ static void on_still(void *arg)
 		end(v, VMM_FAILED);
 }
 
-static struct snapshot_job *job_new(struct vmm *v, const char *dir)
+static struct snapshot_job *job_new(struct vmm *v, const char *dir, bool resume)
 {
 	struct snapshot_job *job = calloc(1, sizeof(*job));
 
 	if (!job)
 		return NULL;
 	job->vmm = v;
+	job->resume = resume;
 	job->dir = strdup(dir);
 	job->done = (struct work){ .run = on_saved, .arg = job };
 	if (job->dir)
@@ -128,21 +136,44 @@ static struct snapshot_job *job_new(struct vmm *v, const char *dir)
 	return NULL;
 }
 
+struct snapshot_options {
+	bool pause;
+};
+
+static const struct option options[] = {
+	OPTION(struct snapshot_options, pause, .fallback = "off"),
+};
+static const struct option_table snapshot_options = OPTION_TABLE(options);
+
+static int load_options(struct snapshot_options *o, const json_t *in, const char **dir,
+			struct err *e)
+{
+	json_auto_t *plain = json_copy((json_t *)in);
+	int r = snapshot_url(in, "destination_url", dir, e);
+
+	json_object_del(plain, "destination_url");
+	return r ? r : option_load(&snapshot_options, "vm.snapshot", plain, o, e);
+}
+
 void vmm_snapshot(struct vmm *v, struct vmm_request *q)
 {
+	struct snapshot_options o;
 	const char *dir = NULL;
+	bool runs;
 
-	if (snapshot_url(q->in, "destination_url", &dir, &q->e)) {
+	if (load_options(&o, q->in, &dir, &q->e)) {
 		vmm_finish(v, VMM_INVALID);
 		return;
 	}
 	if (!vmm_check_booted(v))
 		return;
-	if (!machine_is_paused(v->machine)) {
-		vmm_fail(v, VMM_FAILED, "the VM \"%s\" runs; pause it first", v->config.name);
+	runs = !machine_is_paused(v->machine);
+	if (runs && !o.pause) {
+		vmm_fail(v, VMM_FAILED, "the VM \"%s\" runs; pause it first, or say pause",
+			 v->config.name);
 		return;
 	}
-	v->snapshot = job_new(v, dir);
+	v->snapshot = job_new(v, dir, runs);
 	if (!v->snapshot) {
 		vmm_fail(v, VMM_FAILED, "out of memory for a snapshot");
 		return;

@@ -37,10 +37,16 @@ struct lifecycle {
 static void on_over(void *arg, int status, const char *why)
 {
 	struct lifecycle *l = arg;
+	struct err e;
 
 	chardev_restore_terminal(); /* before anything is printed */
 	if (why)
 		log_error("%s", why);
+	if (vmm_leave_migration(l->vmm, &e)) {
+		status = CLI_FAILED;
+		why = e.text;
+		log_error("%s", why);
+	}
 	notify_over(l->notify, why);
 	l->status = status;
 	vmm_quit(l->vmm);
@@ -71,6 +77,8 @@ static void on_left(struct vmm_request *q)
 
 	if (!q->fault)
 		vmm_end(l->vmm);
+	else
+		on_over(l, CLI_FAILED, q->e.text);
 }
 
 /* As vmm.shutdown does. */
@@ -79,6 +87,14 @@ static void leave(struct lifecycle *l)
 	if (!l->stopping)
 		vmm_submit(l->vmm, &l->leave);
 	l->stopping = true;
+}
+
+static void end_guest(struct lifecycle *l, const char *why)
+{
+	if (vmm_is_held(l->vmm))
+		on_over(l, CLI_FAILED, why);
+	else
+		machine_end(vmm_machine(l->vmm), 1, why);
 }
 
 static void on_limit(void *arg)
@@ -90,7 +106,7 @@ static void on_limit(void *arg)
 		 "the guest did not power off within %u s of its power button and was ended; "
 		 "--stop-timeout gives it longer",
 		 vmm_config(l->vmm)->stop_timeout_s);
-	machine_end(vmm_machine(l->vmm), 1, why);
+	end_guest(l, why);
 }
 
 static void press_button(struct lifecycle *l, struct machine *m, const char *signal)
@@ -138,7 +154,7 @@ static void on_signal(void *arg, uint32_t events)
 		return;
 	}
 	if (l->stopping) {
-		machine_end(m, 1, "ended by a second signal before the guest powered off");
+		end_guest(l, "ended by a second signal before the guest powered off");
 		return;
 	}
 	press_button(l, m, sigabbrev_np((int)info.ssi_signo));

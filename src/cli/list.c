@@ -12,6 +12,17 @@
 
 enum { ANSWER_LIMIT_MS = 1000 }; /* one that hangs does not hide the others */
 
+/* One that has a name, and whose VM is still to come; NULL: it is none. */
+static json_t *waiting(struct client *c)
+{
+	json_auto_t *progress = NULL;
+	struct err e;
+
+	return client_get(c, "vm.migration-progress", &progress, &e)
+		       ? NULL
+		       : json_pack("{s:s}", "state", "Waiting");
+}
+
 static void add_vm(void *arg, const char *name, int dir, pid_t pid)
 {
 	json_t *list = arg, *info = NULL, *config, *vm;
@@ -21,7 +32,8 @@ static void add_vm(void *arg, const char *name, int dir, pid_t pid)
 	(void)dir;
 	if (!client_open(&c, name, &e)) {
 		client_set_limit(&c, ANSWER_LIMIT_MS);
-		client_get(&c, "vm.info", &info, &e);
+		if (client_get(&c, "vm.info", &info, &e))
+			info = waiting(&c);
 	}
 	client_close(&c);
 	config = json_object_get(info, "config");

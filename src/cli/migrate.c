@@ -18,7 +18,7 @@
 enum { LOOK_MS = 250 };
 
 /* As the verb's options in verbs.c. */
-enum { MAX_BLACKOUT, DEADLINE, BANDWIDTH, STREAMS, TLS, LATE, NO_WAIT, JSON };
+enum { MAX_BLACKOUT, DEADLINE, BANDWIDTH, STREAMS, COMPRESS, TLS, LATE, NO_WAIT, JSON, CHECK };
 
 /* "50ms", "60s", "2m", "1h" in milliseconds. */
 static int duration_ms(const char *option, const char *text, json_int_t *ms, struct err *e)
@@ -87,6 +87,8 @@ static int take_means(const struct verb_args *args, json_t *body, struct err *e)
 				       "--streams takes auto or a number, not \"%.40s\"", streams);
 		json_object_set_new(body, "connections", json_integer(atoi(streams)));
 	}
+	if (args->value[COMPRESS])
+		json_object_set_new(body, "compress", json_string(args->value[COMPRESS]));
 	if (args->value[LATE])
 		json_object_set_new(body, "timeout_strategy", json_string("Ignore"));
 	json_object_set_new(body, "wait", json_boolean(!args->value[NO_WAIT]));
@@ -98,21 +100,63 @@ static double number(const json_t *p, const char *key)
 	return json_number_value(json_object_get(p, key));
 }
 
-static void show(FILE *to, const json_t *p)
+static void show_time(FILE *to, const char *before, const json_t *p, const char *key)
+{
+	char text[UNITS_TEXT];
+
+	if (!json_object_get(p, key))
+		return;
+	units_seconds(text, number(p, key) / 1e6, false);
+	fprintf(to, "%s%s", before, text);
+}
+
+static void show_end(FILE *to, const json_t *p, const json_t *state)
+{
+	const json_t *failed = json_object_get(state, "Failed");
+	const char *where = json_string_value(json_object_get(p, "url"));
+
+	if (failed)
+		fprintf(to, "failed: %s", json_string_value(json_object_get(failed, "error_msg")));
+	else if (json_object_get(state, "Cancelled"))
+		fputs("called off", to);
+	else if (json_is_true(json_object_get(p, "incoming")))
+		fprintf(to, "came from %s", json_string_value(json_object_get(p, "peer")));
+	else
+		fprintf(to, "runs at %s now", where);
+	show_time(to, "; stood still for ", p, "blackout_us");
+	show_time(to, ", first packet after ", p, "first_packet_us");
+	show_time(to, ", first disk request after ", p, "first_disk_us");
+}
+
+static void show_progress(FILE *to, const json_t *p, const json_t *ongoing)
 {
 	const json_t *memory = json_object_get(p, "memory_transmission_info");
-	const json_t *ongoing = json_object_get(json_object_get(p, "state"), "Ongoing");
 	double percent = number(ongoing, "vcpu_throttle_percent");
 	char rate[UNITS_TEXT], written[UNITS_TEXT], blackout[UNITS_TEXT];
 
 	units_bytes(rate, number(memory, "memory_transmission_bps"));
 	units_bytes(written, number(memory, "memory_dirty_rate_pps") * 4096);
 	units_seconds(blackout, number(p, "blackout_us") / 1e6, false);
-	fprintf(to, "%s: round %.0f, %s/s, the guest writes %s/s, would stand still for %s",
-		json_string_value(json_object_get(p, "phase")), number(memory, "memory_iteration"),
-		rate, written, blackout);
+	fprintf(to, "%s: round %.0f", json_string_value(json_object_get(p, "phase")),
+		number(memory, "memory_iteration"));
+	show_time(to, ", there in about ", p, "left_us");
+	fprintf(to, ", %s/s", rate);
+	/* Not known before the first pass is over. */
+	if (number(p, "blackout_us"))
+		fprintf(to, ", the guest writes %s/s, would stand still for %s", written, blackout);
 	if (percent)
-		fprintf(stderr, ", is slowed down by %.0f%%", percent);
+		fprintf(to, ", is slowed down by %.0f%%", percent);
+}
+
+static void show(FILE *to, const json_t *p)
+{
+	const json_t *state = json_object_get(p, "state");
+	const json_t *ongoing = json_object_get(state, "Ongoing");
+
+	if (ongoing)
+		show_progress(to, p, ongoing);
+	else
+		show_end(to, p, state);
 }
 
 /* Until the first connection has its answer. */
@@ -129,8 +173,10 @@ static void watch(const struct client *first, const char *name)
 
 		if (client_get(&c, "vm.migration-progress", &progress, &e))
 			break;
-		fputs("\r\033[K", stderr); /* in place of the last one */
+		/* In place of the last one; what is wider than the terminal is cut off. */
+		fputs("\r\033[K\033[?7l", stderr);
 		show(stderr, progress);
+		fputs("\033[?7h", stderr);
 	}
 	fputs("\r\033[K", stderr);
 	client_close(&c);
@@ -155,6 +201,63 @@ static void print_moved(const char *name, const char *url, const json_t *p, bool
 	       blackout);
 }
 
+/* Nothing, if it would not come to an end. */
+static void print_duration(const json_t *p)
+{
+	double percent = number(p, "vcpu_throttle_percent");
+	char all[UNITS_TEXT], blackout[UNITS_TEXT];
+
+	if (!json_object_get(p, "total_us"))
+		return;
+	units_seconds(all, number(p, "total_us") / 1e6, false);
+	units_seconds(blackout, number(p, "blackout_us") / 1e6, false);
+	printf("  in about %s, standing still for about %s", all, blackout);
+	if (percent)
+		printf(", slowed down by up to %.0f%%", percent);
+	putchar('\n');
+}
+
+static void print_would(const char *name, const char *url, const json_t *p)
+{
+	const json_t *blockers = json_object_get(p, "blockers"), *blocker;
+	char memory[UNITS_TEXT], written[UNITS_TEXT], rate[UNITS_TEXT];
+	size_t i;
+
+	units_bytes(memory, number(p, "memory_bytes"));
+	units_bytes(written, number(p, "memory_dirty_bps"));
+	units_bytes(rate, number(p, "memory_transmission_bps"));
+	printf("%s %s move to %s\n", name, json_array_size(blockers) ? "would not" : "would", url);
+	json_array_foreach(blockers, i, blocker) printf("  %s\n", json_string_value(blocker));
+	print_duration(p);
+	printf("  about %s to send, the guest writes %s/s, the connection carries %s/s\n", memory,
+	       written, rate);
+}
+
+/* Moves nothing. */
+static int check(const struct verb_args *args, json_t *body)
+{
+	json_auto_t *answer = NULL;
+	struct client c;
+	struct err e;
+	int r = client_open(&c, args->rest[0], &e);
+
+	if (!r) {
+		r = client_put(&c, "vm.check-migration", body, &answer, &e);
+		client_close(&c);
+	}
+	if (r) {
+		log_error("%s", e.text);
+		return CLI_FAILED;
+	}
+	if (args->value[JSON]) {
+		json_dumpf(answer, stdout, JSON_COMPACT);
+		putchar('\n');
+	} else {
+		print_would(args->rest[0], args->rest[1], answer);
+	}
+	return json_is_true(json_object_get(answer, "migratable")) ? CLI_OK : CLI_FAILED;
+}
+
 int migrate_run(const struct verb *v, const struct verb_args *args)
 {
 	json_auto_t *body = json_pack("{s:s}", "destination_url", args->rest[1]);
@@ -172,6 +275,8 @@ int migrate_run(const struct verb *v, const struct verb_args *args)
 		log_error("%s", e.text);
 		return CLI_USAGE;
 	}
+	if (args->value[CHECK])
+		return check(args, body);
 	r = client_open(&c, args->rest[0], &e);
 	if (!r)
 		r = client_send_put(&c, "vm.send-migration", body, &e);

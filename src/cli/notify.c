@@ -23,6 +23,11 @@ static const struct sentence {
 	{ "vm", "paused", "STATUS=The guest is paused." },
 	{ "vm", "resumed", "STATUS=The guest goes on." },
 	{ "vm", "rebooted", "STATUS=The guest boots again." },
+	{ "vm", "restored", "READY=1\nSTATUS=The guest is restored." },
+	{ "vm", "migration-receive-ready", "READY=1\nSTATUS=Waiting for a VM from another host." },
+	{ "vm", "migration-receive-finished", "STATUS=The VM has come from another host." },
+	{ "vm", "migration-started", "STATUS=The VM moves to another host." },
+	{ "vm", "migration-failed", "STATUS=The VM did not move." },
 	{ "guest", "panic", "STATUS=The guest's kernel panicked." },
 	{ "vm", "shutdown", "STATUS=The VM is off." },
 };

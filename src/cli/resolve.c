@@ -12,11 +12,12 @@
 #include "client.h"
 #include "disk.h"
 #include "journal.h"
+#include "lease.h"
 #include "log.h"
 #include "owner.h"
 #include "rundir.h"
 
-enum { OPTION_RUN, OPTION_DISCARD };
+enum { OPTION_RUN, OPTION_DISCARD, OPTION_LEASE };
 enum { LOOKS = 20, LOOK_MS = 250 };
 
 /* What a state that was left behind becomes; other states stay. */
@@ -33,9 +34,18 @@ static const struct {
 struct resolve {
 	const char *uuid;
 	bool run;
+	const char *lease; /* NULL: not given */
 	struct journal *journal[2]; /* as enum journal_role */
 	bool known; /* to a journal */
 };
+
+static enum journal_state verdict(enum journal_state before, bool run)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++)
+		if (verdicts[i].from == before)
+			return run ? verdicts[i].run : verdicts[i].discard;
+	return before;
+}
 
 static int settle_journal(struct resolve *r, struct journal *j, struct err *e)
 {
@@ -46,10 +56,8 @@ static int settle_journal(struct resolve *r, struct journal *j, struct err *e)
 	if (journal_last(j, &entry))
 		return 0;
 	r->known = true;
-	before = after = entry.state;
-	for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++)
-		if (verdicts[i].from == before)
-			after = r->run ? verdicts[i].run : verdicts[i].discard;
+	before = entry.state;
+	after = verdict(before, r->run);
 	if (after == before)
 		return 0;
 	entry.state = after;
@@ -60,6 +68,23 @@ static int settle_journal(struct resolve *r, struct journal *j, struct err *e)
 		printf("VM %s: was %s, is %s\n", r->uuid, journal_state_name(before),
 		       journal_state_name(after));
 	return rc;
+}
+
+/* It was offered from here, and a later record of another host shows that it arrived. */
+static int refuse_taken(const struct resolve *r, const struct disk *d, const struct owner_record *o,
+			struct err *e)
+{
+	struct journal_entry entry;
+	char host[sizeof(o->host)];
+
+	owner_this_host(host);
+	if (journal_last(r->journal[JOURNAL_SOURCE], &entry) || entry.state != JOURNAL_ANSWERED ||
+	    o->generation <= entry.generation || !strcmp(o->host, host))
+		return 0;
+	return err_set(e, -EBUSY,
+		       "%s says that host %s has run this VM since; say --discard here, and start "
+		       "it there",
+		       disk_path(d), o->host);
 }
 
 /* One generation on and with its session, so that the other side, if it should still be there,
@@ -74,7 +99,7 @@ static int settle_record(const struct resolve *r, struct disk *d, struct err *e)
 	if (strcmp(o.vm, r->uuid))
 		return err_set(e, -EINVAL, "%s belongs to another VM: %s", disk_path(d), o.vm);
 	if (o.state != OWNER_OFFERED)
-		return 0;
+		return refuse_taken(r, d, &o, e);
 	o.state = OWNER_RUNNING;
 	o.generation++;
 	owner_this_host(o.host);
@@ -106,11 +131,36 @@ static int open_journals(struct resolve *r, struct err *e)
 	return rc;
 }
 
+/* A person's word is not enough where a lease decides. */
+static int ask_lease(const struct resolve *r, struct err *e)
+{
+	struct journal_entry entry;
+	struct lease *lease;
+	int rc;
+
+	for (size_t i = 0; r->run && !r->lease && i < ARRAY_SIZE(r->journal); i++)
+		if (!journal_last(r->journal[i], &entry) && entry.arbiter == ARBITER_LEASE &&
+		    verdict(entry.state, true) != entry.state)
+			return err_set(e, -EINVAL,
+				       "a lease decides where this VM runs; say --lease unix:PATH, "
+				       "too");
+	if (!r->lease)
+		return 0;
+	rc = lease_new(&lease, r->lease, r->uuid, e);
+	if (rc)
+		return rc;
+	rc = lease_begin(lease, e);
+	lease_free(lease);
+	return rc;
+}
+
 /* Records before the journal, as the source itself does it. */
 static int resolve(struct resolve *r, char **disk, int ndisks, struct err *e)
 {
 	int rc = open_journals(r, e);
 
+	if (!rc)
+		rc = ask_lease(r, e);
 	for (int i = 0; !rc && i < ndisks; i++)
 		rc = settle_disk(r, disk[i], e);
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(r->journal); i++)
@@ -155,14 +205,16 @@ static int tell_running(const char *name, bool run, struct err *e)
 	return r ? r
 		 : err_set(e, -EBUSY,
 			   "it is still undecided where VM \"%s\" runs: its disks cannot be had, "
-			   "or say that it was taken over",
+			   "or say that it was taken over, or its lease server does not answer",
 			   name);
 }
 
 int resolve_run(const struct verb *v, const struct verb_args *args)
 {
 	bool run = args->value[OPTION_RUN], discard = args->value[OPTION_DISCARD];
-	struct resolve r = { .uuid = args->rest[0], .run = run };
+	struct resolve r = { .uuid = args->rest[0],
+			     .run = run,
+			     .lease = args->value[OPTION_LEASE] };
 	struct err e;
 	int rc;
 
@@ -172,6 +224,10 @@ int resolve_run(const struct verb *v, const struct verb_args *args)
 	}
 	if (discard && args->nrest > 1) {
 		log_error("disks are for --run: what is discarded keeps its records");
+		return CLI_USAGE;
+	}
+	if (discard && r.lease) {
+		log_error("--lease is for --run: what is discarded takes none");
 		return CLI_USAGE;
 	}
 	rc = is_running(r.uuid) ? tell_running(r.uuid, run, &e)

@@ -51,6 +51,8 @@ static const struct flag {
 	  NULL, "on_panic" },
 	{ "--stop-timeout", "SECONDS", "from the power button to a hard end (10)", BOTH, FLAG_VALUE,
 	  NULL, "stop_timeout_s" },
+	{ "--lease", "unix:PATH", "server there that decides which host may run the VM", BOTH,
+	  FLAG_VALUE, NULL, "lease" },
 	{ "--pvpanic", "on|off", "the guest can report a panic (on)", RUN, FLAG_VALUE, NULL,
 	  "pvpanic" },
 	{ "--config", "FILE", "JSON that these options are laid over", RUN, FLAG_CONFIG, NULL,

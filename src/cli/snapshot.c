@@ -33,16 +33,17 @@ static int take_snapshot(struct client *c, const char *dir, bool stop, struct er
 	struct err why;
 	int r = client_path(dir, &path, e);
 
-	if (!r)
+	/* What is not to go on is paused here; the rest goes on even if this process is gone. */
+	if (!r && stop)
 		r = pause_if_running(c, &running, e);
 	if (r)
 		return r;
-	body = json_pack("{s:s+}", "destination_url", "file://", path);
+	body = json_pack("{s:s+, s:b}", "destination_url", "file://", path, "pause", !stop);
 	r = client_put(c, "vm.snapshot", body, NULL, e);
 	if (!r && stop)
 		return client_put(c, "vmm.shutdown", NULL, NULL, e);
-	if (running && client_put(c, "vm.resume", NULL, NULL, r ? &why : e) && !r)
-		return -EREMOTEIO;
+	if (running)
+		client_put(c, "vm.resume", NULL, NULL, &why);
 	return r;
 }
 

@@ -27,6 +27,7 @@ static const struct column {
 	{ "CPU%", 5, 0, CELL_PART, BOTH(cpu), TOP_BY_CPU },
 	{ "", TOP_HISTORY, 6, CELL_GRAPH, 0, 0, NO_ORDER },
 	{ "STEAL%", 6, 7, CELL_PART, BOTH(steal), NO_ORDER },
+	{ "THROTTLED%", 10, 1, CELL_PART, BOTH(throttled), NO_ORDER },
 	{ "EXITS/s", 7, 5, CELL_COUNT, BOTH(exits), NO_ORDER },
 	{ "MEMORY", 6, 2, CELL_BYTES, VM(given), NO_ORDER },
 	{ "RESIDENT", 8, 1, CELL_BYTES, VM(resident), TOP_BY_MEMORY },
@@ -150,12 +151,19 @@ static bool fits(const struct top_columns *c)
 	return !c->view->columns || width_of(c) <= (int)c->view->columns;
 }
 
-/* A plain table is one look, which has no history. */
+/* A plain table is one look, which has no history; and hardly ever is a VM being throttled. */
+static bool says_something(const struct top_columns *c, const struct column *col)
+{
+	if (col->vm == offsetof(struct vm_rates, throttled))
+		return c->any_throttled;
+	return c->view->lines || col->cell != CELL_GRAPH;
+}
+
 static void show_to(struct top_columns *c, unsigned rank)
 {
 	c->shown = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(columns); i++)
-		if (columns[i].rank <= rank && (c->view->lines || columns[i].cell != CELL_GRAPH))
+		if (columns[i].rank <= rank && says_something(c, &columns[i]))
 			c->shown |= (uint32_t)BIT(i);
 }
 

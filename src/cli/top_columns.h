@@ -12,6 +12,7 @@
 struct top_columns {
 	struct canvas canvas; /* a line each goes there */
 	const struct top_view *view;
+	bool any_throttled; /* a VM is, so that its migration comes to an end */
 	uint32_t shown; /* a bit for each column */
 	int name_width, gap;
 };

@@ -21,6 +21,20 @@ static int longest_name(struct vm_rates **vms, size_t n, const struct top_view *
 	return (int)(view->lines ? MIN(longest, NAME_MAX) : longest);
 }
 
+static double sum(struct vm_rates **vms, size_t n, size_t offset)
+{
+	double total = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		double part = *(const double *)((const char *)vms[i] + offset);
+
+		total += isnan(part) ? 0 : part;
+	}
+	return total;
+}
+
+#define SUM(m) sum(vms, n, offsetof(struct vm_rates, m))
+
 /* The table: titles, and all rows whether there is room or not */
 
 static bool show_vcpus(struct vm_rates **vms, size_t n, const struct top_view *view)
@@ -46,7 +60,9 @@ static void put_rows(const struct top_columns *c, struct vm_rates **vms, size_t 
 
 static char *draw_table(struct vm_rates **vms, size_t n, struct top_view *view)
 {
-	struct top_columns c = { .canvas.colour = view->colour, .view = view };
+	struct top_columns c = { .canvas.colour = view->colour,
+				 .view = view,
+				 .any_throttled = SUM(throttled) > 0 };
 	char *text = NULL;
 	size_t len;
 
@@ -63,18 +79,6 @@ static char *draw_table(struct vm_rates **vms, size_t n, struct top_view *view)
 
 /* The frame: what all do together, and the keys */
 
-static double sum(struct vm_rates **vms, size_t n, size_t offset)
-{
-	double total = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		double part = *(const double *)((const char *)vms[i] + offset);
-
-		total += isnan(part) ? 0 : part;
-	}
-	return total;
-}
-
 static void put_bytes(FILE *f, const char *before, double bytes)
 {
 	char text[UNITS_TEXT];
@@ -82,8 +86,6 @@ static void put_bytes(FILE *f, const char *before, double bytes)
 	units_bytes(text, bytes);
 	fprintf(f, "%s%s", before, text);
 }
-
-#define SUM(m) sum(vms, n, offsetof(struct vm_rates, m))
 
 static void put_summary(const struct canvas *c, struct vm_rates **vms, size_t n,
 			const struct top_view *view)

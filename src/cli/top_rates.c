@@ -103,11 +103,13 @@ static void take_vcpu(struct vm_rates *vm, const struct reading *before, const s
 	vm->vcpu = v;
 	v += vm->nvcpus++;
 	*v = (struct vcpu_rates){ .cpu = rate(before, now, device, "run_ns") / 1e9,
-				  .steal = rate(before, now, device, "wait_ns") / 1e9 };
+				  .steal = rate(before, now, device, "wait_ns") / 1e9,
+				  .throttled = rate(before, now, device, "throttled_ns") / 1e9 };
 	copy_word(v->id, sizeof(v->id), device + 1);
 	take_exits(v, before, now, device);
 	vm->cpu += v->cpu;
 	vm->steal += v->steal;
+	vm->throttled += v->throttled;
 	vm->exits += v->exits;
 }
 
@@ -120,7 +122,7 @@ static double *sum_of(struct vm_rates *vm, const struct total *t)
 
 static void set_rates(struct vm_rates *vm, double value)
 {
-	vm->cpu = vm->steal = vm->exits = value;
+	vm->cpu = vm->steal = vm->throttled = vm->exits = value;
 	for (size_t i = 0; i < ARRAY_SIZE(totals); i++)
 		*sum_of(vm, &totals[i]) = value;
 	vm->nvcpus = 0;
@@ -228,8 +230,9 @@ static json_t *vcpu_json(const struct vcpu_rates *v)
 
 	for (unsigned i = 0; i < v->nkinds; i++)
 		json_object_set_new(kinds, v->kind[i].kind, number(v->kind[i].rate));
-	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "id", v->id, "cpu", number(v->cpu), "steal",
-			 number(v->steal), "exits", number(v->exits), "exits_by_kind", kinds);
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "id", v->id, "cpu", number(v->cpu),
+			 "steal", number(v->steal), "throttled", number(v->throttled), "exits",
+			 number(v->exits), "exits_by_kind", kinds);
 }
 
 json_t *top_rates_json(const struct vm_rates *vm)
@@ -238,15 +241,15 @@ json_t *top_rates_json(const struct vm_rates *vm)
 
 	for (unsigned i = 0; i < vm->nvcpus; i++)
 		json_array_append_new(vcpus, vcpu_json(&vm->vcpu[i]));
-	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:{s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o},"
-			 " s:{s:o, s:o, s:o, s:o}, s:o}",
-			 "name", vm->name, "state", vm->state, "answers", vm->answers, "cpu",
-			 number(vm->cpu), "steal", number(vm->steal), "exits", number(vm->exits),
-			 "memory", "given", whole_number(vm->given), "resident",
-			 whole_number(vm->resident), "swapped", whole_number(vm->swapped), "disk",
-			 "read_bytes", number(vm->read_bytes), "write_bytes",
-			 number(vm->write_bytes), "read_ops", number(vm->read_ops), "write_ops",
-			 number(vm->write_ops), "net", "rx_bytes", number(vm->rx_bytes), "tx_bytes",
-			 number(vm->tx_bytes), "rx_frames", number(vm->rx_frames), "tx_frames",
-			 number(vm->tx_frames), "vcpus", vcpus);
+	return json_pack(
+		"{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:{s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o},"
+		" s:{s:o, s:o, s:o, s:o}, s:o}",
+		"name", vm->name, "state", vm->state, "answers", vm->answers, "cpu",
+		number(vm->cpu), "steal", number(vm->steal), "throttled", number(vm->throttled),
+		"exits", number(vm->exits), "memory", "given", whole_number(vm->given), "resident",
+		whole_number(vm->resident), "swapped", whole_number(vm->swapped), "disk",
+		"read_bytes", number(vm->read_bytes), "write_bytes", number(vm->write_bytes),
+		"read_ops", number(vm->read_ops), "write_ops", number(vm->write_ops), "net",
+		"rx_bytes", number(vm->rx_bytes), "tx_bytes", number(vm->tx_bytes), "rx_frames",
+		number(vm->rx_frames), "tx_frames", number(vm->tx_frames), "vcpus", vcpus);
 }

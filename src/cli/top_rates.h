@@ -30,7 +30,7 @@ struct exit_rate {
 
 struct vcpu_rates {
 	char id[16]; /* "vcpu0" */
-	double cpu, steal; /* of one processor */
+	double cpu, steal, throttled; /* of one processor */
 	double exits;
 	struct exit_rate kind[TOP_KINDS_MAX]; /* most first */
 	unsigned nkinds;
@@ -40,7 +40,7 @@ struct vcpu_rates {
 struct vm_rates {
 	char name[65], state[16];
 	bool answers;
-	double cpu, steal; /* of one processor */
+	double cpu, steal, throttled; /* of one processor */
 	double exits;
 	double given, resident, swapped; /* bytes of memory */
 	double read_bytes, write_bytes, read_ops, write_ops;

@@ -11,7 +11,7 @@
 struct config_section;
 struct option_table;
 
-enum { VERB_OPTIONS_MAX = 8, VERB_EXAMPLES_MAX = 3, VERB_STATUSES = 3 };
+enum { VERB_OPTIONS_MAX = 10, VERB_EXAMPLES_MAX = 3, VERB_STATUSES = 3 };
 
 struct verb_option {
 	const char *name; /* "--json" */

@@ -63,7 +63,7 @@ const struct verb verbs[] = {
 		   "guest's power button; a second one ends the VM at once.\n"
 		   "A key in [ ] may be left out where its value comes first. Sizes take the "
 		   "suffixes K, M, G and T. A value with a comma in it is put in double quotes.",
-	  .status = { "the guest powered off" },
+	  .status = { "the guest powered off, or moved to another host" },
 	  .examples = { { "godwit run --kernel vmlinuz --append console=ttyS0 --disk path=web.img",
 			  "Boot a kernel with a disk, its serial port on this terminal" },
 			{ "godwit run --cpus 4 --memory 2G --kernel vmlinuz --net tap=tap0",
@@ -79,7 +79,7 @@ const struct verb verbs[] = {
 		   "network card, which id= names, only the keys given do. The VM has the uuid "
 		   "of the snapshot, and its name unless --name gives another, which a second "
 		   "one needs.",
-	  .status = { "the guest powered off" },
+	  .status = { "the guest powered off, or moved to another host" },
 	  .examples = { { "godwit restore --resume /snapshots/web",
 			  "Let VM web go on where it was" },
 			{ "godwit restore /snapshots/web --name web2 --disk id=disk0,path=2.img",
@@ -190,18 +190,25 @@ const struct verb verbs[] = {
 		   "all of it may take.",
 	  .examples = { { "godwit migrate web tcp:10.0.0.2:7000", "Move VM web" },
 			{ "godwit migrate --max-blackout 20ms --deadline 60s web tcp:b:7000",
-			  "Give up if 20 ms without the guest are not reached in a minute" } },
+			  "Give up if 20 ms without the guest are not reached in a minute" },
+			{ "godwit migrate --check web tcp:b:7000",
+			  "Say whether it could move, and move nothing" } },
 	  .options = { { "--max-blackout", "TIME",
 			 "the guest stands still for at most this (50ms)" },
 		       { "--deadline", "TIME", "all of it takes at most this (1h)" },
 		       { "--bandwidth", "SIZE", "bytes a second, 2G (all there is)" },
 		       { "--streams", "auto|N", "connections for memory (auto)" },
+		       { "--compress", "auto|none|lz4|zstd",
+			 "pages on their way; auto: where the link is slower (auto)" },
 		       { "--tls", "DIR",
 			 "certificates: ca-cert.pem, client-cert.pem, client-key.pem" },
 		       { "--late", NULL,
 			 "at the deadline move anyway, however long it stands still" },
 		       { "--no-wait", NULL, "return once it has begun" },
-		       { "--json", NULL, "print how it went as JSON" } },
+		       { "--json", NULL, "print how it went as JSON" },
+		       { "--check", NULL,
+			 "only say whether it would move, how long that would take, or what "
+			 "is in the way" } },
 	  .run = migrate_run },
 	{ "migration", "NAME...", "show how a migration goes, or how the last one went", VERB_MOVE,
 	  .examples = { { "godwit migration --json web", "Give a script all numbers" } },
@@ -251,13 +258,16 @@ const struct verb verbs[] = {
 		  "that it runs nowhere lets it run here, and names the disks that were being "
 		  "handed over with it; godwit run then starts it.\n"
 		  "UUID is the VM's identity, as godwit run says it when it refuses to start the "
-		  "VM. Neither the VM nor another may use the disks. Prints what was changed.\n"
+		  "VM. Neither the VM nor another may use the disks. A VM with a lease may run "
+		  "here only if its server agrees. Prints what was changed.\n"
 		  "A VM that is still here, waiting to learn whether the other host has it, is "
 		  "named by NAME: --run lets it go on if nobody has taken its disks, --discard "
 		  "ends it.",
 	  .examples = { { "godwit resolve 6ba7b810-9dad-41d1-80b4-00c04fd430c8 --run web.img",
 			  "Let a VM and its disk run on this host again" } },
-	  .options = { { "--run", NULL, "it may run here" }, { "--discard", NULL, "it may not" } },
+	  .options = { { "--run", NULL, "it may run here" },
+		       { "--discard", NULL, "it may not" },
+		       { "--lease", "SERVER", "if the lease server at unix:PATH says so, too" } },
 	  .run = resolve_run },
 	{ "probe", "[FILE...]", "say what guests can run on this host", VERB_HOST,
 	  .about = "Shows what the host has for guests: KVM, its CPUs, memory, limits, kernel and "

@@ -46,6 +46,22 @@ static void clock_reset(struct device *dev)
 	(void)dev;
 }
 
+/* What the clock shows, beside what it would if it had never stopped. */
+static void clock_arrived(struct clock *c)
+{
+	struct vm *vm = c->dev.vm;
+	struct vm_arrival *a = &vm->arrival;
+	struct kvm_clock_data k;
+
+	a->ran_ns = loop_now_ns();
+	a->clock_known = c->s.stopped_ns && !ioctl(vm->fd, KVM_GET_CLOCK, &k);
+	if (!a->clock_known)
+		return;
+	/* Modulo 2^64: what came with the stream may be any number. */
+	a->away_ns = (int64_t)(vm_wall_clock_ns(vm) - c->s.stopped_ns);
+	a->clock_step_ns = (int64_t)(k.clock - c->s.now_ns - (uint64_t)a->away_ns);
+}
+
 static void clock_start(struct device *dev)
 {
 	struct clock *c = (struct clock *)dev;
@@ -55,6 +71,8 @@ static void clock_start(struct device *dev)
 
 	if (c->stands && ioctl(dev->vm->fd, KVM_SET_CLOCK, &k) < 0)
 		vm_fail(dev->vm, "cannot set the guest's clock: %s", strerror(errno));
+	if (c->moved)
+		clock_arrived(c);
 	c->stands = c->moved = false;
 }
 

@@ -23,6 +23,11 @@ static int open_failed(const struct disk_config *c, int error, struct err *e)
 {
 	bool readable = !c->readonly && !access(c->path, R_OK);
 
+	if (error == ENOENT && c->later)
+		return err_set(e, -error,
+			       "%s does not exist on this host; give the guest's disk with "
+			       "--disk id=...,path=...",
+			       c->path);
 	if (error == ENOENT)
 		return err_set(e, -error, "%s does not exist; make it with: truncate -s 10G %s",
 			       c->path, c->path);

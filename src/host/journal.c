@@ -203,6 +203,12 @@ void journal_close(struct journal *j)
 	free(j);
 }
 
+void journal_unlock(struct journal *j)
+{
+	cleanup_fd(&j->lock);
+	j->lock = -1;
+}
+
 /* The oldest gives way. */
 static void keep_accepted(struct history *h)
 {
@@ -230,9 +236,13 @@ int journal_write(struct journal *j, const struct journal_entry *entry, struct e
 		r = parse_entry(json_object_get(json, "last"), j->role, &check) ? -EINVAL : 0;
 	if (!r)
 		r = record_write(j->dir, j->name, 0600, json);
-	if (r)
+	if (r) {
+		/* After a failure either may be there, the old one or the new one. */
+		if (next && !load(j->dir, j->name, j->role, next, e))
+			j->history = *next;
 		return err_set(e, r, "%s in the state directory of this host cannot be written: %s",
 			       j->name, strerror(-r));
+	}
 	j->history = *next;
 	return 0;
 }

@@ -133,6 +133,13 @@ uint8_t kvm_phys_bits(void)
 	return __get_cpuid(0x80000008, &eax, &ebx, &ecx, &edx) ? (uint8_t)eax : 36;
 }
 
+uint32_t kvm_tsc_khz(int fd)
+{
+	int khz = ioctl(fd, KVM_GET_TSC_KHZ, 0);
+
+	return khz > 0 ? (uint32_t)khz : 0;
+}
+
 int kvm_new_vm(int kvm_fd, int *fd, struct err *e)
 {
 	int made = kvm_ioctl(kvm_fd, KVM_CREATE_VM, "KVM_CREATE_VM", NULL, e);

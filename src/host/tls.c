@@ -2,7 +2,6 @@
 #include "tls.h"
 
 #include <errno.h>
-#include <gnutls/x509.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -51,7 +50,7 @@ static ssize_t pull(gnutls_transport_ptr_t arg, void *data, size_t len)
 		n = recv(t->fd, t->in, sizeof(t->in), MSG_DONTWAIT);
 		t->error = n < 0 ? errno : 0;
 		t->ended = n == 0;
-		gnutls_transport_set_errno(t->session, t->error);
+		gnutls.transport_set_errno(t->session, t->error);
 		if (n <= 0)
 			return n;
 		t->in_at = 0;
@@ -70,7 +69,7 @@ static ssize_t push(gnutls_transport_ptr_t arg, const void *data, size_t len)
 
 	len = t->writing ? MIN(len, sizeof(t->out) - t->out_len) : 0;
 	if (!len) {
-		gnutls_transport_set_errno(t->session, EAGAIN);
+		gnutls.transport_set_errno(t->session, EAGAIN);
 		return -1;
 	}
 	memcpy(t->out + t->out_len, data, len);
@@ -115,7 +114,7 @@ static int failed(const struct channel *c, ssize_t n, struct err *e)
 	if (t->error)
 		return channel_failed(c, t->error, POLLIN, e);
 	/* It has read something for itself alone, such as new keys. */
-	if (!gnutls_error_is_fatal((int)n))
+	if (!gnutls.error_is_fatal((int)n))
 		return 0;
 	return tls_explain(t->session, (int)n, t->peer, e);
 }
@@ -128,7 +127,7 @@ static int encrypt(struct tls *t, const uint8_t *data, size_t len, struct err *e
 	pthread_mutex_lock(&t->lock);
 	t->writing = true;
 	do {
-		n = gnutls_record_send(t->session, data, len);
+		n = gnutls.record_send(t->session, data, len);
 		data += MAX(n, 0);
 		len -= (size_t)MAX(n, 0);
 	} while (n > 0 && len);
@@ -182,7 +181,7 @@ int tls_read(struct channel *c, struct iovec *iov, int niov, struct err *e)
 	while (!r && niov) {
 		pthread_mutex_lock(&t->lock);
 		t->error = 0;
-		n = gnutls_record_recv(t->session, iov->iov_base, iov->iov_len);
+		n = gnutls.record_recv(t->session, iov->iov_base, iov->iov_len);
 		pthread_mutex_unlock(&t->lock);
 		if (n > 0)
 			channel_advance(&iov, &niov, (size_t)n);
@@ -197,7 +196,7 @@ bool tls_has_buffered(struct tls *t)
 	size_t n;
 
 	pthread_mutex_lock(&t->lock);
-	n = t->in_len - t->in_at + gnutls_record_check_pending(t->session);
+	n = t->in_len - t->in_at + gnutls.record_check_pending(t->session);
 	pthread_mutex_unlock(&t->lock);
 	return n > 0;
 }
@@ -211,10 +210,10 @@ void tls_end(struct channel *c)
 	/* The goodbye comes behind what a writer that was called off has left in out. */
 	if (t->open) {
 		t->writing = true;
-		gnutls_bye(t->session, GNUTLS_SHUT_WR);
+		gnutls.bye(t->session, GNUTLS_SHUT_WR);
 		send_out(t);
 	}
-	gnutls_deinit(t->session);
+	gnutls.deinit(t->session);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 	c->tls = NULL;
@@ -223,14 +222,14 @@ void tls_end(struct channel *c)
 /* GnuTLS asks the client in the middle of its handshake, so that the server hears of it there. */
 static int verify(gnutls_session_t session)
 {
-	struct tls *t = gnutls_session_get_ptr(session);
+	struct tls *t = gnutls.session_get_ptr(session);
 	gnutls_typed_vdata_st data[] = {
 		{ GNUTLS_DT_KEY_PURPOSE_OID,
 		  (void *)(t->client ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT), 0 },
 		{ GNUTLS_DT_DNS_HOSTNAME, (void *)t->peer, 0 }, /* or an IP address */
 	};
 	unsigned ndata = t->client ? 2 : 1;
-	int n = gnutls_certificate_verify_peers(session, data, ndata, &t->status);
+	int n = gnutls.certificate_verify_peers(session, data, ndata, &t->status);
 
 	return n < 0 ? n : t->status ? GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR : 0;
 }
@@ -247,12 +246,12 @@ static int refuse(struct tls *t, int failure, struct err *e)
 	} else if (t->status) {
 		r = tls_refuse(t->status, t->peer, &alert, e);
 	} else {
-		alert = (gnutls_alert_description_t)gnutls_error_to_alert(failure, &level);
+		alert = (gnutls_alert_description_t)gnutls.error_to_alert(failure, &level);
 		r = tls_explain(t->session, failure, t->peer, e);
 	}
 	/* As much as can be: a peer that is refused should read why. */
 	t->writing = true;
-	gnutls_alert_send(t->session, GNUTLS_AL_FATAL, alert);
+	gnutls.alert_send(t->session, GNUTLS_AL_FATAL, alert);
 	t->writing = false;
 	send_out(t);
 	return r;
@@ -275,9 +274,9 @@ static int handshake(struct channel *c, struct err *e)
 	do {
 		t->error = 0;
 		t->writing = true;
-		n = gnutls_handshake(t->session);
+		n = gnutls.handshake(t->session);
 		t->writing = false;
-		if (n < 0 && gnutls_error_is_fatal(n))
+		if (n < 0 && gnutls.error_is_fatal(n))
 			return handshake_failed(c, n, e);
 		r = flush(c, e);
 		if (!r && n < 0)
@@ -290,17 +289,17 @@ static int name_of_peer(struct tls *t, char identity[TLS_IDENTITY_MAX])
 {
 	unsigned n;
 	size_t size = TLS_IDENTITY_MAX;
-	const gnutls_datum_t *chain = gnutls_certificate_get_peers(t->session, &n);
+	const gnutls_datum_t *chain = gnutls.certificate_get_peers(t->session, &n);
 	gnutls_x509_crt_t cert;
-	int r = gnutls_x509_crt_init(&cert);
+	int r = gnutls.x509_crt_init(&cert);
 
 	if (r < 0)
 		return r;
-	r = chain ? gnutls_x509_crt_import(cert, chain, GNUTLS_X509_FMT_DER)
+	r = chain ? gnutls.x509_crt_import(cert, chain, GNUTLS_X509_FMT_DER)
 		  : GNUTLS_E_NO_CERTIFICATE_FOUND;
 	if (!r)
-		r = gnutls_x509_crt_get_dn(cert, identity, &size);
-	gnutls_x509_crt_deinit(cert);
+		r = gnutls.x509_crt_get_dn(cert, identity, &size);
+	gnutls.x509_crt_deinit(cert);
 	/* It goes into sentences and logs. */
 	for (char *p = identity; !r && *p; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)
@@ -316,7 +315,7 @@ static int begin(struct channel *c, bool client, gnutls_certificate_credentials_
 			 GNUTLS_NO_TICKETS;
 	int n;
 
-	if (!t || gnutls_init(&t->session, flags) < 0) {
+	if (!t || gnutls.init(&t->session, flags) < 0) {
 		free(t);
 		return err_set(e, -ENOMEM, "out of memory for TLS");
 	}
@@ -325,13 +324,13 @@ static int begin(struct channel *c, bool client, gnutls_certificate_credentials_
 	t->fd = c->fd;
 	t->client = client;
 	snprintf(t->peer, sizeof(t->peer), "%s", peer);
-	gnutls_session_set_ptr(t->session, t);
-	gnutls_transport_set_ptr(t->session, t);
-	gnutls_transport_set_pull_function(t->session, pull);
-	gnutls_transport_set_push_function(t->session, push);
-	n = gnutls_priority_set_direct(t->session, priorities, NULL);
+	gnutls.session_set_ptr(t->session, t);
+	gnutls.transport_set_ptr(t->session, t);
+	gnutls.transport_set_pull_function(t->session, pull);
+	gnutls.transport_set_push_function(t->session, push);
+	n = gnutls.priority_set_direct(t->session, priorities, NULL);
 	if (n >= 0)
-		n = gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE, own);
+		n = gnutls.credentials_set(t->session, GNUTLS_CRD_CERTIFICATE, own);
 	return n < 0 ? tls_explain(t->session, n, peer, e) : 0;
 }
 
@@ -346,7 +345,7 @@ int tls_client(struct channel *c, const struct tls_credentials *own, const char 
 		r = begin(c, true, own->client, hostname, e);
 	if (r)
 		return r;
-	gnutls_session_set_verify_function(c->tls->session, verify);
+	gnutls.session_set_verify_function(c->tls->session, verify);
 	r = handshake(c, e);
 	if (!r)
 		r = tls_read(c, &(struct iovec){ &welcome, 1 }, 1, e);
@@ -371,9 +370,9 @@ int tls_server(struct channel *c, const struct tls_credentials *own,
 		return r;
 	/* Asked for and not required, and checked only when all that the client sent is read: a
 	 * socket that is closed before takes the alert with it. */
-	gnutls_certificate_server_set_request(c->tls->session, GNUTLS_CERT_REQUEST);
+	gnutls.certificate_server_set_request(c->tls->session, GNUTLS_CERT_REQUEST);
 	/* A client that finds no certificate of these authorities would send none. */
-	gnutls_certificate_send_x509_rdn_sequence(c->tls->session, 1);
+	gnutls.certificate_send_x509_rdn_sequence(c->tls->session, 1);
 	r = handshake(c, e);
 	if (r)
 		return r;

@@ -16,7 +16,7 @@ static void cleanup_credentials(struct tls_credentials **c)
 static void cleanup_certificates(gnutls_certificate_credentials_t *c)
 {
 	if (*c)
-		gnutls_certificate_free_credentials(*c);
+		gnutls.certificate_free_credentials(*c);
 }
 
 /* The path of a file that can be read; -ENOENT: it is not there. */
@@ -33,7 +33,7 @@ static int find(const char *dir, const char *name, char path[PATH_MAX], struct e
 
 static int cannot_use(const char *path, int failure, struct err *e)
 {
-	return err_set(e, -EINVAL, "cannot use %s: %s", path, gnutls_strerror(failure));
+	return err_set(e, -EINVAL, "cannot use %s: %s", path, gnutls.strerror(failure));
 }
 
 static int add_authority(gnutls_certificate_credentials_t c, const char *dir, struct err *e)
@@ -43,13 +43,13 @@ static int add_authority(gnutls_certificate_credentials_t c, const char *dir, st
 
 	if (r)
 		return r;
-	n = gnutls_certificate_set_x509_trust_file(c, path, GNUTLS_X509_FMT_PEM);
+	n = gnutls.certificate_set_x509_trust_file(c, path, GNUTLS_X509_FMT_PEM);
 	if (n <= 0)
 		return cannot_use(path, n ? n : GNUTLS_E_NO_CERTIFICATE_FOUND, e);
 	r = find(dir, "ca-crl.pem", path, e);
 	if (r)
 		return r == -ENOENT ? 0 : r;
-	n = gnutls_certificate_set_x509_crl_file(c, path, GNUTLS_X509_FMT_PEM);
+	n = gnutls.certificate_set_x509_crl_file(c, path, GNUTLS_X509_FMT_PEM);
 	return n < 0 ? cannot_use(path, n, e) : 0;
 }
 
@@ -68,7 +68,7 @@ static int add_pair(gnutls_certificate_credentials_t c, const char *dir, const c
 	r = find(dir, name, key, e);
 	if (r) /* half of a pair is a mistake, and none at all is not */
 		return r == -ENOENT ? -EINVAL : r;
-	r = gnutls_certificate_set_x509_key_file(c, cert, key, GNUTLS_X509_FMT_PEM);
+	r = gnutls.certificate_set_x509_key_file(c, cert, key, GNUTLS_X509_FMT_PEM);
 	if (r == GNUTLS_E_CERTIFICATE_KEY_MISMATCH)
 		return err_set(e, -EINVAL, "%s is not the key of %s", key, cert);
 	return r < 0 ? cannot_use(cert, r, e) : 0;
@@ -81,7 +81,7 @@ static int read_side(gnutls_certificate_credentials_t *out, const char *dir, con
 	CLEANUP(certificates) gnutls_certificate_credentials_t c = NULL;
 	int r;
 
-	if (gnutls_certificate_allocate_credentials(&c) < 0)
+	if (gnutls.certificate_allocate_credentials(&c) < 0)
 		return err_set(e, -ENOMEM, "out of memory for certificates");
 	r = add_authority(c, dir, e);
 	if (r)
@@ -95,8 +95,10 @@ static int read_side(gnutls_certificate_credentials_t *out, const char *dir, con
 int tls_credentials_read(struct tls_credentials **out, const char *dir, struct err *e)
 {
 	CLEANUP(credentials) struct tls_credentials *c = calloc(1, sizeof(*c));
-	int r;
+	int r = gnutls_load(e);
 
+	if (r)
+		return r;
 	if (c)
 		c->dir = strdup(dir);
 	if (!c || !c->dir)

@@ -55,7 +55,7 @@ static const struct {
 
 static const char *alert_text(gnutls_alert_description_t alert)
 {
-	const char *name = gnutls_alert_get_name(alert);
+	const char *name = gnutls.alert_get_name(alert);
 
 	for (size_t i = 0; i < ARRAY_SIZE(alerts); i++)
 		if (alerts[i].alert == alert)
@@ -68,7 +68,7 @@ int tls_explain(gnutls_session_t s, int failure, const char *peer, struct err *e
 	switch (failure) {
 	case GNUTLS_E_FATAL_ALERT_RECEIVED:
 		return err_set(e, -EACCES, "%s refused the connection: %s", peer,
-			       alert_text(gnutls_alert_get(s)));
+			       alert_text(gnutls.alert_get(s)));
 	case GNUTLS_E_NO_CIPHER_SUITES: /* those of TLS 1.3 are its own */
 	case GNUTLS_E_UNSUPPORTED_VERSION_PACKET:
 		return err_set(e, -EPROTO, "%s does not speak TLS 1.3", peer);
@@ -81,6 +81,6 @@ int tls_explain(gnutls_session_t s, int failure, const char *peer, struct err *e
 			       peer);
 	default:
 		return err_set(e, -EPROTO, "TLS with %s failed: %s", peer,
-			       gnutls_strerror(failure));
+			       gnutls.strerror(failure));
 	}
 }

@@ -2,8 +2,7 @@
 #ifndef TLS_INTERNAL_H
 #define TLS_INTERNAL_H
 
-#include <gnutls/gnutls.h>
-
+#include "gnutls_library.h"
 #include "tls.h"
 
 /* Never changes once it is made, so that any number of threads may use it. */

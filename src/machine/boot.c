@@ -20,7 +20,8 @@ static int boot_map_file(struct boot_image *image, const char *what, const char 
 	void *data;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_set(e, -errno, "%s %s: %s", what, path, strerror(errno));
+		return err_set(e, -errno, "%s %s: %s; give one that can be read with --%s", what,
+			       path, strerror(errno), what);
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, -EINVAL, "%s %s is not a regular file", what, path);
 	if (!st.st_size)

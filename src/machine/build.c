@@ -15,6 +15,8 @@
 #include "cpu_compat.h"
 #include "cpu_profile.h"
 #include "kvm.h"
+#include "lease.h"
+#include "migration.h"
 #include "platform.h"
 #include "state_codec.h"
 #include "vcpu.h"
@@ -48,6 +50,28 @@ static int build_memory(struct build *b, struct err *e)
 	return r;
 }
 
+/* An older snapshot does not say what its guest needs. */
+static int build_check(struct build *b, const struct machine_hooks *hooks, struct err *e)
+{
+	json_auto_t *needs = json_copy((json_t *)hooks->needs);
+	json_auto_t *own = json_array();
+	json_t *blockers = hooks->blockers ? hooks->blockers : own;
+	struct cpu_compat_host host;
+	int r;
+
+	if (!needs)
+		return 0;
+	/* A view of a file takes memory only for what the guest writes. */
+	if (b->memory_fd >= 0)
+		json_object_set_new(needs, "memory_bytes", json_integer(0));
+	r = cpu_compat_host_read(&host, b->kvm_fd, b->vm->fd, e);
+	if (r)
+		return r;
+	cpu_compat_check(needs, &host, blockers);
+	cpu_compat_host_free(&host);
+	return json_array_size(own) ? migration_refuse(own, e) : 0;
+}
+
 static int build_kvm(struct build *b, struct err *e)
 {
 	uint64_t identity_map = PLATFORM_KVM_IDENTITY_MAP;
@@ -66,16 +90,23 @@ static int build_kvm(struct build *b, struct err *e)
 	return r;
 }
 
-static int build_device(struct build *b, const struct device_class *class, const char *id,
-			const json_t *options, struct err *e)
+static int build_open(struct build *b, const struct device_class *class, const char *id,
+		      const json_t *options, struct device **out, struct err *e)
 {
-	struct device *dev;
-
 	if (!state_name_ok(id))
 		return err_set(e, -EINVAL,
 			       "\"%s\" is no id for a device; use up to %d letters, digits, - _ .",
 			       id, STATE_NAME_MAX);
-	return device_new(&dev, class, id, b->vm, options, e);
+	return device_open(out, class, id, b->vm, options, e);
+}
+
+static int build_device(struct build *b, const struct device_class *class, const char *id,
+			const json_t *options, struct err *e)
+{
+	struct device *dev;
+	int r = build_open(b, class, id, options, &dev, e);
+
+	return r ? r : device_attach(dev, e);
 }
 
 /* What every machine has, in the order of loading. */
@@ -138,12 +169,16 @@ int build_added(struct build *b, const struct config_section *s, const json_t *o
 		struct device **out, struct err *e)
 {
 	struct device *first = vm_device(b->vm, "vcpu0"), *dev;
-	int r = build_device(b, s->class, id_of(options), options, e);
+	int r;
 
+	pthread_mutex_unlock(&b->vm->lock);
+	r = build_open(b, s->class, id_of(options), options, &dev, e);
+	pthread_mutex_lock(&b->vm->lock);
+	if (!r)
+		r = device_attach(dev, e);
 	if (r)
 		return r;
 	/* vCPUs stay the last. */
-	dev = vm_device(b->vm, id_of(options));
 	list_remove(&dev->node);
 	list_append(&first->node, &dev->node);
 	*out = dev;
@@ -243,10 +278,7 @@ int build_machine(struct build *b, struct vm *vm, const struct config *config,
 	*b = (struct build){ .config = config,
 			     .memory_fd = hooks->loaded ? hooks->memory_fd : -1,
 			     .kvm_fd = -1 };
-	/* The kernel first: a wrong file is the likeliest mistake and needs no KVM to see. */
-	r = boot_open(&b->boot, p->kernel, p->initramfs, p->cmdline, e);
-	if (!r)
-		r = kvm_open(&b->kvm_fd, e);
+	r = kvm_open(&b->kvm_fd, e);
 	if (!r)
 		r = vm_init(vm, b->kvm_fd, loop, build_io_threads(b->config), e);
 	if (r)
@@ -255,7 +287,13 @@ int build_machine(struct build *b, struct vm *vm, const struct config *config,
 	vm->name = config->name;
 	vm->run_dir = hooks->run_dir;
 	vm->incoming = hooks->incoming;
-	r = build_kvm(b, e);
+	r = build_check(b, hooks, e);
+	if (!r)
+		r = boot_open(&b->boot, p->kernel, p->initramfs, p->cmdline, e);
+	if (!r && config->lease)
+		r = lease_new(&vm->lease, config->lease, config->uuid, e);
+	if (!r)
+		r = build_kvm(b, e);
 	if (!r)
 		r = build_memory(b, e);
 	if (!r)
@@ -270,6 +308,7 @@ void build_free(struct build *b)
 	if (b->vm) {
 		vm_free(b->vm);
 		guest_mem_free(b->vm->mem);
+		lease_free(b->vm->lease);
 	}
 	boot_close(&b->boot);
 	if (b->kvm_fd >= 0)

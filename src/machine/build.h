@@ -26,7 +26,7 @@ int build_machine(struct build *, struct vm *, const struct config *, const stru
 void build_free(struct build *);
 
 /* One more device of a section that has many, as the configuration would hold it; without an id it
- * gets a free one.  It does not run yet. */
+ * gets a free one.  It does not run yet.  The lock is let go of while its file is opened. */
 int build_added(struct build *, const struct config_section *, const json_t *options,
 		struct device **, struct err *);
 

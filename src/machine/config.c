@@ -12,6 +12,7 @@
 #include "config.h"
 #include "config_tables.h"
 #include "kvm.h"
+#include "lease.h"
 #include "platform.h"
 #include "uuid.h"
 
@@ -297,7 +298,7 @@ static int take_uuid(char uuid[37], const char *given, struct err *e)
 }
 
 /* The name becomes a directory's. */
-static int check_name(const char *name, struct err *e)
+int config_check_name(const char *name, struct err *e)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				      "0123456789._-";
@@ -326,7 +327,7 @@ static int identify(struct config *c, const char *given_uuid, struct err *e)
 		json_object_set_new(c->json, "name", json_string(name));
 		c->name = json_string_value(json_object_get(c->json, "name"));
 	}
-	return c->name ? check_name(c->name, e)
+	return c->name ? config_check_name(c->name, e)
 		       : err_set(e, -ENOMEM, "configuration: out of memory");
 }
 
@@ -378,6 +379,8 @@ static int load_all(struct config *c, json_t *in, struct err *e)
 		rc = check_phys_bits(c, e);
 	if (!rc)
 		rc = check_terminal(c, e);
+	if (!rc && c->lease)
+		rc = lease_check_url(c->lease, e);
 	if (!rc)
 		rc = identify(c, platform.uuid, e);
 	for (size_t i = 0; !rc && i < nconfig_sections; i++)

@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "bits.h"
+#include "classes.h"
 #include "cleanup.h"
 #include "config_tables.h"
 #include "log.h"
@@ -73,15 +74,20 @@ static int check_count(const json_t *in, unsigned n, struct err *e)
 
 /* Clients that passed a tap still send the address that it would have been given; and some the
  * numbers that its files have with them. */
+static const char *const of_its_opener[] = { "ip", "mask", "host_mac", "fds" };
+
+static void warn_of_what_its_opener_does(const json_t *in)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(of_its_opener); i++)
+		if (is_given(in, of_its_opener[i]))
+			log_warn("net: %s is ignored: the tap is as its opener set it up",
+				 of_its_opener[i]);
+}
+
 static void drop_what_its_opener_does(json_t *card)
 {
-	static const char *const keys[] = { "ip", "mask", "host_mac", "fds" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		if (is_given(card, keys[i]))
-			log_warn("net: %s is ignored: the tap is as its opener set it up", keys[i]);
-		json_object_del(card, keys[i]);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(of_its_opener); i++)
+		json_object_del(card, of_its_opener[i]);
 }
 
 int config_files_check(const json_t *in, const int *fd, unsigned n, json_t **card, struct err *e)
@@ -98,6 +104,7 @@ int config_files_check(const json_t *in, const int *fd, unsigned n, json_t **car
 	}
 	if (r)
 		return r;
+	warn_of_what_its_opener_does(in);
 	drop_what_its_opener_does(copy);
 	if (!copy || (!is_given(copy, "num_queues") &&
 		      json_object_set_new(copy, "num_queues", json_integer(2 * n))))
@@ -134,7 +141,7 @@ static struct config_files **find(struct config_files **at, const char *id)
 int config_pass_files(struct config *c, const char *id, const int *fd, unsigned n, struct err *e)
 {
 	json_t *cards = json_object_get(c->json, "net"), *card = NULL;
-	json_auto_t *checked = NULL;
+	json_auto_t *checked = NULL, *complete = NULL;
 	size_t i;
 
 	json_array_foreach(cards, i, card)
@@ -146,9 +153,12 @@ int config_pass_files(struct config *c, const char *id, const int *fd, unsigned 
 		return err_set(e, -EINVAL, "net_fds: there is no network card \"%.64s\"", id);
 	if (*find(&c->files, id))
 		return err_set(e, -EINVAL, "net_fds: \"%.64s\" is there twice", id);
+	drop_what_its_opener_does(card); /* which nobody asked for with these files */
 	if (config_files_check(card, fd, n, &checked, e))
 		return -EINVAL;
-	json_array_set(cards, i, checked);
+	complete = option_complete(virtio_net_class.options, checked);
+	if (json_array_set(cards, i, complete))
+		return err_set(e, -ENOMEM, "configuration: out of memory");
 	return config_files_take(c, id, fd, n, e);
 }
 

@@ -106,6 +106,8 @@ static const struct option top[] = {
 		     .fallback = "exit"),
 	OPTION(struct config, stop_timeout_s, .help = "seconds from the power button to a hard end",
 	       .fallback = "10", .max = 86400),
+	OPTION(struct config, lease,
+	       .help = "unix:PATH of the lease server that decides where the VM runs"),
 	OPTION_REFUSE("balloon"),
 	OPTION_REFUSE("fs"),
 	OPTION_REFUSE("generic_vhost_user"),

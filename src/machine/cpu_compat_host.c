@@ -67,7 +67,8 @@ static unsigned capability(int fd, int cap)
 	return value > 0 ? (unsigned)value : 0;
 }
 
-static int read_vm(struct cpu_compat_host *h, int kvm_fd, struct err *e)
+/* Where the kernel, before Linux 5.17, asks for a vCPU: one of a VM that never runs. */
+static int read_tsc_of_vcpu(struct cpu_compat_host *h, int kvm_fd, struct err *e)
 {
 	CLEANUP(fd) int vm_fd = -1;
 	CLEANUP(fd) int vcpu_fd = -1;
@@ -78,26 +79,29 @@ static int read_vm(struct cpu_compat_host *h, int kvm_fd, struct err *e)
 	vcpu_fd = kvm_ioctl(vm_fd, KVM_CREATE_VCPU, "KVM_CREATE_VCPU", NULL, e);
 	if (vcpu_fd < 0)
 		return vcpu_fd;
-	h->tsc_khz = vcpu_read_tsc_khz(vcpu_fd);
+	h->tsc_khz = kvm_tsc_khz(vcpu_fd);
+	return 0;
+}
+
+static int read_vm(struct cpu_compat_host *h, int kvm_fd, int vm_fd, struct err *e)
+{
 	h->tsc_scaling = capability(kvm_fd, KVM_CAP_TSC_CONTROL);
 	h->xsave_bytes = MAX(capability(vm_fd, KVM_CAP_XSAVE2), sizeof(struct kvm_xsave));
 	h->max_vcpus = MIN(capability(vm_fd, KVM_CAP_MAX_VCPUS), CONFIG_VCPUS_MAX);
 	for (size_t i = 0; i < ncpu_compat_caps; i++)
 		if (capability(vm_fd, cpu_compat_caps[i].cap))
 			h->caps |= (uint32_t)BIT(i);
-	return 0;
+	h->tsc_khz = kvm_tsc_khz(vm_fd);
+	return h->tsc_khz ? 0 : read_tsc_of_vcpu(h, kvm_fd, e);
 }
 
-int cpu_compat_host_read(struct cpu_compat_host *out, struct err *e)
+int cpu_compat_host_read(struct cpu_compat_host *out, int kvm_fd, int vm_fd, struct err *e)
 {
 	struct cpu_compat_host h = { 0 };
-	CLEANUP(fd) int kvm_fd = -1;
-	int r = kvm_open(&kvm_fd, e);
+	int r = read_features(&h, kvm_fd, e);
 
 	if (!r)
-		r = read_features(&h, kvm_fd, e);
-	if (!r)
-		r = read_vm(&h, kvm_fd, e);
+		r = read_vm(&h, kvm_fd, vm_fd, e);
 	if (!r)
 		r = read_msrs(&h, kvm_fd, e);
 	if (r)

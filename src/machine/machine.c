@@ -440,7 +440,9 @@ int machine_add_device(struct machine *m, const char *section, const json_t *obj
 		r = build_added(&m->build, s, options, &dev, e);
 	if (r)
 		return r;
+	pthread_mutex_unlock(&m->vm.lock); /* vCPUs do not wait for a disk */
 	r = ownership_add(&m->vm, m->config->uuid, dev->id, e);
+	pthread_mutex_lock(&m->vm.lock);
 	if (r) {
 		device_free(dev);
 		return r;

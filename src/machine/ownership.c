@@ -6,6 +6,7 @@
 
 #include "disk.h"
 #include "journal.h"
+#include "lease.h"
 #include "log.h"
 #include "owner.h"
 #include "vm.h"
@@ -49,18 +50,23 @@ static void write_record(struct vm_disk *d, const struct owner_record *o)
 			  e.text);
 }
 
+/* before: all 0 if there is none. */
+static int check_record(const struct vm_disk *d, struct owner_record *before, struct err *e)
+{
+	int r = d->readonly ? -ENOENT : owner_read(d->disk, before, e);
+
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	return before->state == OWNER_OFFERED ? refuse_offered(disk_path(d->disk), before, e) : 0;
+}
+
 static int begin(struct vm_disk *d, const char *uuid, struct err *e)
 {
 	struct owner_record now = { .state = OWNER_RUNNING }, before = { 0 };
-	int r;
+	int r = check_record(d, &before, e);
 
-	if (d->readonly)
-		return 0;
-	r = owner_read(d->disk, &before, e);
-	if (r && r != -ENOENT)
+	if (r || d->readonly)
 		return r;
-	if (!r && before.state == OWNER_OFFERED)
-		return refuse_offered(disk_path(d->disk), &before, e);
 	snprintf(now.vm, sizeof(now.vm), "%s", uuid);
 	owner_this_host(now.host);
 	now.generation = before.generation + 1;
@@ -70,9 +76,16 @@ static int begin(struct vm_disk *d, const char *uuid, struct err *e)
 
 int ownership_begin(struct vm *vm, const char *uuid, struct err *e)
 {
+	struct owner_record unused;
 	int r = check_journal(uuid, e);
 	struct vm_disk *d;
 
+	/* A lease that is taken may be one that another host needs for what it has of this VM. */
+	list_for_each (d, &vm->disks, node)
+		if (!r && vm->lease)
+			r = check_record(d, &unused, e);
+	if (!r && vm->lease)
+		r = lease_begin(vm->lease, e);
 	list_for_each (d, &vm->disks, node)
 		if (!r)
 			r = begin(d, uuid, e);

@@ -24,6 +24,7 @@ enum {
 	PENDING_MAX = 32,
 	TLS_HANDSHAKE = 22, /* RFC 8446, 5.1: with this each client begins */
 	LINES_PER_SECOND = 4,
+	REST_MS = 200, /* when this host is short of what a connection takes */
 };
 
 /* One that has not said yet what it wants. */
@@ -147,7 +148,7 @@ static struct pending *make_room(struct acceptor *a)
 	return p;
 }
 
-/* The next in the listener's queue, if it is still there. */
+/* The next in the listener's queue, if it is still there.  -ECANCELED; others are of this host. */
 static int admit(struct acceptor *a, struct err *e)
 {
 	struct arrival in = { .ch = { .fd = -1, .cancel_fd = a->cancel_fd, .silence_ms = 1 } };
@@ -181,13 +182,30 @@ static int patience(struct acceptor *a, uint64_t limit_ns, uint64_t now_ns)
 	return end_ns > now_ns ? (int)((end_ns - now_ns) / 1000000 + 1) : 0;
 }
 
-static int wait_for_any(struct acceptor *a, uint64_t limit_ns, struct err *e)
+/* What is short, such as open files, comes back: until then whoever connects has to wait. */
+static int admit_or_rest(struct acceptor *a, struct err *e)
+{
+	const struct channel nobody = { .fd = -1, .cancel_fd = a->cancel_fd };
+	int r = admit(a, e);
+
+	if (!r || r == -ECANCELED)
+		return r;
+	if (pace_allows(&a->pace, LINES_PER_SECOND))
+		log_warn("a connection has to wait: %s", e->text);
+	return handover_wait(&nobody, REST_MS) < 0 ? err_set(e, -ECANCELED, "it was called off")
+						   : 0;
+}
+
+static int wait_for_any(struct acceptor *a, uint64_t limit_ns, const struct channel *other,
+			struct err *e)
 {
 	struct pollfd p[] = { { .fd = a->listen_fd, .events = POLLIN },
 			      { .fd = a->done_fd, .events = POLLIN },
-			      { .fd = a->cancel_fd, .events = POLLIN } };
+			      { .fd = a->cancel_fd, .events = POLLIN },
+			      { .fd = other ? other->fd : -1, .events = POLLIN } };
+	const bool buffered = other && channel_has_buffered(other);
 	uint64_t now_ns = loop_now_ns(), unused;
-	int n = poll(p, ARRAY_SIZE(p), patience(a, limit_ns, now_ns));
+	int n = poll(p, ARRAY_SIZE(p), buffered ? 0 : patience(a, limit_ns, now_ns));
 	struct pending *late = oldest(a, false);
 
 	if (n < 0 && errno != EINTR)
@@ -197,13 +215,16 @@ static int wait_for_any(struct acceptor *a, uint64_t limit_ns, struct err *e)
 	if (n > 0 && p[1].revents)
 		eventfd_read(a->done_fd, &unused);
 	if (n > 0 && p[0].revents)
-		return admit(a, e);
+		return admit_or_rest(a, e);
+	if (buffered || (n > 0 && p[3].revents))
+		return -EAGAIN;
 	if (!n && late && loop_now_ns() >= late->since_ns + MIGRATION_HELLO_MS * UINT64_C(1000000))
 		send_away(late);
 	return 0;
 }
 
-int acceptor_next(struct acceptor *a, uint64_t limit_ns, struct arrival *out, struct err *e)
+int acceptor_next(struct acceptor *a, uint64_t limit_ns, const struct channel *other,
+		  struct arrival *out, struct err *e)
 {
 	struct pending *p;
 	int r = 0;
@@ -213,7 +234,7 @@ int acceptor_next(struct acceptor *a, uint64_t limit_ns, struct arrival *out, st
 			return err_set(e, -ENOTCONN, "the source did not connect in time");
 		p = oldest(a, true);
 		if (!p)
-			r = wait_for_any(a, limit_ns, e);
+			r = wait_for_any(a, limit_ns, other, e);
 		else if (!collect(p, out))
 			return 0;
 	}

@@ -31,8 +31,12 @@ struct arrival {
 /* tls NULL: in the clear.  All of them stay the caller's. */
 int acceptor_new(struct acceptor **, int listen_fd, int cancel_fd,
 		 const struct tls_credentials *tls, struct err *);
-/* limit_ns of CLOCK_MONOTONIC, 0: none.  -ENOTCONN: nobody came until then.  -ECANCELED. */
-int acceptor_next(struct acceptor *, uint64_t limit_ns, struct arrival *, struct err *);
+/*
+ * limit_ns of CLOCK_MONOTONIC, 0: none.  -ENOTCONN: nobody came until then.  -EAGAIN: first there
+ * was something to read from another connection, NULL: there is none.  -ECANCELED.
+ */
+int acceptor_next(struct acceptor *, uint64_t limit_ns, const struct channel *other,
+		  struct arrival *, struct err *);
 void acceptor_free(struct acceptor *); /* NULL is fine */
 
 #endif

@@ -42,25 +42,6 @@ static int save_device(struct device *dev, struct state_target to, struct state_
 	return r;
 }
 
-static void add_versions(json_t *versions, const struct state_desc *d)
-{
-	json_object_set_new(versions, d->name, json_integer(d->version));
-	for (const struct state_field *f = d->field; f < d->field + d->nfields; f++)
-		if (f->kind == STATE_STRUCT)
-			add_versions(versions, f->nested);
-}
-
-json_t *devices_versions(const struct vm *vm)
-{
-	json_t *versions = json_object();
-	struct device *dev;
-
-	list_for_each (dev, &vm->devices, node)
-		if (dev->class->state)
-			add_versions(versions, dev->class->state);
-	return versions;
-}
-
 static int read_versions(const json_t *json, struct state_version **out, size_t *n, struct err *e)
 {
 	const char *name;

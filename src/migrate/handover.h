@@ -47,7 +47,6 @@ enum handover_record {
 	RECORD_RUNNING, /* running, g */
 	RECORD_OFFERED, /* offered, g, this migration */
 	RECORD_ACCEPTED, /* running, g + 1, this migration; read: or whatever came of it later */
-	RECORD_STARTED, /* running, g + 1, a cold start on this host */
 };
 
 enum handover_lease { LEASE_NOBODYS, LEASE_HERE, LEASE_ELSEWHERE };
@@ -112,6 +111,7 @@ struct handover {
 enum handover_outcome {
 	HANDOVER_RUN = 1, /* the VM is this side's: locks in hand, records and journal written */
 	HANDOVER_GIVEN, /* source: the destination has it */
+	HANDOVER_UNDECIDED, /* source: told to leave before it was known who has it */
 	HANDOVER_REFUSED, /* destination: it never runs it */
 	HANDOVER_LOST, /* destination: as if it had crashed; handover_answer() tells from now on */
 };
@@ -121,12 +121,12 @@ enum handover_resolve { RESOLVE_NOT, RESOLVE_RUN, RESOLVE_DISCARD };
 struct handover_source {
 	struct handover h;
 	bool offered; /* journal and records say so */
-	bool restarted; /* its memory is lost: what runs again is a cold start */
 	bool refused; /* the destination said so: it never runs it */
 	_Atomic(bool) undecided; /* neither side is known to have it; any thread reads */
 	/* A person: main writes the word, then adds to the eventfd, which never blocks; -1: there
 	 * is none.  Each word has the lock and the record looked at once more. */
 	_Atomic(enum handover_resolve) resolve;
+	_Atomic(bool) leave; /* as resolve: the process ends, what is written stays as it is */
 	int resolve_fd;
 };
 
@@ -140,7 +140,7 @@ int handover_source_offer(struct handover_source *, struct err *);
 int handover_source_seal(struct handover_source *, struct err *);
 /*
  * The token.  -ECANCELED: called off before its first byte, take_back.  Else HANDOVER_RUN or
- * HANDOVER_GIVEN, however long that takes.
+ * HANDOVER_GIVEN, however long that takes, or HANDOVER_UNDECIDED.
  */
 int handover_source_commit(struct handover_source *, struct err *);
 /* Instead of the token: the VM is the source's as before.  After a failure, which leaves a parked
@@ -148,11 +148,6 @@ int handover_source_commit(struct handover_source *, struct err *);
 int handover_source_take_back(struct handover_source *, struct err *);
 /* After take_back, and once the VM runs again: CANCEL, as far as it can be said. */
 void handover_source_cancelled(struct handover_source *, const char *sentence);
-/*
- * A process that was started anew, as its journal's last entry has it, which fills in what is not
- * known of h; "godwit resolve".  As commit; -EAGAIN: another has the disks; -ENOENT: no entry.
- */
-int handover_source_restarted(struct handover_source *, struct err *);
 
 struct handover_destination {
 	struct handover h;
@@ -160,6 +155,7 @@ struct handover_destination {
 	bool whole; /* all memory and state are loaded */
 	bool token;
 	bool lease_asked; /* and perhaps given */
+	uint64_t tried_ns, locked_ns; /* CLOCK_MONOTONIC, first and last: to take the disks */
 };
 
 int handover_destination_expect(struct handover_destination *, struct err *);

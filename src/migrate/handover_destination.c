@@ -5,8 +5,13 @@
 
 #include "handover.h"
 #include "log.h"
+#include "loop.h"
 
-enum { LOCK_RETRY_MS = 1 }; /* the source lets go as soon as its token is out */
+enum {
+	LOCK_RETRY_MS = 1, /* the source lets go as soon as its token is out */
+	WRITE_RETRY_MS = 20,
+	LEASE_RETRY_MS = 50, /* whoever did not answer */
+};
 
 int handover_destination_expect(struct handover_destination *d, struct err *e)
 {
@@ -14,17 +19,19 @@ int handover_destination_expect(struct handover_destination *d, struct err *e)
 }
 
 /*
- * Before the commit point: never to run this one, and let the source know.  Where the journal
- * cannot hold that, or the lease may have been given, nothing is said, as after a crash.
+ * Before the commit point: never to run this one, and let the source know.  The journal says so to
+ * people: without that entry this side is as after a crash, in which it does not run it either.
+ * Where the lease may have been given nothing is said.
  */
 static int refuse(struct handover_destination *d, struct err *e)
 {
 	struct err why = *e;
-	int r = d->lease_asked ? -ESTALE : handover_journal(&d->h, JOURNAL_REFUSED, e);
 
+	if (!d->lease_asked && handover_journal(&d->h, JOURNAL_REFUSED, e))
+		log_warn("the VM was refused, and the journal cannot say so: %s", e->text);
 	d->h.ops->let_go(d->h.ctx);
-	if (r)
-		return r;
+	if (d->lease_asked)
+		return -ESTALE;
 	handover_say(&d->h, SECTION_REFUSED, why.text);
 	return err_set(e, -ECONNREFUSED, "%s", why.text);
 }
@@ -139,6 +146,76 @@ static int by_lease(struct handover_destination *d, struct err *e)
 	return refuse(d, e);
 }
 
+/* A message, a new connection, or with the token in hand this wait. */
+static int attend(struct handover_destination *d, int wait_ms, struct err *e)
+{
+	struct handover_message m;
+	struct handover *h = &d->h;
+	int r;
+
+	if (!h->connected) {
+		r = h->reconnect(h->reconnect_arg, h->ch, e);
+		h->connected = !r;
+		return r == -ECANCELED ? r : 0;
+	}
+	r = d->token ? handover_wait(h->ch, wait_ms) : 1;
+	if (r == 1)
+		r = handover_hear(h, &m, e) ?: on_message(d, &m, e);
+	return r == -ENOTCONN ? 0 : r;
+}
+
+/* Behind a write that failed: -ECANCELED, or once more. */
+static int try_again(struct handover_destination *d, struct err *e)
+{
+	const struct channel nobody = { .fd = -1, .cancel_fd = d->h.ch->cancel_fd };
+
+	return handover_wait(&nobody, WRITE_RETRY_MS) < 0 ? err_prefix(e, -ECANCELED, "called off")
+							  : 0;
+}
+
+static int write_commit(struct handover *h, struct err *e)
+{
+	return h->arbiter == ARBITER_LOCK ? h->ops->write_first(h->ctx, &h->id, RECORD_ACCEPTED, e)
+					  : handover_journal(h, JOURNAL_ACCEPTED, e);
+}
+
+/* Though it was not written for sure. */
+static bool looks_accepted(struct handover *h)
+{
+	enum handover_record record = RECORD_ACCEPTED;
+	struct journal_entry last;
+	struct err e;
+
+	if (h->arbiter == ARBITER_LOCK)
+		return h->ops->read_first(h->ctx, &h->id, &record, &e) || record != RECORD_OFFERED;
+	return h->ops->journal_last(h->ctx, &last, &e) || last.state == JOURNAL_ACCEPTED;
+}
+
+/*
+ * It is this side's when it is durable, and not if it is not there; in between, neither side could
+ * go on.  A source that is there goes on then.  If none is, this may be the last copy: -EAGAIN.
+ */
+static int by_writing(struct handover_destination *d, struct err *e)
+{
+	int r = write_commit(&d->h, e);
+	struct err why;
+
+	while (r && looks_accepted(&d->h)) {
+		if (try_again(d, e))
+			return -EIO;
+		r = write_commit(&d->h, e);
+	}
+	if (!r)
+		return 0;
+	why = *e;
+	d->h.ops->let_go(d->h.ctx);
+	r = attend(d, WRITE_RETRY_MS, e);
+	if (r || !d->h.connected)
+		return r ? r : -EAGAIN;
+	*e = why;
+	return refuse(d, e);
+}
+
 /* The commit point: one durable step in the one place that decides. */
 static int commit(struct handover_destination *d, struct err *e)
 {
@@ -152,31 +229,42 @@ static int commit(struct handover_destination *d, struct err *e)
 		if (r)
 			return -EAGAIN;
 		if (record == RECORD_OFFERED)
-			return h->ops->write_first(h->ctx, &h->id, RECORD_ACCEPTED, e) ? -EIO : 0;
+			return by_writing(d, e);
 		err_set(e, 0, "the owner record is not this migration's any more");
 		return refuse(d, e);
 	case ARBITER_LEASE:
 		return by_lease(d, e);
 	default:
-		return handover_journal(h, JOURNAL_ACCEPTED, e) ? -EIO : 0;
+		return by_writing(d, e);
 	}
 }
 
-/*
- * Behind the commit point: the VM is this side's, but it does not run before its records say so.
- * The journal may stay behind where it does not decide, as after a crash.
- */
-static int finish(struct handover_destination *d, struct err *e)
+static int write_records(struct handover *h, struct err *e)
 {
-	struct handover *h = &d->h;
 	int r = 0;
 
 	if (h->arbiter != ARBITER_LOCK)
 		r = h->ops->write_first(h->ctx, &h->id, RECORD_ACCEPTED, e);
-	if (!r)
-		r = h->ops->write_others(h->ctx, &h->id, RECORD_ACCEPTED, e);
-	if (r)
-		return err_prefix(e, -EIO, "the VM was taken and cannot run; start it here anew");
+	return r ? r : h->ops->write_others(h->ctx, &h->id, RECORD_ACCEPTED, e);
+}
+
+/*
+ * Behind the commit point: the VM is this side's, but it does not run before its records say so.
+ * Nobody else has it, so this is tried until it is so.  The journal may stay behind where it does
+ * not decide, as after a crash.
+ */
+static int finish(struct handover_destination *d, struct err *e)
+{
+	struct handover *h = &d->h;
+
+	for (bool told = false; write_records(h, e); told = true) {
+		if (!told)
+			log_warn("the VM was taken and cannot run yet, it is tried again: %s",
+				 e->text);
+		if (try_again(d, e))
+			return err_prefix(e, -EIO,
+					  "the VM was taken and did not run; start it here anew");
+	}
 	if (h->arbiter != ARBITER_NONE && handover_journal(h, JOURNAL_ACCEPTED, e))
 		log_warn("the VM was taken, and the journal cannot say so: %s", e->text);
 	return 0;
@@ -185,36 +273,22 @@ static int finish(struct handover_destination *d, struct err *e)
 /* -EAGAIN: not yet, no lock is held. */
 static int take(struct handover_destination *d, struct err *e)
 {
-	int r = d->h.ops->take_locks(d->h.ctx, e);
+	int r;
 
+	if (!d->tried_ns)
+		d->tried_ns = loop_now_ns();
+	r = d->h.ops->take_locks(d->h.ctx, e);
 	if (r == -EAGAIN)
 		return r;
 	if (r)
 		return refuse(d, e);
+	d->locked_ns = loop_now_ns();
 	r = commit(d, e);
 	if (!r)
 		r = finish(d, e);
 	if (r)
 		d->h.ops->let_go(d->h.ctx);
 	return r;
-}
-
-/* A message, a new connection, or with the token in hand a short wait. */
-static int attend(struct handover_destination *d, struct err *e)
-{
-	struct handover_message m;
-	struct handover *h = &d->h;
-	int r;
-
-	if (!h->connected) {
-		r = h->reconnect(h->reconnect_arg, h->ch, e);
-		h->connected = !r;
-		return r == -ECANCELED ? r : 0;
-	}
-	r = d->token ? handover_wait(h->ch, LOCK_RETRY_MS) : 1;
-	if (r == 1)
-		r = handover_hear(h, &m, e) ?: on_message(d, &m, e);
-	return r == -ENOTCONN ? 0 : r;
 }
 
 int handover_destination_await_token(struct handover_destination *d, struct err *e)
@@ -229,7 +303,8 @@ int handover_destination_await_token(struct handover_destination *d, struct err 
 		if (r == -EAGAIN && may_not(d, e))
 			r = refuse(d, e);
 		if (r == -EAGAIN)
-			r = attend(d, e) ?: -EAGAIN;
+			r = attend(d, d->lease_asked ? LEASE_RETRY_MS : LOCK_RETRY_MS, e)
+				    ?: -EAGAIN;
 		if (r == -ECANCELED)
 			r = refuse(d, e);
 	} while (r == -EAGAIN);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "disk.h"
+#include "lease.h"
 #include "owner.h"
 #include "vm.h"
 
@@ -26,7 +27,7 @@ static struct vm_disk *next_disk(const struct handover_disks *h, const struct vm
 static struct owner_record record_of(const struct handover_disks *h, const struct handover_id *id,
 				     enum handover_record record)
 {
-	const bool later = record == RECORD_ACCEPTED || record == RECORD_STARTED;
+	const bool later = record == RECORD_ACCEPTED;
 	const bool named = record == RECORD_OFFERED || record == RECORD_ACCEPTED;
 	struct owner_record o = {
 		.generation = id->generation + later,
@@ -43,7 +44,6 @@ static enum handover_record record_from(const struct handover_disks *h,
 					const struct handover_id *id, const struct owner_record *o)
 {
 	const bool of_session = !strcmp(o->session, id->session);
-	char host[sizeof(o->host)];
 
 	if (strcmp(o->vm, h->uuid) || o->generation < id->generation)
 		return RECORD_OTHER;
@@ -51,10 +51,6 @@ static enum handover_record record_from(const struct handover_disks *h,
 		return RECORD_RUNNING;
 	if (o->generation == id->generation)
 		return of_session ? RECORD_OFFERED : RECORD_OTHER;
-	owner_this_host(host);
-	if (o->generation == id->generation + 1 && o->state == OWNER_RUNNING && !o->session[0] &&
-	    !strcmp(o->host, host))
-		return RECORD_STARTED;
 	return RECORD_ACCEPTED;
 }
 
@@ -89,10 +85,13 @@ static int write_others(void *ctx, const struct handover_id *id, enum handover_r
 static int read_first(void *ctx, const struct handover_id *id, enum handover_record *record,
 		      struct err *e)
 {
-	struct vm_disk *d = next_disk(ctx, NULL);
+	const struct handover_disks *h = ctx;
+	struct vm_disk *d = h->vm ? next_disk(h, NULL) : NULL;
 	struct owner_record o;
 	int r;
 
+	if (!h->vm)
+		return err_set(e, -ENODEV, "the VM's disks are not here");
 	/* Without a disk nobody can have taken any: only a person's word asks here then. */
 	if (!d) {
 		*record = RECORD_OFFERED;
@@ -111,6 +110,8 @@ static void let_go(void *ctx)
 	const struct handover_disks *h = ctx;
 	const struct list *n, *head = &h->vm->disks;
 
+	if (h->vm->lease)
+		lease_let_go(h->vm->lease);
 	for (n = head->prev; n != head; n = n->prev)
 		if (!list_item(n, struct vm_disk, node)->readonly)
 			disk_let_go(list_item(n, struct vm_disk, node)->disk);
@@ -118,11 +119,14 @@ static void let_go(void *ctx)
 
 static int take_locks(void *ctx, struct err *e)
 {
+	const struct handover_disks *h = ctx;
 	struct vm_disk *d = NULL;
 	int r = 0;
 
-	while (!r && (d = next_disk(ctx, d)))
+	while (!r && (d = next_disk(h, d)))
 		r = disk_take(d->disk, e);
+	if (!r && h->vm->lease)
+		r = lease_lock(h->vm->lease, e);
 	if (r)
 		let_go(ctx);
 	return r;
@@ -171,20 +175,27 @@ static int find_entry(void *ctx, const char *session, struct journal_entry *entr
 	return no_entry(journal_find(h->journal, session, entry), e);
 }
 
-static int lease_take(void *ctx, const struct handover_id *id, struct err *e)
+static int take_lease(void *ctx, const struct handover_id *id, struct err *e)
 {
 	const struct handover_disks *h = ctx;
 
-	return h->lease_take ? h->lease_take(h->lease_arg, id, e)
-			     : err_set(e, -ENOTSUP, "the VM has no lease; give --lease");
+	return h->vm->lease ? lease_take(h->vm->lease, id->generation + 1, e)
+			    : err_set(e, -ENOTSUP, "the VM has no lease; give --lease");
 }
 
-static int lease_who(void *ctx, const struct handover_id *id, struct err *e)
+/* Of a destination: only it is named as the session. */
+static int who_has_lease(void *ctx, const struct handover_id *id, struct err *e)
 {
 	const struct handover_disks *h = ctx;
+	struct lease_holder holder;
+	int r = h->vm && h->vm->lease ? lease_who(h->vm->lease, &holder, e)
+				      : err_set(e, -ENOTSUP, "the VM has no lease; give --lease");
 
-	return h->lease_who ? h->lease_who(h->lease_arg, id, e)
-			    : err_set(e, -ENOTSUP, "the VM has no lease; give --lease");
+	if (r)
+		return r;
+	if (holder.generation <= id->generation)
+		return LEASE_NOBODYS;
+	return lease_is(h->vm->lease, &holder, id->session) ? LEASE_HERE : LEASE_ELSEWHERE;
 }
 
 const struct handover_ops handover_disks_ops = {
@@ -198,6 +209,6 @@ const struct handover_ops handover_disks_ops = {
 	.journal_write = write_journal,
 	.journal_last = last_entry,
 	.journal_find = find_entry,
-	.lease_take = lease_take,
-	.lease_who = lease_who,
+	.lease_take = take_lease,
+	.lease_who = who_has_lease,
 };

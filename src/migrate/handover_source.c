@@ -19,7 +19,7 @@ static int write_records(struct handover *h, enum handover_record record, struct
 /* The VM is the source's, locks in hand. */
 static int goes_on(struct handover_source *s, struct err *e)
 {
-	int r = write_records(&s->h, s->restarted ? RECORD_STARTED : RECORD_RUNNING, e);
+	int r = write_records(&s->h, RECORD_RUNNING, e);
 
 	return r ? r : handover_journal(&s->h, JOURNAL_RUNNING, e);
 }
@@ -111,10 +111,9 @@ static int run_again(struct handover_source *s, struct err *e)
 }
 
 /* The record, lock in hand, shows that nobody has run the VM since. */
-static bool is_ours(const struct handover_source *s, enum handover_record record)
+static bool is_ours(enum handover_record record)
 {
-	return record == RECORD_OFFERED || record == RECORD_RUNNING ||
-	       (s->restarted && record == RECORD_STARTED);
+	return record == RECORD_OFFERED || record == RECORD_RUNNING;
 }
 
 static int by_lock(struct handover_source *s, struct err *e)
@@ -124,7 +123,7 @@ static int by_lock(struct handover_source *s, struct err *e)
 
 	if (h->ops->take_locks(h->ctx, e))
 		return 0;
-	if (!h->ops->read_first(h->ctx, &h->id, &record, e) && is_ours(s, record))
+	if (!h->ops->read_first(h->ctx, &h->id, &record, e) && is_ours(record))
 		return run_again(s, e);
 	h->ops->let_go(h->ctx);
 	return record == RECORD_ACCEPTED ? given(s) : 0;
@@ -199,6 +198,8 @@ static int settle(struct handover_source *s, struct err *e)
 	int r;
 
 	do {
+		if (atomic_load(&s->leave))
+			return HANDOVER_UNDECIDED;
 		r = s->h.connected ? hear(s, e) : 0;
 		if (r || (s->h.connected && !s->undecided))
 			continue;
@@ -221,31 +222,4 @@ int handover_source_commit(struct handover_source *s, struct err *e)
 	handover_say(&s->h, SECTION_TOKEN, "");
 	s->h.ops->let_go(s->h.ctx);
 	return settle(s, e);
-}
-
-int handover_source_restarted(struct handover_source *s, struct err *e)
-{
-	struct handover *h = &s->h;
-	struct journal_entry last;
-	int r = h->ops->journal_last(h->ctx, &last, e);
-
-	if (r)
-		return r;
-	memcpy(h->id.session, last.session, sizeof(h->id.session));
-	memcpy(h->peer, last.peer, sizeof(h->peer));
-	h->id.generation = last.generation;
-	h->arbiter = last.arbiter;
-	s->restarted = true;
-	if (last.state == JOURNAL_GIVEN)
-		return HANDOVER_GIVEN;
-	if (last.state == JOURNAL_ANSWERED)
-		return settle(s, e);
-	/* No token is out: it is sent only after `answered` is durable. */
-	r = h->ops->take_locks(h->ctx, e);
-	if (r)
-		return r;
-	r = goes_on(s, e);
-	if (r)
-		h->ops->let_go(h->ctx);
-	return r ? r : HANDOVER_RUN;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "migration.h"
 #include "section.h"
 
 int hello_answer(struct channel *ch, const json_t *hello, struct err *e)
@@ -68,18 +69,47 @@ const char *hello_text(const json_t *hello, const char *key)
 	return text ? text : "";
 }
 
-void hello_copy_text(const json_t *hello, const char *key, char *to, size_t size)
+static void copy_printable(char *to, size_t size, const char *text)
 {
-	snprintf(to, size, "%s", hello_text(hello, key));
+	snprintf(to, size, "%s", text);
 	for (; *to; to++)
 		if ((unsigned char)*to < ' ' || (unsigned char)*to >= 0x7f)
 			*to = '?';
 }
 
+void hello_copy_text(const json_t *hello, const char *key, char *to, size_t size)
+{
+	copy_printable(to, size, hello_text(hello, key));
+}
+
+void hello_append_sentences(const json_t *hello, const char *key, json_t *to)
+{
+	const json_t *sentence;
+	char text[400];
+	size_t i;
+
+	json_array_foreach(json_object_get(hello, key), i, sentence)
+	{
+		if (!json_is_string(sentence))
+			continue;
+		copy_printable(text, sizeof(text), json_string_value(sentence));
+		json_array_append_new(to, json_string(text));
+	}
+}
+
 void hello_refuse(struct channel *ch, const char *sentence)
 {
-	json_auto_t *answer = json_pack("{s:s}", "refused", sentence);
-	struct err unused;
+	json_auto_t *blockers = json_pack("[s]", sentence);
 
-	hello_answer(ch, answer, &unused);
+	hello_refuse_all(ch, blockers);
+}
+
+void hello_refuse_all(struct channel *ch, const json_t *blockers)
+{
+	json_auto_t *answer = NULL;
+	struct err e;
+
+	migration_refuse(blockers, &e);
+	answer = json_pack("{s:s, s:O}", "refused", e.text, "blockers", blockers);
+	hello_answer(ch, answer, &e);
 }

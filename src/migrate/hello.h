@@ -20,10 +20,14 @@ int hello_await_answer(struct channel *, json_t **, struct err *);
 
 /* The answer that ends it: a sentence. */
 void hello_refuse(struct channel *, const char *sentence);
+/* For each of these reasons. */
+void hello_refuse_all(struct channel *, const json_t *blockers);
 
 /* The string of that key, or "". */
 const char *hello_text(const json_t *, const char *key);
 /* The same, fit to be shown on a terminal, and as much of it as there is room for. */
 void hello_copy_text(const json_t *, const char *key, char *to, size_t size);
+/* The strings of the array, each likewise, appended to another. */
+void hello_append_sentences(const json_t *, const char *key, json_t *to);
 
 #endif

@@ -22,7 +22,7 @@ static int out_of_memory(struct err *e)
 	return err_set(e, -ENOMEM, "out of memory for a snapshot");
 }
 
-int manifest_new(struct manifest **out, const char *uuid, json_t *disks,
+int manifest_new(struct manifest **out, const char *uuid, json_t *disks, json_t *needs,
 		 const struct guest_mem *mem, struct err *e)
 {
 	struct manifest *m = calloc(1, sizeof(*m));
@@ -31,6 +31,7 @@ int manifest_new(struct manifest **out, const char *uuid, json_t *disks,
 		return out_of_memory(e);
 	snprintf(m->uuid, sizeof(m->uuid), "%s", uuid);
 	m->disks = json_incref(disks);
+	m->needs = json_incref(needs);
 	m->nregions = mem->nregions;
 	for (unsigned i = 0; i < mem->nregions; i++) {
 		const struct guest_mem_region *r = &mem->region[i];
@@ -53,6 +54,7 @@ void manifest_free(struct manifest *m)
 	if (!m)
 		return;
 	json_decref(m->disks);
+	json_decref(m->needs);
 	free(m->extent);
 	free(m);
 }
@@ -95,13 +97,13 @@ json_t *manifest_write(const struct manifest *m)
 
 	strftime(created, sizeof(created), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
 	return json_pack("{s:i, s:s, s:s, s:s, s:{s:{s:s, s:I, s:o}, s:{s:s, s:I, s:i, s:o}}, "
-			 "s:o, s:O}",
+			 "s:o, s:O, s:O*}",
 			 "format", SNAPSHOT_FORMAT, "godwit", GODWIT_VERSION, "vm", m->uuid,
 			 "created", created, "files", "devices", "file", SNAPSHOT_DEVICES, "bytes",
 			 (json_int_t)m->devices_bytes, "crc32c", write_crc(m->devices_crc),
 			 "memory", "file", SNAPSHOT_MEMORY, "bytes", (json_int_t)m->memory_bytes,
 			 "extent_bytes", SNAPSHOT_EXTENT_BYTES, "crc32c", write_extents(m),
-			 "regions", write_regions(m), "disks", m->disks);
+			 "regions", write_regions(m), "disks", m->disks, "needs", m->needs);
 }
 
 static int damaged(struct err *e, const char *what)
@@ -216,6 +218,14 @@ static int read_disks(struct manifest *m, json_t *in, struct err *e)
 	return 0;
 }
 
+static int read_needs(struct manifest *m, json_t *in, struct err *e)
+{
+	if (in && !json_is_object(in))
+		return damaged(e, "what its guest needs is no object");
+	m->needs = json_incref(in);
+	return 0;
+}
+
 static int read_all(struct manifest *m, const json_t *in, struct err *e)
 {
 	const char *uuid = json_string_value(json_object_get(in, "vm"));
@@ -236,7 +246,9 @@ static int read_all(struct manifest *m, const json_t *in, struct err *e)
 	r = read_files(m, json_object_get(in, "files"), e);
 	if (!r)
 		r = read_regions(m, json_object_get(in, "regions"), e);
-	return r ? r : read_disks(m, json_object_get(in, "disks"), e);
+	if (!r)
+		r = read_disks(m, json_object_get(in, "disks"), e);
+	return r ? r : read_needs(m, json_object_get(in, "needs"), e);
 }
 
 int manifest_read(struct manifest **out, const json_t *in, struct err *e)

@@ -7,10 +7,11 @@
  *	           "memory": {"file": "memory-ranges", "bytes": N, "extent_bytes": 67108864,
  *	                      "crc32c": ["01234567", null]}},
  *	 "regions": [{"base": N, "bytes": N, "offset": N}],
- *	 "disks": [{"id": "disk0", "path": "/images/web.img", "generation": 3}]}
+ *	 "disks": [{"id": "disk0", "path": "/images/web.img", "generation": 3}],
+ *	 "needs": {}}
  *
  * null: an extent of memory that is all zero.  A disk has the generation of its owner record
- * (owner.h), unless it is read-only or has none.
+ * (owner.h), unless it is read-only or has none.  needs (cpu_compat.h) is missing in older ones.
  */
 #ifndef MANIFEST_H
 #define MANIFEST_H
@@ -45,11 +46,12 @@ struct manifest {
 	size_t nextents;
 	struct manifest_extent *extent;
 	json_t *disks;
+	json_t *needs; /* NULL: none */
 };
 
 /* Of this memory; extents are still to be filled in. */
-int manifest_new(struct manifest **, const char *uuid, json_t *disks, const struct guest_mem *,
-		 struct err *);
+int manifest_new(struct manifest **, const char *uuid, json_t *disks, json_t *needs,
+		 const struct guest_mem *, struct err *);
 void manifest_free(struct manifest *); /* NULL is fine */
 json_t *manifest_write(const struct manifest *); /* NULL: out of memory */
 /* -EBADMSG: refused. */

@@ -10,28 +10,41 @@
 #include <unistd.h>
 
 #include "acceptor.h"
+#include "bits.h"
 #include "cleanup.h"
+#include "lease.h"
 #include "loop.h"
 #include "migration_internal.h"
 #include "tcp.h"
 #include "thread.h"
 #include "uuid.h"
 #include "vcpu.h"
+#include "vm.h"
 
-static uint64_t wall_clock_ms(void)
+enum {
+	SETTLE_MS = 5000, /* for one that was called off, to end well */
+	LEAVE_MS = 5000, /* and then to end as it is; what hangs in the kernel does not */
+};
+
+uint64_t migration_wall_us(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+void migration_enter_at(struct migration *m, enum migration_phase phase, uint64_t at_ns)
+{
+	pthread_mutex_lock(&m->lock);
+	m->phase = phase;
+	m->began_ns[phase] = at_ns;
+	pthread_mutex_unlock(&m->lock);
 }
 
 void migration_enter(struct migration *m, enum migration_phase phase)
 {
-	pthread_mutex_lock(&m->lock);
-	m->phase = phase;
-	m->began_ns[phase] = loop_now_ns();
-	pthread_mutex_unlock(&m->lock);
+	migration_enter_at(m, phase, loop_now_ns());
 }
 
 void migration_know_peer(struct migration *m, const char *peer, const char *identity)
@@ -57,6 +70,10 @@ int migration_open_journal(struct migration *m, struct handover *h, enum journal
 	h->ops = &handover_disks_ops;
 	h->ctx = &m->disks;
 	snprintf(h->id.session, sizeof(h->id.session), "%s", m->session);
+	if (m->vm->lease)
+		h->arbiter = ARBITER_LEASE;
+	if (m->vm->lease && role == JOURNAL_DESTINATION)
+		lease_name(m->vm->lease, m->session);
 	return journal_open(&m->disks.journal, m->uuid, role, e);
 }
 
@@ -72,13 +89,20 @@ static void *migration_main(void *arg)
 	pthread_mutex_lock(&m->lock);
 	m->phase = PHASE_OVER;
 	m->began_ns[PHASE_OVER] = loop_now_ns();
+	m->ended_wall_us = migration_wall_us();
 	m->end = !r ? MIGRATION_MOVED : r == -ECANCELED ? MIGRATION_CANCELLED : MIGRATION_FAILED;
 	if (r)
 		m->why = e;
 	pthread_mutex_unlock(&m->lock);
+	/* Nobody waits for the disk but who hears that it failed: a guest goes on already. */
+	if (r)
+		migration_record(m);
 	m->control.over(m->control.arg, m->end, r ? e.text : NULL);
+	if (!r)
+		migration_record(m);
 	if (m->incoming && !r)
 		migration_answer(m);
+	eventfd_write(m->done_fd, 1);
 	return NULL;
 }
 
@@ -93,17 +117,27 @@ static void discard(struct migration *m)
 		close(m->listen_fd);
 	if (m->cancel_fd >= 0)
 		close(m->cancel_fd);
+	if (m->done_fd >= 0)
+		close(m->done_fd);
 	pthread_mutex_destroy(&m->lock);
-	free(m->vm_config);
+	free(m->vm_hello);
 	free(m);
 }
 
-static int read_credentials(struct migration *m, const char *dir, struct err *e)
+int migration_read_credentials(struct tls_credentials **out, const char *dir, enum tls_side side,
+			       struct err *e)
 {
-	int r = dir ? tls_credentials_read(&m->tls, dir, e) : 0;
+	int r = dir ? tls_credentials_read(out, dir, e) : 0;
 
-	return r || !dir ? r
-			 : tls_credentials_check(m->tls, m->incoming ? TLS_SERVER : TLS_CLIENT, e);
+	return r || !dir ? r : tls_credentials_check(*out, side, e);
+}
+
+int migration_connect(struct channel *ch, const char *url, const struct tls_credentials *tls,
+		      const char *host, struct err *e)
+{
+	int r = tcp_connect(url, ch, e);
+
+	return r || !tls ? r : tls_client(ch, tls, host, e);
 }
 
 /* On failure *out may be half made. */
@@ -121,7 +155,7 @@ static int prepare(struct migration **out, const struct migration_config *c, boo
 	m->streams = c->streams;
 	m->goals = c->goals;
 	m->began_ns[PHASE_CONNECT] = loop_now_ns();
-	m->began_wall_ms = wall_clock_ms();
+	m->began_wall_us = migration_wall_us();
 	m->listen_fd = m->talk.fd = -1;
 	for (unsigned i = 0; i < MIGRATION_STREAMS_MAX; i++)
 		m->data[i] = channel_of(-1);
@@ -129,12 +163,14 @@ static int prepare(struct migration **out, const struct migration_config *c, boo
 	snprintf(m->url, sizeof(m->url), "%s", c->url);
 	snprintf(m->uuid, sizeof(m->uuid), "%s", c->uuid ? c->uuid : "");
 	m->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (m->cancel_fd < 0)
+	m->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (m->cancel_fd < 0 || m->done_fd < 0)
 		return err_set(e, -errno, "no eventfd: %s", strerror(errno));
-	m->vm_config = strdup(c->vm_config ? c->vm_config : "");
-	if (!m->vm_config)
+	m->vm_hello = strdup(c->vm_hello ? c->vm_hello : "");
+	if (!m->vm_hello)
 		return err_set(e, -ENOMEM, "out of memory");
-	return read_credentials(m, c->tls_dir, e);
+	return migration_read_credentials(&m->tls, c->tls_dir, incoming ? TLS_SERVER : TLS_CLIENT,
+					  e);
 }
 
 static int start(struct migration **out, struct migration *m, int r, struct err *e)
@@ -145,10 +181,12 @@ static int start(struct migration **out, struct migration *m, int r, struct err 
 		if (r)
 			err_set(e, r, "cannot start a thread: %s", strerror(-r));
 	}
-	if (!r)
+	if (!r) {
+		m->runs = true;
 		*out = m;
-	else if (m)
+	} else if (m) {
 		discard(m);
+	}
 	return r;
 }
 
@@ -173,7 +211,8 @@ static int listen_for_it(struct migration *m, bool in_the_clear, struct err *e)
 	if (!m->tls && !in_the_clear && !tcp_is_loopback(url))
 		return err_set(e, -EINVAL,
 			       "%s can be reached from other hosts, and nothing protects what "
-			       "comes in there; give certificates with --tls, or say --plaintext",
+			       "comes in there; give certificates (--tls DIR, or tls_dir in a "
+			       "request), or say so (--plaintext, or plaintext in a request)",
 			       url);
 	r = tcp_listen(url, &m->listen_fd, m->url, sizeof(m->url), e);
 	return r ? r : acceptor_new(&m->acceptor, m->listen_fd, m->cancel_fd, m->tls, e);
@@ -189,13 +228,72 @@ int migration_receive(struct migration **out, const struct migration_config *c, 
 	return start(out, m, r, e);
 }
 
-void migration_free(struct migration *m)
+static bool joins_within(struct migration *m, unsigned ms)
 {
-	if (!m)
-		return;
+	const struct channel done = { .fd = m->done_fd, .cancel_fd = -1 };
+
+	if (m->runs && handover_wait(&done, (int)ms) == 1) {
+		pthread_join(m->thread, NULL);
+		m->runs = false;
+	}
+	return !m->runs;
+}
+
+static void tell_to_leave(struct migration *m)
+{
+	pthread_mutex_lock(&m->lock);
+	if (m->hand) {
+		atomic_store(&m->hand->leave, true);
+		eventfd_write(m->hand->resolve_fd, 1);
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+int migration_leave(struct migration *m, struct err *e)
+{
 	migration_cancel(m);
-	pthread_join(m->thread, NULL);
+	if (!joins_within(m, SETTLE_MS))
+		tell_to_leave(m);
+	if (joins_within(m, LEAVE_MS) && !m->left)
+		return 0;
+	return err_set(e, -EINPROGRESS,
+		       "this host's records still say that the VM is being handed over to %s; say "
+		       "where it runs before it is started anew: godwit resolve %s --run or "
+		       "--discard",
+		       m->incoming ? "this host" : m->url, m->uuid);
+}
+
+bool migration_free(struct migration *m)
+{
+	struct err unused;
+
+	if (!m)
+		return true;
+	migration_leave(m, &unused);
+	if (m->runs)
+		return false;
 	discard(m);
+	return true;
+}
+
+int migration_refuse(const json_t *blockers, struct err *e)
+{
+	const json_t *blocker;
+	size_t i, at = 0;
+
+	e->text[0] = '\0';
+	json_array_foreach(blockers, i, blocker)
+	{
+		at += (size_t)snprintf(e->text + at, sizeof(e->text) - at, "%s%s", i ? "; " : "",
+				       json_string_value(blocker));
+		at = MIN(at, sizeof(e->text) - 1);
+	}
+	return -ENOTSUP;
+}
+
+void migration_move_on(struct migration *m)
+{
+	journal_unlock(m->disks.journal);
 }
 
 const char *migration_url(const struct migration *m)
@@ -211,6 +309,16 @@ void migration_cancel(struct migration *m)
 bool migration_is_incoming(const struct migration *m)
 {
 	return m->incoming;
+}
+
+bool migration_is_over(struct migration *m)
+{
+	bool is;
+
+	pthread_mutex_lock(&m->lock);
+	is = m->phase == PHASE_OVER;
+	pthread_mutex_unlock(&m->lock);
+	return is;
 }
 
 bool migration_is_past_token(struct migration *m)
@@ -252,7 +360,9 @@ void migration_set_goals(struct migration *m, const struct migration_goals *goal
 {
 	pthread_mutex_lock(&m->lock);
 	m->goals = *goals;
-	if (m->ram)
+	if (m->ram) {
 		ram_sender_set_bandwidth(m->ram, goals->bandwidth);
+		ram_sender_set_compress(m->ram, goals->compress);
+	}
 	pthread_mutex_unlock(&m->lock);
 }

@@ -9,6 +9,7 @@
 #include "bits.h"
 #include "loop.h"
 #include "page.h"
+#include "ram_pack.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
@@ -27,13 +28,7 @@ static size_t table_bytes(const struct ram_runs *runs)
 	return SECTION_RAM_HEAD_BYTES + runs->n * SECTION_RUN_BYTES;
 }
 
-static bool is_full(const struct ram_runs *runs, gpa_t gpa)
-{
-	return runs->bytes == SECTION_PAGES_MAX ||
-	       (runs->n == SECTION_RUNS_MAX && gpa != runs->end);
-}
-
-static void add(struct ram_runs *runs, gpa_t gpa)
+void ram_runs_add(struct ram_runs *runs, gpa_t gpa)
 {
 	uint8_t *run;
 
@@ -97,6 +92,7 @@ static int read_ack(struct ram_link *l, uint64_t least, uint64_t *count, struct 
 
 int ram_link_attach(struct ram_link *l, struct channel *ch, struct err *e)
 {
+	struct ram_runs *const gathered[] = { &l->pages, &l->zeros, &l->copies, &l->diffs };
 	struct ram_source *s = l->source;
 	uint64_t count;
 	int r;
@@ -111,10 +107,11 @@ int ram_link_attach(struct ram_link *l, struct channel *ch, struct err *e)
 		set_pending(s, runs);
 		atomic_fetch_add(&s->progress.resent_pages, runs->bytes / GUEST_PAGE_BYTES);
 	}
-	set_pending(s, &l->pages);
-	set_pending(s, &l->zeros);
-	clear(&l->pages);
-	clear(&l->zeros);
+	for (size_t i = 0; i < ARRAY_SIZE(gathered); i++) {
+		set_pending(s, gathered[i]);
+		clear(gathered[i]);
+	}
+	ram_pack_restart(l->pack);
 	l->sent = l->acked = count;
 	return 0;
 }
@@ -156,33 +153,93 @@ static int put_in_ring(struct ram_link *l, const struct ram_runs *runs, struct e
 	return 0;
 }
 
-/* What is counted was handed over: pages is 0 for runs without them. */
+/* What was handed over. */
+static void count_sent(struct ram_progress *p, enum section_type type, uint64_t pages,
+		       uint64_t bytes)
+{
+	atomic_fetch_add(&p->bytes, bytes);
+	switch (type) {
+	case SECTION_ZEROS:
+		atomic_fetch_add(&p->zero_pages, pages);
+		break;
+	case SECTION_DIFF:
+		atomic_fetch_add(&p->diff_pages, pages);
+		atomic_fetch_add(&p->diff_bytes, bytes);
+		break;
+	case SECTION_LZ4:
+	case SECTION_ZSTD:
+		atomic_fetch_add(&p->compressed_pages, pages);
+		atomic_fetch_add(&p->compressed_bytes, bytes);
+		atomic_fetch_add(&p->pages, pages);
+		break;
+	default:
+		atomic_fetch_add(&p->pages, pages);
+	}
+}
+
+/* iov[0] and iov[1] are left for its head and runs, which are empty then. */
+static int send_section(struct ram_link *l, enum section_type type, struct ram_runs *runs,
+			struct iovec *iov, int niov, bool hurry, struct err *e)
+{
+	uint64_t bytes = table_bytes(runs), began_ns = loop_now_ns();
+	int r = put_in_ring(l, runs, e);
+
+	if (r)
+		return r;
+	iov[1] = (struct iovec){ runs->table, table_bytes(runs) };
+	for (int i = 2; i < niov; i++)
+		bytes += iov[i].iov_len;
+	r = type == SECTION_PAGES ? section_write_pages(l->ch, type, iov, niov, e)
+				  : section_write(l->ch, type, iov, niov, e);
+	if (r)
+		return r;
+	count_sent(&l->source->progress, type, runs->bytes / GUEST_PAGE_BYTES, bytes);
+	clear(runs);
+	r = hurry ? 0 : wait_turn(l, bytes, e);
+	ram_pack_measure(l->pack, type, bytes, loop_now_ns() - began_ns);
+	return r;
+}
+
+int ram_link_send(struct ram_link *l, enum section_type type, struct ram_runs *runs,
+		  const void *body, size_t len, bool hurry, struct err *e)
+{
+	struct iovec iov[3] = { [2] = { (void *)(uintptr_t)body, len } };
+
+	return runs->n ? send_section(l, type, runs, iov, 3, hurry, e) : 0;
+}
+
+/* From where the pages are. */
 static int flush(struct ram_link *l, enum section_type type, struct ram_runs *runs, bool hurry,
 		 struct err *e)
 {
 	struct iovec iov[2 + SECTION_RUNS_MAX];
-	struct ram_source *s = l->source;
-	uint64_t bytes = table_bytes(runs) + (type == SECTION_PAGES ? runs->bytes : 0);
-	int r, niov = 2;
+	int niov = 2;
 
 	if (!runs->n)
 		return 0;
-	r = put_in_ring(l, runs, e);
-	if (r)
-		return r;
-	iov[1] = (struct iovec){ runs->table, table_bytes(runs) };
 	for (unsigned i = 0; type == SECTION_PAGES && i < runs->n; i++, niov++)
-		iov[niov] =
-			(struct iovec){ guest_mem_at(s->mem, run_gpa(runs, i), run_bytes(runs, i)),
-					run_bytes(runs, i) };
-	r = section_write_pages(l->ch, type, iov, niov, e);
+		iov[niov] = (struct iovec){ guest_mem_at(l->source->mem, run_gpa(runs, i),
+							 run_bytes(runs, i)),
+					    run_bytes(runs, i) };
+	return send_section(l, type, runs, iov, niov, hurry, e);
+}
+
+static int gather(struct ram_link *l, gpa_t gpa, bool zero, bool first_time, bool hurry,
+		  struct err *e)
+{
+	struct ram_runs *runs = zero ? &l->zeros : &l->pages;
+	int r = 0;
+
+	if (ram_pack_takes(l->pack, gpa, zero))
+		return ram_pack_page(l->pack, gpa, first_time, hurry, e);
+	if (ram_runs_is_full(runs, gpa))
+		r = flush(l, zero ? SECTION_ZEROS : SECTION_PAGES, runs, hurry, e);
 	if (r)
 		return r;
-	atomic_fetch_add(&s->progress.bytes, bytes);
-	atomic_fetch_add(type == SECTION_PAGES ? &s->progress.pages : &s->progress.zero_pages,
-			 runs->bytes / GUEST_PAGE_BYTES);
-	clear(runs);
-	return hurry ? 0 : wait_turn(l, bytes, e);
+	if (first_time)
+		put_le(runs->table + 4, 4, SECTION_FIRST_TIME);
+	ram_runs_add(runs, gpa);
+	return 0;
 }
 
 int ram_link_page(struct ram_link *l, struct guest_mem_region *region, uint64_t page, bool hurry,
@@ -191,20 +248,16 @@ int ram_link_page(struct ram_link *l, struct guest_mem_region *region, uint64_t 
 	struct ram_bits *bits = &l->source->bits[region - l->source->mem->region];
 	gpa_t gpa = region->base + page * GUEST_PAGE_BYTES;
 	bool zero = page_is_zero(region->host + page * GUEST_PAGE_BYTES);
-	struct ram_runs *runs = zero ? &l->zeros : &l->pages;
+	bool first_time = !(bits->filled[page / 64] & BIT(page % 64));
 	int r = 0;
 
 	/* What was never sent is zero over there from the beginning. */
-	if (!zero || bits->filled[page / 64] & BIT(page % 64)) {
-		if (is_full(runs, gpa))
-			r = flush(l, zero ? SECTION_ZEROS : SECTION_PAGES, runs, hurry, e);
-		if (r)
-			return r;
-		if (!(bits->filled[page / 64] & BIT(page % 64)))
-			put_le(runs->table + 4, 4, SECTION_FIRST_TIME);
-		add(runs, gpa);
+	if (!zero || !first_time)
+		r = gather(l, gpa, zero, first_time, hurry, e);
+	if (r)
+		return r;
+	if (!zero)
 		bits->filled[page / 64] |= BIT(page % 64);
-	}
 	bits->pending[page / 64] &= ~BIT(page % 64);
 	return 0;
 }
@@ -213,7 +266,9 @@ int ram_link_flush(struct ram_link *l, bool hurry, struct err *e)
 {
 	int r = flush(l, SECTION_PAGES, &l->pages, hurry, e);
 
-	return r ? r : flush(l, SECTION_ZEROS, &l->zeros, hurry, e);
+	if (!r)
+		r = flush(l, SECTION_ZEROS, &l->zeros, hurry, e);
+	return r ? r : ram_pack_flush(l->pack, hurry, e);
 }
 
 int ram_link_done(struct ram_link *l, struct err *e)

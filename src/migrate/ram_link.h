@@ -23,6 +23,9 @@ struct ram_bits {
 /* What the links of a sender share. */
 struct ram_source {
 	struct guest_mem *mem;
+	unsigned encodings; /* bits of encodings.h, that both sides know */
+	struct page_cache *cache; /* NULL: no differences are made */
+	_Atomic unsigned compress; /* enum migration_compress */
 	struct ram_bits bits[GUEST_MEM_REGIONS];
 	struct limiter limiter;
 	struct ram_progress progress;
@@ -43,9 +46,20 @@ struct ram_link {
 	struct channel *ch;
 	struct limiter_taker taker;
 	struct ram_runs pages, zeros; /* being gathered */
+	struct ram_runs copies, diffs; /* as well, by the pack */
+	struct ram_pack *pack; /* NULL: pages go whole, from where they are */
 	uint64_t sent, acked; /* sections */
 	struct ram_runs ring[RAM_RING]; /* those between, section i in ring[i % RAM_RING] */
 };
+
+static inline bool ram_runs_is_full(const struct ram_runs *runs, gpa_t gpa)
+{
+	return runs->bytes == SECTION_PAGES_MAX ||
+	       (runs->n == SECTION_RUNS_MAX && gpa != runs->end);
+}
+
+/* A page, unless it is full. */
+void ram_runs_add(struct ram_runs *, gpa_t);
 
 /* On a new connection: the receiver says what it has, the rest is pending again. */
 int ram_link_attach(struct ram_link *, struct channel *, struct err *);
@@ -54,6 +68,9 @@ int ram_link_attach(struct ram_link *, struct channel *, struct err *);
 int ram_link_page(struct ram_link *, struct guest_mem_region *, uint64_t page, bool hurry,
 		  struct err *);
 int ram_link_flush(struct ram_link *, bool hurry, struct err *);
+/* What the pack made of these runs; they are empty then. Nothing, if they are already. */
+int ram_link_send(struct ram_link *, enum section_type, struct ram_runs *, const void *body,
+		  size_t len, bool hurry, struct err *);
 /* After the last flush: returns when everything is acknowledged. */
 int ram_link_done(struct ram_link *, struct err *);
 

@@ -9,29 +9,42 @@
 
 #include "bits.h"
 #include "guest_mem.h"
+#include "ram_unpack.h"
 #include "section.h"
 
 struct ram_receiver {
 	struct guest_mem *mem;
 	unsigned nconnections;
-	uint64_t applied[]; /* sections, per connection; its thread's */
+	struct {
+		uint64_t applied; /* sections */
+		struct ram_unpack *unpack;
+	} connection[]; /* its thread's */
 };
 
 int ram_receiver_new(struct ram_receiver **out, struct guest_mem *mem, unsigned nconnections,
 		     struct err *e)
 {
-	struct ram_receiver *r = calloc(1, sizeof(*r) + nconnections * sizeof(r->applied[0]));
+	struct ram_receiver *r = calloc(1, sizeof(*r) + nconnections * sizeof(r->connection[0]));
 
 	if (!r)
 		return err_set(e, -ENOMEM, "out of memory for a migration");
 	r->mem = mem;
-	r->nconnections = nconnections;
+	for (; r->nconnections < nconnections; r->nconnections++) {
+		int error = ram_unpack_new(&r->connection[r->nconnections].unpack, e);
+
+		if (error) {
+			ram_receiver_free(r);
+			return error;
+		}
+	}
 	*out = r;
 	return 0;
 }
 
 void ram_receiver_free(struct ram_receiver *r)
 {
+	for (unsigned i = 0; r && i < r->nconnections; i++)
+		ram_unpack_free(r->connection[i].unpack);
 	free(r);
 }
 
@@ -125,6 +138,16 @@ static int receive_zeros(struct section *in, struct guest_mem *m, struct err *e)
 	return r;
 }
 
+static int receive_packed(struct section *in, struct guest_mem *m, struct ram_unpack *u,
+			  struct err *e)
+{
+	struct iovec iov[SECTION_RUNS_MAX];
+	uint64_t bytes;
+	int niov, r = read_runs(in, m, iov, &niov, &bytes, e);
+
+	return r < 0 ? r : ram_unpack_section(u, in, iov, niov, e);
+}
+
 static int receive_done(struct section *in, uint64_t applied, struct err *e)
 {
 	uint8_t payload[8];
@@ -135,7 +158,7 @@ static int receive_done(struct section *in, uint64_t applied, struct err *e)
 	return r;
 }
 
-static int receive_section(struct ram_receiver *receiver, struct section *in, uint64_t applied,
+static int receive_section(struct ram_receiver *receiver, unsigned i, struct section *in,
 			   struct err *e)
 {
 	switch (in->type) {
@@ -143,8 +166,12 @@ static int receive_section(struct ram_receiver *receiver, struct section *in, ui
 		return receive_pages(in, receiver->mem, e);
 	case SECTION_ZEROS:
 		return receive_zeros(in, receiver->mem, e);
+	case SECTION_DIFF:
+	case SECTION_LZ4:
+	case SECTION_ZSTD:
+		return receive_packed(in, receiver->mem, receiver->connection[i].unpack, e);
 	case SECTION_DONE:
-		return receive_done(in, applied, e);
+		return receive_done(in, receiver->connection[i].applied, e);
 	default:
 		return err_set(e, -EBADMSG,
 			       "the stream has a section of type %" PRIu32
@@ -155,7 +182,7 @@ static int receive_section(struct ram_receiver *receiver, struct section *in, ui
 
 int ram_receiver_run(struct ram_receiver *receiver, unsigned i, struct channel *ch, struct err *e)
 {
-	uint64_t *applied = &receiver->applied[i];
+	uint64_t *applied = &receiver->connection[i].applied;
 	struct section in = { 0 };
 	int r;
 
@@ -164,7 +191,7 @@ int ram_receiver_run(struct ram_receiver *receiver, unsigned i, struct channel *
 	while (!r && in.type != SECTION_DONE) {
 		r = section_begin(&in, ch, e);
 		if (!r)
-			r = receive_section(receiver, &in, *applied, e);
+			r = receive_section(receiver, i, &in, e);
 		if (!r)
 			r = section_end(&in, e);
 		if (r)

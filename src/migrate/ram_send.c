@@ -7,10 +7,14 @@
 #include <stdlib.h>
 
 #include "bits.h"
+#include "compress_choice.h"
 #include "dirty_log.h"
+#include "encodings.h"
 #include "loop.h"
 #include "page.h"
+#include "page_cache.h"
 #include "ram_link.h"
+#include "ram_pack.h"
 #include "thread.h"
 #include "vm.h"
 
@@ -84,14 +88,37 @@ void ram_sender_free(struct ram_sender *s)
 		free(s->source.bits[i].pending);
 		free(s->source.bits[i].filled);
 	}
-	for (unsigned i = 0; i < s->nworkers; i++)
+	for (unsigned i = 0; i < s->nworkers; i++) {
+		ram_pack_free(s->worker[i].link->pack);
 		free(s->worker[i].link);
+	}
+	page_cache_free(s->source.cache);
 	free(s);
+}
+
+void ram_sender_allow(struct ram_sender *s, unsigned encodings)
+{
+	s->source.encodings = encodings;
+	if (!(encodings & (ENCODING_LZ4 | ENCODING_ZSTD)))
+		atomic_store(&s->source.progress.why, COMPRESS_NOT_READ);
+}
+
+static uint64_t memory_bytes(const struct guest_mem *m)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < m->nregions; i++)
+		sum += m->region[i].size_bytes;
+	return sum;
 }
 
 static int make_links(struct ram_sender *s, unsigned n, struct err *e)
 {
-	for (; s->nworkers < n; s->nworkers++) {
+	int r = 0;
+
+	if (s->source.encodings & ENCODING_DIFF && !s->source.cache)
+		s->source.cache = page_cache_new(memory_bytes(s->vm->mem), n);
+	for (; !r && s->nworkers < n; s->nworkers++) {
 		struct ram_link *link = calloc(1, sizeof(*link));
 
 		if (!link)
@@ -99,8 +126,10 @@ static int make_links(struct ram_sender *s, unsigned n, struct err *e)
 		link->source = &s->source;
 		s->worker[s->nworkers] =
 			(struct ram_worker){ .sender = s, .index = s->nworkers, .link = link };
+		if (s->source.encodings)
+			r = ram_pack_new(&link->pack, link, s->nworkers, e);
 	}
-	return 0;
+	return r;
 }
 
 int ram_sender_attach(struct ram_sender *s, struct channel *const data[], unsigned n, struct err *e)
@@ -244,7 +273,8 @@ static int send_round(struct ram_sender *s, struct ram_round *round, struct err 
 	struct ram_progress *p = &s->source.progress;
 	struct ram_round before = { .bytes = p->bytes,
 				    .pages = p->pages,
-				    .zero_pages = p->zero_pages };
+				    .zero_pages = p->zero_pages,
+				    .diff_pages = p->diff_pages };
 	uint64_t began_ns = loop_now_ns();
 	int r = ram_sender_harvest(s, e);
 
@@ -258,6 +288,7 @@ static int send_round(struct ram_sender *s, struct ram_round *round, struct err 
 				     .bytes = p->bytes - before.bytes,
 				     .pages = p->pages - before.pages,
 				     .zero_pages = p->zero_pages - before.zero_pages,
+				     .diff_pages = p->diff_pages - before.diff_pages,
 				     .duration_ns = loop_now_ns() - began_ns };
 	return r;
 }
@@ -294,6 +325,11 @@ void ram_sender_set_bandwidth(struct ram_sender *s, uint64_t bytes_per_second)
 			.size = MAX(bytes_per_second / BURSTS, 1), .refill_time = BURST_MS
 		};
 	limiter_set(&s->source.limiter, &c, loop_now_ns());
+}
+
+void ram_sender_set_compress(struct ram_sender *s, enum migration_compress compress)
+{
+	atomic_store(&s->source.compress, compress);
 }
 
 const struct ram_progress *ram_sender_progress(const struct ram_sender *s)

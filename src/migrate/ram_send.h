@@ -19,6 +19,7 @@
 
 #include "channel.h"
 #include "err.h"
+#include "migration.h"
 
 struct ram_sender;
 struct vm;
@@ -29,6 +30,10 @@ enum { RAM_CONNECTIONS_MAX = 16 };
 struct ram_progress {
 	_Atomic uint64_t bytes; /* handed to the connections */
 	_Atomic uint64_t pages, zero_pages; /* sent whole; sent as zero */
+	_Atomic uint64_t diff_pages, diff_bytes; /* sent as differences, of so many bytes */
+	_Atomic uint64_t compressed_pages, compressed_bytes; /* of pages; in so many bytes */
+	_Atomic unsigned codec; /* of page_codecs + 1; 0: pages go as they are */
+	_Atomic unsigned why; /* enum compress_why: they do, or not */
 	_Atomic uint64_t resent_pages; /* of those: were under way when a connection was lost */
 	_Atomic uint64_t round; /* 1: the first */
 	_Atomic uint64_t remaining; /* pages of this round that are not looked at yet */
@@ -36,12 +41,15 @@ struct ram_progress {
 
 struct ram_round {
 	uint64_t pending; /* pages, when it began */
-	uint64_t bytes, pages, zero_pages;
+	uint64_t bytes, pages, zero_pages, diff_pages;
 	uint64_t duration_ns;
 };
 
 /* vm->mem is all it needs to live longer; vm->fd -1: without KVM. */
 int ram_sender_new(struct ram_sender **, struct vm *, struct err *);
+
+/* Before the first attach: what else than whole pages the receiver can read, of encodings.h. */
+void ram_sender_allow(struct ram_sender *, unsigned encodings);
 
 /* The receiver is at work behind each of them. The same n each time; the channels stay the caller's
  * and are used until the next attach or free. */
@@ -63,6 +71,7 @@ uint64_t ram_sender_pending(const struct ram_sender *);
 
 /* Any thread, one at a time; from then on. 0: no limit. */
 void ram_sender_set_bandwidth(struct ram_sender *, uint64_t bytes_per_second);
+void ram_sender_set_compress(struct ram_sender *, enum migration_compress);
 const struct ram_progress *ram_sender_progress(const struct ram_sender *);
 
 #endif

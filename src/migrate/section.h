@@ -24,6 +24,9 @@ enum section_type {
 	SECTION_ZEROS = 17, /* runs of pages that became zero: a table of runs, no pages */
 	SECTION_ACK = 18, /* u64: sections of this connection that are in memory */
 	SECTION_DONE = 19, /* u64: sections before it: the last one */
+	SECTION_DIFF = 20, /* as ZEROS; then u16 length and difference (page_diff.h) of each page */
+	SECTION_LZ4 = 21, /* as PAGES, but the pages are one LZ4 block, */
+	SECTION_ZSTD = 22, /* or a Zstandard frame */
 	/* The messages of a hand-over (handover.h). */
 	SECTION_OFFER = 32,
 	SECTION_SEEN = 33,
@@ -35,6 +38,7 @@ enum section_type {
 	SECTION_CANCEL = 39,
 	SECTION_ASK = 40,
 	SECTION_HELLO = 48, /* the first words of a connection (hello.h) */
+	SECTION_TRIAL = 49, /* bytes that are thrown away (trial.h) */
 };
 
 /* The second word of a PAGES section's head; the first is the number of runs. */
@@ -47,6 +51,8 @@ enum {
 	SECTION_RAM_HEAD_BYTES = 8, /* before the runs */
 	SECTION_RUNS_MAX = 256,
 	SECTION_PAGES_MAX = 2 << 20, /* bytes of pages in one RAM section */
+	SECTION_PACKED_MAX =
+		256 << 10, /* bytes behind the runs of DIFF, and of pages in LZ4 and ZSTD */
 	SECTION_ACK_EVERY = 16, /* sections; how often a receiver acknowledges */
 	SECTION_RECORD_MAX = 16 << 20, /* bytes of a DEVICE section */
 };

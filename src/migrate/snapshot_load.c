@@ -75,9 +75,11 @@ static int read_manifest(struct snapshot *s, int dir, struct err *e)
 
 	if (!r)
 		r = manifest_read(&s->manifest, state, e);
-	if (!r)
-		s->disks = s->manifest->disks;
-	return r;
+	if (r)
+		return r;
+	s->disks = s->manifest->disks;
+	s->needs = s->manifest->needs;
+	return 0;
 }
 
 static int open_devices(struct snapshot *s, int dir, struct err *e)

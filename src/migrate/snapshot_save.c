@@ -159,7 +159,7 @@ static int write_files(struct writer *w)
 int snapshot_save(const char *dir, const struct snapshot_source *from, struct err *e)
 {
 	struct writer w = { .path = dir, .dir = -1, .from = from, .e = e };
-	int r = manifest_new(&w.manifest, from->uuid, from->disks, from->mem, e);
+	int r = manifest_new(&w.manifest, from->uuid, from->disks, from->needs, from->mem, e);
 
 	if (!r)
 		r = open_directory(&w);

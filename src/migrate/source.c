@@ -12,8 +12,10 @@
 #include "cleanup.h"
 #include "converge.h"
 #include "devices.h"
+#include "encodings.h"
 #include "handover.h"
 #include "hello.h"
+#include "lease.h"
 #include "log.h"
 #include "loop.h"
 #include "migration_internal.h"
@@ -23,8 +25,6 @@
 #include "vm.h"
 
 enum {
-	SILENCE_MS = 10000,
-	BUILD_MS = 60000, /* for the other side to build the VM */
 	PAUSE_FIRST_MS = 50, /* before the next attempt to connect */
 	PAUSE_LAST_MS = 2000,
 	STREAMS_DEFAULT = 1,
@@ -39,6 +39,7 @@ struct source {
 	struct ram_round last; /* while the guest runs */
 	bool stopped;
 	bool decided; /* behind the token: it is known who has the VM, and written */
+	bool left; /* neither: the process ends before that */
 };
 
 static int pause_ms(int ms, int cancel_fd, struct err *e)
@@ -53,31 +54,44 @@ static int connect_one(struct source *s, struct channel *ch, json_t *hello, stru
 	struct migration *m = s->m;
 	int r;
 
-	ch->silence_ms = SILENCE_MS;
-	r = tcp_connect(m->url, ch, e);
-	if (!r && m->tls)
-		r = tls_client(ch, m->tls, s->host, e);
+	ch->silence_ms = MIGRATION_SILENCE_MS;
+	r = migration_connect(ch, m->url, m->tls, s->host, e);
 	if (r)
 		return r;
 	json_object_set_new(hello, "session", json_string(m->session));
 	return hello_begin(ch, hello, e);
 }
 
+/* Of states; what cannot be written for it is refused before anything else goes there. */
+static int take_versions(struct source *s, const json_t *versions, struct err *e)
+{
+	json_auto_t *vm = json_loads(s->m->vm_hello, 0, NULL);
+	json_auto_t *blockers = json_array();
+
+	if (!json_is_object(versions))
+		return err_set(e, -EBADMSG, "the destination does not say what it can read");
+	devices_check_versions(json_object_get(vm, "records"), versions, blockers);
+	if (json_array_size(blockers))
+		return migration_refuse(blockers, e);
+	s->versions = json_deep_copy(versions);
+	return s->versions ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
 /* What the destination says of itself. */
 static int take_answer(struct source *s, const json_t *answer, struct err *e)
 {
-	json_t *versions = json_object_get(answer, "versions");
 	char refused[400], host[TLS_IDENTITY_MAX];
+	int r = 0;
 
 	hello_copy_text(answer, "refused", refused, sizeof(refused));
 	if (*refused)
 		return err_set(e, -ECONNREFUSED, "the destination refuses: %s", refused);
-	if (!s->versions && !json_is_object(versions))
-		return err_set(e, -EBADMSG, "the destination does not say what it can read");
-	if (!s->versions)
-		s->versions = json_deep_copy(versions);
-	if (!s->versions)
-		return err_set(e, -ENOMEM, "out of memory");
+	if (!s->versions) {
+		r = take_versions(s, json_object_get(answer, "versions"), e);
+		ram_sender_allow(s->m->ram, encodings_of(answer));
+	}
+	if (r)
+		return r;
 	hello_copy_text(answer, "host", host, sizeof(host));
 	migration_know_peer(s->m, host, s->m->tls ? s->host : "");
 	return 0;
@@ -92,17 +106,20 @@ static int connect_talk(struct source *s, const char *role, struct err *e)
 				       "paused", m->paused, "generation",
 				       (json_int_t)s->hand.h.id.generation);
 	const bool first = !strcmp(role, "begin");
+	json_auto_t *vm = first ? json_loads(m->vm_hello, 0, NULL) : NULL;
 	json_auto_t *answer = NULL;
 	int r;
 
 	if (first)
-		json_object_set_new(hello, "config", json_loads(m->vm_config, 0, NULL));
+		json_object_update(hello, vm);
 	r = connect_one(s, &m->talk, hello, e);
-	if (first)
-		m->talk.silence_ms = BUILD_MS;
+	if (first && !r) {
+		migration_enter(m, PHASE_HELLO);
+		m->talk.silence_ms = MIGRATION_BUILD_MS;
+	}
 	if (!r)
 		r = hello_await_answer(&m->talk, &answer, e);
-	m->talk.silence_ms = SILENCE_MS;
+	m->talk.silence_ms = MIGRATION_SILENCE_MS;
 	return r ? r : take_answer(s, answer, e);
 }
 
@@ -178,8 +195,11 @@ static void note_round(struct source *s, const struct ram_round *round)
 	uint64_t rate = round->duration_ns ? round->bytes * 1000000000 / round->duration_ns : 0;
 
 	s->last = *round;
+	if (m->phase == PHASE_COPY)
+		migration_enter(m, PHASE_ROUNDS);
 	pthread_mutex_lock(&m->lock);
-	m->round[m->nrounds++ % MIGRATION_ROUNDS_KEPT] = *round;
+	m->round[m->nrounds++ % MIGRATION_ROUNDS_KEPT] =
+		(struct migration_round){ .sent = *round, .percent = migration_throttle(m) };
 	if (round->bytes >= RATE_BYTES_MIN)
 		m->rate = MAX(m->rate, rate);
 	pthread_mutex_unlock(&m->lock);
@@ -220,7 +240,9 @@ static int look_ahead(struct source *s, struct outlook *o, struct migration_goal
 	*goals = m->goals;
 	o->limit_ns = goals->blackout_ms * UINT64_C(1000000);
 	o->send_ns = m->rate ? bytes * 1000000000 / m->rate : 0;
-	m->written_per_s = s->last.duration_ns ? o->pending * 1000000000 / s->last.duration_ns : 0;
+	if (s->last.duration_ns)
+		m->round[migration_last_round(m)].written_per_s = o->pending * 1000000000 /
+								  s->last.duration_ns;
 	m->blackout_ns = converge_blackout_ns(o);
 	pthread_mutex_unlock(&m->lock);
 	return 0;
@@ -305,17 +327,32 @@ static int stop(struct source *s, struct err *e)
 	if (r)
 		return r;
 	s->stopped = true;
+	migration_enter(s->m, PHASE_LAST_PAGES);
 	r = ram_sender_finish(s->m->ram, &round, e);
 	if (r)
 		return r;
 	pthread_mutex_lock(&s->m->lock);
 	s->m->last = round;
 	pthread_mutex_unlock(&s->m->lock);
+	migration_enter(s->m, PHASE_DEVICES);
 	r = c->saved(c->arg, &states, e);
 	if (!r)
 		r = send_states(s, &states, e);
 	state_buf_free(&states);
-	return r ? r : handover_source_seal(&s->hand, e);
+	if (r)
+		return r;
+	migration_enter(s->m, PHASE_SEAL);
+	return handover_source_seal(&s->hand, e);
+}
+
+/* How long the guest stood still, if it did; that is known from now on. */
+static void note_blackout(struct source *s)
+{
+	struct migration *m = s->m;
+
+	pthread_mutex_lock(&m->lock);
+	m->blackout_ns = s->stopped ? loop_now_ns() - m->began_ns[PHASE_STOP] : 0;
+	pthread_mutex_unlock(&m->lock);
 }
 
 /* 0: it moved. */
@@ -328,35 +365,48 @@ static int commit(struct source *s, struct err *e)
 	m->past_token = true;
 	pthread_mutex_unlock(&m->lock);
 	r = handover_source_commit(&s->hand, e);
-	pthread_mutex_lock(&m->lock);
-	m->blackout_ns = loop_now_ns() - m->began_ns[PHASE_STOP];
-	pthread_mutex_unlock(&m->lock);
+	note_blackout(s);
 	s->decided = r == HANDOVER_RUN;
+	s->left = r == HANDOVER_UNDECIDED;
 	if (r == HANDOVER_GIVEN)
 		return 0;
+	if (s->left)
+		return err_set(e, -ESHUTDOWN, "it was not settled where the VM runs");
 	return r == HANDOVER_RUN ? err_set(e, -EIO,
 					   "the destination did not take the VM over; it goes on "
 					   "here")
 				 : r;
 }
 
+static void go_on(struct source *s)
+{
+	const struct migration_control *c = &s->m->control;
+
+	if (s->stopped)
+		c->go_on(c->arg);
+	note_blackout(s);
+}
+
 /*
- * The VM is the source's as before; this is tried until it is so.  A destination that has lost its
+ * The VM is the source's as before; this is tried until it is so, or the process ends, in which
+ * the guest does not run without it.  A destination that has lost its
  * connection hears of it on a new one: without an arbiter it would wait for ever.
  */
 static void take_back(struct source *s, bool cut, const char *why)
 {
-	const struct migration_control *c = &s->m->control;
 	struct handover *h = &s->hand.h;
 	struct err e;
 
 	for (bool told = false; handover_source_take_back(&s->hand, &e); told = true) {
 		if (!told)
 			log_warn("the VM cannot be taken back yet, it is tried again: %s", e.text);
-		usleep(PAUSE_LAST_MS * 1000);
+		s->left = atomic_load(&s->hand.leave);
+		if (s->left)
+			break;
+		pause_ms(PAUSE_LAST_MS, s->hand.resolve_fd, &e);
 	}
-	if (s->stopped)
-		c->go_on(c->arg);
+	if (!s->left)
+		go_on(s);
 	if (cut && s->versions)
 		h->connected = !settle_again(s, h->ch, &e);
 	handover_source_cancelled(&s->hand, why);
@@ -370,12 +420,16 @@ static void go_on_here(struct source *s, int r, const char *why)
 	pthread_mutex_lock(&m->lock);
 	m->past_token = false;
 	pthread_mutex_unlock(&m->lock);
-	if (s->decided)
-		m->control.go_on(m->control.arg);
-	else if (m->phase >= PHASE_OFFER)
+	if (s->left)
+		return;
+	if (s->decided) {
+		go_on(s);
+	} else if (m->phase >= PHASE_OFFER) {
 		take_back(s, r == -ENOTCONN, why);
-	else
+	} else {
+		go_on(s);
 		handover_source_cancelled(&s->hand, why);
+	}
 }
 
 static int migrate(struct source *s, struct err *e)
@@ -415,14 +469,8 @@ static int find_generation(struct source *s, struct err *e)
 	int r;
 
 	list_for_each (d, &s->m->vm->disks, node) {
-		if (d->readonly)
-			continue;
-		if (!d->recorded)
-			return err_set(e, -EROFS,
-				       "%s has no owner record, as its directory cannot be "
-				       "written: two hosts could run this VM",
-				       d->id);
-		first = first ? first : d;
+		if (!d->readonly && !first)
+			first = d;
 	}
 	if (first) {
 		r = owner_read(first->disk, &record, e);
@@ -445,6 +493,9 @@ static int prepare(struct source *s, struct err *e)
 		r = tcp_host(m->url, s->host, e);
 	if (!r)
 		r = find_generation(s, e);
+	/* What the destination takes is the next one of both. */
+	if (!r && m->vm->lease)
+		r = lease_raise(m->vm->lease, &h->id.generation, e);
 	if (r)
 		return r;
 	snprintf(h->peer, sizeof(h->peer), "%.255s", m->url);
@@ -460,12 +511,11 @@ static int prepare(struct source *s, struct err *e)
 	if (!r) {
 		m->ram = ram;
 		ram_sender_set_bandwidth(ram, m->goals.bandwidth);
+		ram_sender_set_compress(ram, m->goals.compress);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return r;
 }
-
-/* After a failure the VM is here as before. */
 
 /* A person may say where the VM runs, as long as nobody else knows. */
 static int listen_to_resolve(struct migration *m, struct handover_source *hand, struct err *e)
@@ -479,6 +529,7 @@ static int listen_to_resolve(struct migration *m, struct handover_source *hand, 
 	return 0;
 }
 
+/* After a failure the VM is here as before. */
 int migration_source(struct migration *m, struct err *e)
 {
 	struct source s = { .m = m };
@@ -489,12 +540,15 @@ int migration_source(struct migration *m, struct err *e)
 		r = prepare(&s, e);
 	if (!r)
 		r = migrate(&s, e);
+	if (!r)
+		migration_enter(m, PHASE_END);
 	throttle(&s, 0);
 	if (r)
 		go_on_here(&s, r, e->text);
 	migration_close(m);
 	pthread_mutex_lock(&m->lock);
 	m->hand = NULL;
+	m->left = s.left;
 	ram = TAKE(m->ram);
 	if (ram)
 		m->counted = *ram_sender_progress(ram);

@@ -194,6 +194,30 @@ static int save_record(struct saver *s, const struct state_desc *d, const uint8_
 	return 0;
 }
 
+void state_each_record(const struct state_desc *d, const void *object, const void *reset,
+		       void (*each)(void *arg, const struct state_desc *, unsigned oldest),
+		       void *arg)
+{
+	unsigned oldest = d->oldest;
+
+	for (const struct state_field *f = d->field; f < d->field + d->nfields; f++) {
+		uint32_t n = MIN(count_of(f, object), f->count), i = 0;
+
+		if (f->since > oldest && !f->spare && !(reset && same_field(f, object, reset)))
+			oldest = f->since;
+		if (f->kind != STATE_STRUCT)
+			continue;
+		do {
+			size_t offset = f->offset + (size_t)i * f->width;
+
+			state_each_record(f->nested, (const uint8_t *)object + offset,
+					  reset ? (const uint8_t *)reset + offset : NULL, each,
+					  arg);
+		} while (++i < n);
+	}
+	each(arg, d, oldest);
+}
+
 int state_save(const struct state_desc *d, const void *object, const struct state_target *to,
 	       struct state_buf *out, struct err *e)
 {

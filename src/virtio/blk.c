@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "blk_counters.h"
-#include "log.h"
+#include "blk_report.h"
 #include "throttle.h"
 
 enum {
@@ -37,6 +37,7 @@ struct blk_state {
 struct blk_request {
 	struct vq_request vq;
 	struct disk_request disk;
+	struct blk_asked asked;
 	enum disk_op op; /* the guest's: a write may end with a flush */
 	uint64_t begun_ns;
 	struct blk_queue *q;
@@ -54,7 +55,7 @@ struct blk_queue {
 	uint64_t done_ns; /* when the batch came that completes now; 0: not looked yet */
 	struct blk_request *free;
 	bool write_through; /* the driver will not flush */
-	struct pace reports; /* of failures */
+	struct blk_reports reports;
 };
 
 struct blk {
@@ -138,31 +139,15 @@ static void blk_finish(struct blk_request *r, uint8_t status)
 	q->free = r;
 }
 
-static void blk_report(struct blk_request *r, int error)
-{
-	static const char *const verb[] = { [DISK_READ] = "read",
-					    [DISK_WRITE] = "write",
-					    [DISK_FLUSH] = "flush",
-					    [DISK_DISCARD] = "discard",
-					    [DISK_WRITE_ZEROES] = "write zeroes to" };
-	struct blk *blk = r->q->blk;
-
-	if (!pace_allows(&r->q->reports, 1))
-		return;
-	device_tell(&blk->v.dev, "block", "io-error",
-		    json_pack("{s:s, s:I, s:s}", "operation", verb[r->disk.op], "offset",
-			      (json_int_t)r->disk.offset, "reason", strerror(error)));
-	log_warn("%s: cannot %s %s at byte %llu: %s; the guest was told", blk->v.dev.id,
-		 verb[r->disk.op], blk->path, (unsigned long long)r->disk.offset, strerror(error));
-}
-
 /* What completes together looks at the clock once. */
 static uint64_t blk_took_ns(const struct blk_request *r)
 {
 	struct blk_queue *q = r->q;
 
-	if (!q->done_ns)
+	if (!q->done_ns) {
 		q->done_ns = loop_now_ns();
+		vm_note_first(&q->blk->v.dev.vm->arrival.first_request_ns, q->done_ns);
+	}
 	return q->done_ns - r->begun_ns;
 }
 
@@ -172,7 +157,8 @@ static void blk_done(struct disk_request *disk, int result)
 	bool is_write = disk->op == DISK_WRITE || disk->op == DISK_WRITE_ZEROES;
 
 	if (result)
-		blk_report(r, -result);
+		blk_report_failed(&r->q->reports, &r->q->blk->v.dev, disk, r->q->blk->path,
+				  -result);
 	if (result || !is_write || !r->q->write_through) {
 		if (!result)
 			blk_count(r->q->counters, r->op, disk->len, blk_took_ns(r));
@@ -193,6 +179,12 @@ static int blk_submit(struct blk_request *r, const struct disk_request *what)
 	return PENDING;
 }
 
+static int blk_refuse(struct blk_request *r, const char *why)
+{
+	blk_report_refused(&r->q->reports, &r->q->blk->v.dev, &r->asked, why);
+	return VIRTIO_BLK_S_IOERR;
+}
+
 static bool blk_has_range(const struct blk *blk, uint64_t sector, uint64_t sectors)
 {
 	return sector <= blk->s.capacity && sectors <= blk->s.capacity - sector;
@@ -206,14 +198,17 @@ static int blk_transfer(struct blk_request *r, enum disk_op op, uint64_t sector)
 	struct iovec *iov;
 	int n;
 
-	if (len % SECTOR_BYTES || !blk_has_range(blk, sector, len / SECTOR_BYTES) ||
-	    (!is_read && blk->readonly))
-		return VIRTIO_BLK_S_IOERR;
+	if (len % SECTOR_BYTES)
+		return blk_refuse(r, "its data is no whole sectors");
+	if (!blk_has_range(blk, sector, len / SECTOR_BYTES))
+		return blk_refuse(r, "it is not within the disk");
+	if (!is_read && blk->readonly)
+		return blk_refuse(r, "the disk is read-only");
 	if (!len)
 		return VIRTIO_BLK_S_OK;
 	n = is_read ? req_take_writable(&r->vq, len, &iov) : req_take_readable(&r->vq, len, &iov);
 	if (n < 0)
-		return VIRTIO_BLK_S_IOERR;
+		return blk_refuse(r, "it has more buffers than the device takes");
 	return blk_submit(r, &(struct disk_request){ .op = op,
 						     .iov = iov,
 						     .niov = (unsigned)n,
@@ -233,15 +228,17 @@ static int blk_range(struct blk_request *r, enum disk_op op)
 	if (!virtio_has(&blk->v, is_discard ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES))
 		return VIRTIO_BLK_S_UNSUPP;
 	if (r->vq.readable_bytes != sizeof(range))
-		return VIRTIO_BLK_S_IOERR;
+		return blk_refuse(r, "it has not exactly one range");
 	req_read(&r->vq, &range, sizeof(range));
-	sector = le64toh(range.sector);
+	r->asked.sector = sector = le64toh(range.sector);
 	sectors = le32toh(range.num_sectors);
 	flags = le32toh(range.flags);
 	if (flags & ~(is_discard ? 0 : VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP))
 		return VIRTIO_BLK_S_UNSUPP;
-	if (sectors > RANGE_SECTORS_MAX || !blk_has_range(blk, sector, sectors))
-		return VIRTIO_BLK_S_IOERR;
+	if (sectors > RANGE_SECTORS_MAX)
+		return blk_refuse(r, "its range is longer than one may be");
+	if (!blk_has_range(blk, sector, sectors))
+		return blk_refuse(r, "its range is not within the disk");
 	if (!sectors)
 		return VIRTIO_BLK_S_OK;
 	return blk_submit(r, &(struct disk_request){ .op = op,
@@ -272,16 +269,24 @@ static uint64_t blk_data_bytes(const struct blk_request *r, uint32_t type)
 /* Returns the status, or PENDING: blk_done() follows. */
 static int blk_begin(struct blk_request *r)
 {
-	struct virtio_blk_outhdr header;
+	struct virtio_blk_outhdr header = { 0 };
+	size_t len;
 
-	if (!r->vq.writable_bytes || req_read(&r->vq, &header, sizeof(header)) < sizeof(header))
-		return VIRTIO_BLK_S_IOERR;
-	throttle_charge(&r->q->throttle, blk_data_bytes(r, le32toh(header.type)));
-	switch (le32toh(header.type)) {
+	r->asked = (struct blk_asked){ .readable_bytes = r->vq.readable_bytes,
+				       .writable_bytes = r->vq.writable_bytes };
+	len = req_read(&r->vq, &header, sizeof(header));
+	r->asked.type = le32toh(header.type);
+	r->asked.sector = le64toh(header.sector);
+	if (!r->vq.writable_bytes)
+		return blk_refuse(r, "it has no room for a status");
+	if (len < sizeof(header))
+		return blk_refuse(r, "it has no whole header");
+	throttle_charge(&r->q->throttle, blk_data_bytes(r, r->asked.type));
+	switch (r->asked.type) {
 	case VIRTIO_BLK_T_IN:
-		return blk_transfer(r, DISK_READ, le64toh(header.sector));
+		return blk_transfer(r, DISK_READ, r->asked.sector);
 	case VIRTIO_BLK_T_OUT:
-		return blk_transfer(r, DISK_WRITE, le64toh(header.sector));
+		return blk_transfer(r, DISK_WRITE, r->asked.sector);
 	case VIRTIO_BLK_T_FLUSH:
 		return blk_submit(r, &(struct disk_request){ .op = DISK_FLUSH });
 	case VIRTIO_BLK_T_GET_ID:
@@ -426,28 +431,30 @@ static void blk_close(void *arg)
 	disk_close(blk->disk);
 }
 
-static int blk_open(struct blk *blk, struct err *e)
+static int blk_open(struct device *dev, struct err *e)
 {
-	struct vm *vm = blk->v.dev.vm;
+	struct blk *blk = blk_of(dev);
 	const struct disk_config config = { .path = blk->path,
 					    .readonly = blk->readonly,
 					    .direct = blk->direct,
 					    .raw = blk->image_type == IMAGE_RAW,
 					    .sparse = blk->sparse,
-					    .later = vm->incoming && !blk->readonly };
-	int r;
+					    .later = dev->vm->incoming && !blk->readonly };
+	int r = blk_check_options(blk, e);
 
-	list_init(&blk->entry.node);
-	r = device_claim(&blk->v.dev, blk_close, blk, e);
-	if (!r)
-		r = disk_open(&blk->disk, &config, e);
 	if (r)
 		return r;
+	list_init(&blk->entry.node);
+	r = device_claim(dev, blk_close, blk, e);
+	return r ? r : disk_open(&blk->disk, &config, e);
+}
+
+static void blk_enter(struct blk *blk)
+{
 	blk->entry.id = blk->v.dev.id;
 	blk->entry.disk = blk->disk;
 	blk->entry.readonly = blk->readonly;
-	vm_add_disk(vm, &blk->entry);
-	return 0;
+	vm_add_disk(blk->v.dev.vm, &blk->entry);
 }
 
 /* All requests of all queues.  Room for one segment more than descriptors: a driver may put
@@ -491,18 +498,15 @@ static int blk_claim_requests(struct blk *blk, struct err *e)
 static int blk_attach(struct device *dev, struct err *e)
 {
 	struct blk *blk = blk_of(dev);
-	int r = blk_check_options(blk, e);
+	int r = rate_limit_attach(&blk->limit, dev, 1, throttle_changed, e);
 
-	if (!r)
-		r = rate_limit_attach(&blk->limit, dev, 1, throttle_changed, e);
-	if (!r)
-		r = blk_open(blk, e);
 	if (!r)
 		r = device_claim_counters(dev, blk->num_queues, e);
 	if (!r)
 		r = blk_claim_requests(blk, e);
 	if (r)
 		return r;
+	blk_enter(blk);
 	blk->v.features = blk_features(blk);
 	blk->v.config = (uint8_t *)&blk->config;
 	blk->v.config_bytes = CONFIG_BYTES;
@@ -563,6 +567,7 @@ const struct device_class virtio_blk_class = {
 	.state = &blk_state_desc,
 	.state_offset = offsetof(struct blk, s),
 	.counters = &blk_counter_table,
+	.open = blk_open,
 	.attach = blk_attach,
 	.reset = blk_reset,
 	.start = virtio_start,

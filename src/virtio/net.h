@@ -138,6 +138,8 @@ static inline void net_count_rx(struct net_pair *p, uint64_t frame_bytes)
 
 static inline void net_count_tx(struct net_pair *p, uint64_t frame_bytes)
 {
+	if (!counter_get(&p->tx_counters->tx_frames))
+		vm_note_first(&p->net->v.dev.vm->arrival.first_frame_ns, loop_now_ns());
 	counter_add(&p->tx_counters->tx_frames, 1);
 	counter_add(&p->tx_counters->tx_bytes, frame_bytes);
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bits.h"
 #include "counters.h"
@@ -101,8 +102,12 @@ static void add_block(const struct counter_table *t, char *sum, char *block)
 /* The sum is zero; NULL: the host is out of memory. */
 static void *append(struct counter_readings *all, const struct counter_table *t, const char *id)
 {
-	struct counter_reading *r = &all->reading[all->n];
+	struct counter_reading *r = reallocarray(all->reading, all->n + 1, sizeof(*r));
 
+	if (!r)
+		return NULL;
+	all->reading = r;
+	r += all->n;
 	r->sum = calloc(1, t->block_bytes);
 	if (!r->sum)
 		return NULL;
@@ -127,31 +132,30 @@ static int read_device(struct device *dev, struct counter_readings *all)
 	return 0;
 }
 
-static int read_memory(struct counter_readings *all)
+int counters_add(struct counter_readings *all, const struct counter_table *t, const char *id,
+		 const void *block)
 {
-	struct memory_use now = { 0 }, *sum;
+	void *sum = append(all, t, id);
 
-	if (!memory_use_read(&now))
-		return 0;
-	sum = append(all, &memory_use_table, "memory");
 	if (!sum)
 		return -ENOMEM;
-	add_block(&memory_use_table, (char *)sum, (char *)&now);
+	memcpy(sum, block, t->block_bytes);
 	return 0;
+}
+
+static int read_memory(struct counter_readings *all)
+{
+	struct memory_use now = { 0 };
+
+	return memory_use_read(&now) ? counters_add(all, &memory_use_table, "memory", &now) : 0;
 }
 
 int counters_read(struct vm *vm, struct counter_readings *out)
 {
 	struct counter_readings all = { 0 };
 	struct device *dev;
-	size_t max = 1; /* memory */
 	int r = 0;
 
-	list_for_each (dev, &vm->devices, node)
-		max++;
-	all.reading = calloc(max, sizeof(*all.reading));
-	if (!all.reading)
-		return -ENOMEM;
 	list_for_each (dev, &vm->devices, node)
 		if (!r)
 			r = read_device(dev, &all);

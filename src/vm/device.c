@@ -37,8 +37,8 @@ static int keep_fresh(struct device *dev, struct err *e)
 	return 0;
 }
 
-int device_new(struct device **out, const struct device_class *class, const char *id, struct vm *vm,
-	       const json_t *options, struct err *e)
+int device_open(struct device **out, const struct device_class *class, const char *id,
+		struct vm *vm, const json_t *options, struct err *e)
 {
 	struct device *dev = calloc(1, class->size);
 	int r = 0;
@@ -55,20 +55,44 @@ int device_new(struct device **out, const struct device_class *class, const char
 			    "%s: there are two devices of this name; give one another id", id);
 	if (!r && class->options)
 		r = option_load(class->options, id, options, dev, e);
-	if (!r)
-		r = class->attach(dev, e);
+	if (!r && class->open)
+		r = class->open(dev, e);
+	if (r) {
+		device_free(dev);
+		return r;
+	}
+	*out = dev;
+	return 0;
+}
+
+int device_attach(struct device *dev, struct err *e)
+{
+	int r = dev->class->attach(dev, e);
+
 	if (!r) {
-		class->reset(dev);
+		dev->class->reset(dev);
 		r = keep_fresh(dev, e);
 	}
 	if (r) {
 		device_free(dev);
 		return r;
 	}
-	list_append(&vm->devices, &dev->node);
+	list_append(&dev->vm->devices, &dev->node);
 	dev->phase = DEVICE_STOPPED;
-	*out = dev;
 	return 0;
+}
+
+int device_new(struct device **out, const struct device_class *class, const char *id, struct vm *vm,
+	       const json_t *options, struct err *e)
+{
+	struct device *dev;
+	int r = device_open(&dev, class, id, vm, options, e);
+
+	if (!r)
+		r = device_attach(dev, e);
+	if (!r)
+		*out = dev;
+	return r;
 }
 
 void device_free(struct device *dev)

@@ -293,6 +293,20 @@ static void warn_unknown(const struct option_table *t, const char *what, const j
 	}
 }
 
+int option_check_keys(const struct option_table *t, const char *what, const json_t *object,
+		      struct err *e)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach((json_t *)object, key, v)
+	{
+		if (!option_find(t, key, strlen(key)))
+			return option_unknown_key(t, what, key, e);
+	}
+	return 0;
+}
+
 int option_load(const struct option_table *t, const char *what, const json_t *object, void *base,
 		struct err *e)
 {

@@ -12,6 +12,7 @@
 #include "bits.h"
 #include "cleanup.h"
 #include "emulation.h"
+#include "kvm.h"
 #include "kvm_ring0.h"
 #include "thread.h"
 #include "vcpu.h"
@@ -421,13 +422,6 @@ static int vcpu_set_cpuid(struct vcpu *v, struct err *e)
 	return 0;
 }
 
-uint32_t vcpu_read_tsc_khz(int vcpu_fd)
-{
-	int khz = ioctl(vcpu_fd, KVM_GET_TSC_KHZ, 0);
-
-	return khz > 0 ? (uint32_t)khz : 0;
-}
-
 /* That of the host where the guest began, if it comes from elsewhere: before its TSC is loaded. */
 static int vcpu_set_tsc_khz(struct vcpu *v, struct err *e)
 {
@@ -438,7 +432,7 @@ static int vcpu_set_tsc_khz(struct vcpu *v, struct err *e)
 			       "KVM cannot run the TSC of vCPU %u at %u kHz, as on the host where "
 			       "the guest comes from: %s",
 			       v->index, khz, strerror(errno));
-	v->tsc_khz = vcpu_read_tsc_khz(v->fd);
+	v->tsc_khz = kvm_tsc_khz(v->fd);
 	return 0;
 }
 

@@ -135,7 +135,8 @@ uint64_t vm_away_ns(const struct vm *vm, uint64_t stopped_ns)
 {
 	uint64_t now = vm_wall_clock_ns(vm);
 
-	return stopped_ns && now > stopped_ns && now - stopped_ns <= VM_AWAY_MAX_NS
+	return !vm->came_paused && stopped_ns && now > stopped_ns &&
+			       now - stopped_ns <= VM_AWAY_MAX_NS
 		       ? now - stopped_ns
 		       : 0;
 }

@@ -49,13 +49,15 @@ static void require(bool what)
 
 /* The destination */
 
-static int build(void *arg, json_t *config, struct vm **vm, struct err *e)
+static int build(void *arg, json_t *hello, bool stays, struct migration_place *place, struct err *e)
 {
 	struct world *w = arg;
 
 	(void)e;
-	json_decref(config);
-	*vm = &w->vm;
+	json_decref(hello);
+	place->vm = stays ? &w->vm : NULL;
+	place->versions = devices_versions(&w->vm);
+	place->blockers = json_array();
 	/* Connections that belong to this hello do not come. */
 	if (w->own_hello)
 		migration_cancel(w->m);
@@ -73,6 +75,13 @@ static void run(void *arg, bool paused)
 {
 	(void)arg;
 	(void)paused;
+}
+
+static void look(void *arg)
+{
+	struct world *w = arg;
+
+	migration_look(w->m, &w->vm);
 }
 
 static void over(void *arg, enum migration_end end, const char *why)
@@ -116,14 +125,14 @@ static int send_section(struct channel *ch, uint64_t type, const uint8_t *payloa
 	return handover_send(ch, &m, e);
 }
 
-/* An error: the destination has enough of it. */
+/* Until the destination has enough of it. */
 static void send_all(struct world *w)
 {
 	struct state_view v = w->input;
 	const uint8_t *payload;
 	uint64_t type, len;
 	struct err e;
-	int r = w->own_hello ? section_write_magic(&w->talk, &e) : introduce(&w->talk, "begin", &e);
+	int r = 0;
 
 	while (!r && state_view_take_le(&v, 1, &type) && state_view_take_le(&v, 2, &len)) {
 		len = MIN(len, v.len);
@@ -133,26 +142,39 @@ static void send_all(struct world *w)
 	shutdown(w->talk.fd, SHUT_WR);
 }
 
-/* All of it is zero. */
-static void send_no_memory(struct channel *ch)
+/* All of it is zero.  The talk goes on when this is acknowledged, as a source's does. */
+static int send_no_memory(struct channel *ch, struct err *e)
 {
 	static const uint8_t none[8];
-	struct err e;
+	uint8_t ack[24];
+	int r = introduce(ch, "data", e);
 
-	if (!introduce(ch, "data", &e))
-		send_section(ch, SECTION_DONE, none, sizeof(none), &e);
+	if (!r)
+		r = channel_read(ch, &(struct iovec){ ack, sizeof(ack) }, 1, e);
+	return r ? r : send_section(ch, SECTION_DONE, none, sizeof(none), e);
+}
+
+static int begin(struct world *w, struct err *e)
+{
+	json_auto_t *answer = NULL;
+	int r;
+
+	if (w->own_hello)
+		return section_write_magic(&w->talk, e);
+	r = introduce(&w->talk, "begin", e);
+	if (!r)
+		r = hello_await_answer(&w->talk, &answer, e);
+	return r ? r : send_no_memory(&w->data, e);
 }
 
 static void *source(void *arg)
 {
 	struct world *w = arg;
-	json_auto_t *answer = NULL;
 	uint8_t byte;
 	struct err e;
 
-	send_all(w);
-	if (!w->own_hello && !hello_await_answer(&w->talk, &answer, &e))
-		send_no_memory(&w->data);
+	if (!begin(w, &e))
+		send_all(w);
 	shutdown(w->data.fd, SHUT_WR);
 	while (!channel_read(&w->talk, &(struct iovec){ &byte, 1 }, 1, &e))
 		;
@@ -184,10 +206,13 @@ static void make_vm(struct world *w)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static struct world w;
-	const struct migration_config c = {
-		.url = "tcp:127.0.0.1:0",
-		.control = { .build = build, .load = load, .run = run, .over = over, .arg = &w }
-	};
+	const struct migration_config c = { .url = "tcp:127.0.0.1:0",
+					    .control = { .build = build,
+							 .load = load,
+							 .run = run,
+							 .look = look,
+							 .over = over,
+							 .arg = &w } };
 	pthread_t thread;
 	struct err e;
 

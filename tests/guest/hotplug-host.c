@@ -105,7 +105,7 @@ int main(int argc, char **argv)
 		fail(argv[1], e.text);
 	if (loop_new(&h.loop, &e) || machine_new(&h.machine, &config, h.loop, &hooks, &e))
 		fail("build", e.text);
-	next_round(&h);
+	loop_post(h.loop, &h.round);
 	machine_start(h.machine);
 	loop_run(h.loop);
 	machine_free(h.machine);

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "config.h"
-#include "cpu_compat.h"
 #include "machine.h"
 #include "stream.h"
 
@@ -51,21 +50,14 @@ static void save_needs(struct life *l)
 /* What the guest needed where it was saved: this host has it, being the same. */
 static json_t *load_needs(const char *load)
 {
-	json_auto_t *blockers = json_array();
-	struct cpu_compat_host host;
 	struct err e = { "cannot be read" };
 	json_t *needs;
 	char path[256];
 
 	snprintf(path, sizeof(path), "%s.needs", load);
 	needs = json_load_file(path, 0, NULL);
-	if (!needs || cpu_compat_host_read(&host, &e))
+	if (!needs)
 		fail(path, &e);
-	if (cpu_compat_check(needs, &host, blockers)) {
-		err_set(&e, 0, "%s", json_string_value(json_array_get(blockers, 0)));
-		fail(path, &e);
-	}
-	cpu_compat_host_free(&host);
 	return needs;
 }
 

@@ -56,7 +56,11 @@
 #define FIRST(who) record[AT(who, 0)]
 
 byte lock[PLACES], record[PLACES];
-byte lease;                             /* who was given generation g+1 */
+/*
+ * Who was given generation g+1; 0: the source's host has it at g. An answer that is lost, or not
+ * known, is a step that is taken while its asker looks again.
+ */
+byte lease;
 byte source_journal = RUNNING;
 byte dest_journal = EXPECTS;            /* the handshake is over */
 bool source_proven, dest_proven;        /* "the lock decides", kept in each journal */
@@ -167,8 +171,8 @@ inline source_goes_on(value) {
 }
 
 /*
- * Who runs, once a token may be out? The source that lives and the one that was started again
- * ask alike; they differ in what they write. The lock branch is a use of take() by hand: the
+ * Who runs, once a token may be out? The source that lives and whoever starts it again ask alike;
+ * they differ in what they write. The lock branch is a use of take() by hand: the
  * guard of a branch must be the lock itself.
  */
 #if defined(LOCK) && !defined(LOCK_WITHOUT_PROOF)
@@ -183,6 +187,11 @@ inline source_goes_on(value) {
 #else
 #define NOT_ACCEPTED (FIRST(SOURCE) != ACCEPTED)
 #endif
+#ifdef TAKE_NOT_ATOMIC
+#define take_lease(who) lease == 0 -> lease = who
+#else
+#define take_lease(who) atomic { lease == 0 -> lease = who }
+#endif
 inline settle(value) {
 	undecided = 1;
 	do
@@ -194,9 +203,12 @@ inline settle(value) {
 		:: else -> let_go(SOURCE); goto given
 		fi
 #ifdef LEASE
-	:: atomic { lease == 0 -> lease = SOURCE }
+	:: take_lease(SOURCE)
+#ifdef TAKE_NOT_REPEATABLE
+	:: lease == SOURCE -> goto given
+#endif
 	:: lease == SOURCE -> take(SOURCE); REACHED(4); source_goes_on(value); goto settled
-	:: lease == DEST -> goto given
+	:: lease == DEST || lease == COLD -> goto given
 #else
 	:: RECEIVE(M_REFUSED) -> take(SOURCE); REACHED(5); source_goes_on(value); goto settled
 #endif
@@ -265,7 +277,8 @@ end:	false /* it can still be killed */
 
 /*
  * The source's host after a crash: its memory is lost. "godwit run" refuses what was offered, then
- * somebody says "godwit resolve --run".
+ * somebody says "godwit resolve --run", which looks at lock and record or at the lease; where
+ * nothing decides, whoever says it has asked the destination's host.
  */
 proctype SourceAgain() {
 	if
@@ -297,11 +310,13 @@ end:	skip
 #define TRULY_ACCEPTED (FIRST(DEST) == ACCEPTED)
 #define COMMIT FIRST(DEST) = ACCEPTED
 #elif defined(LEASE)
+#ifdef TAKE_WITHOUT_TOKEN
+#define TAKE_OVER (dest_whole && !up)
+#else
 #define TAKE_OVER false
-#define MAY_NOT (lease == SOURCE)
-#define MAY (lease == 0)
+#endif
+#define MAY_NOT (lease == SOURCE || lease == COLD)
 #define TRULY_ACCEPTED (lease == DEST)
-#define COMMIT lease = DEST
 #else
 #define TAKE_OVER false
 #define MAY_NOT false
@@ -356,7 +371,10 @@ proctype Dest() {
 #endif
 #ifdef LEASE
 	if
-	:: atomic { MAY -> COMMIT; was_accepted = 1 }
+	:: atomic { take_lease(DEST); was_accepted = 1 }
+#ifdef REFUSE_ON_UNKNOWN
+	:: atomic { lease == 0 -> lease = DEST }; goto refuse
+#endif
 	:: MAY_NOT -> goto refuse
 	fi;
 #else
@@ -423,6 +441,17 @@ end:	skip
 #else
 #define MAY_START (FIRST(SOURCE) != OFFERED && source_journal == RUNNING)
 #endif
+inline begin_lease() {
+#ifdef LEASE
+	if
+	:: atomic { lease == 0 || lease == SOURCE -> lease = COLD }
+	:: lease == DEST -> goto refuse
+	fi
+#else
+	skip
+#endif
+}
+
 proctype Cold() {
 	if
 	:: atomic { !calm && FREE(SOURCE) -> lock[AT(SOURCE, 0)] = COLD }
@@ -432,10 +461,16 @@ proctype Cold() {
 	:: DISKS == 2 && lock[AT(SOURCE, DISKS - 1)] != 0 -> goto refuse
 	:: else -> lock[AT(SOURCE, DISKS - 1)] = COLD
 	fi;
+#ifdef LEASE_BEFORE_JOURNAL
+	begin_lease();
+#endif
 	if
 	:: !(MAY_START) -> goto refuse
 	:: else
 	fi;
+#ifndef LEASE_BEFORE_JOURNAL
+	begin_lease();
+#endif
 	d_step {
 		CLAIM(cold_start_refuses, FIRST(SOURCE) != OFFERED && source_journal != GIVEN &&
 			!was_accepted);

@@ -131,10 +131,10 @@ class Migrate(unittest.TestCase):
         self.assertEqual(bench_migrate.silence(before + fast, 100 * MS), (4, 4))
 
     def test_rates_part_where_all_was_sent_once(self):
-        sent = [(0, 100), (10 * MS, 100 + MIB), (20 * MS, 100 + 2 * MIB), (25 * MS, 100 + 3 * MIB),
+        sent = [(0, 100), (15 * MS, 100 + MIB), (20 * MS, 100 + 2 * MIB), (25 * MS, 100 + 3 * MIB),
                 (90 * MS, 100 + 9 * MIB)]
         first, later = bench_migrate.rates(sent, 2 * MIB, 30 * MS)
-        self.assertAlmostEqual(first, 2 * MIB * 8 / (20 * MS))
+        self.assertAlmostEqual(first, MIB * 8 / (5 * MS))  # greetings go before the first MiB
         self.assertAlmostEqual(later, MIB * 8 / (5 * MS))
         self.assertRaisesRegex(Failed, "3 MiB were sent", bench_migrate.rates, sent, 4 * MIB,
                                30 * MS)

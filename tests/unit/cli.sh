@@ -59,7 +59,7 @@ shows 0 'Usage: godwit run [OPTION]... --kernel FILE' run --help
 shows 0 'Usage: godwit run [OPTION]... --kernel FILE' help run
 shows 0 '      bw=SIZE                      bytes per second, at most' help run
 shows 0 '      ops=N                        operations per second, at most' help run
-for flag in name kernel initrd append on-reboot on-panic stop-timeout config dry-run cpus memory \
+for flag in name kernel initrd append on-reboot on-panic stop-timeout lease config dry-run cpus memory \
 	disk rate-limit-group rng serial console; do
 	"$godwit" run --help | grep -q -e "^  --$flag " || fail "run --help: no --$flag"
 done
@@ -118,6 +118,15 @@ sentence 2 "$work/none: cannot open it: No such file or directory" dump "$work/n
 sentence 2 "$work: cannot open config.json: No such file or directory" dump "$work"
 printf 'something that is no stream' >"$work/text"
 sentence 2 "$work/text: this is not a stream of godwit" dump "$work/text"
+
+# TLS is loaded when it is wanted
+mkdir "$work/libraries" "$work/certificates"
+: >"$work/libraries/libgnutls.so.30"
+export LD_LIBRARY_PATH="$work/libraries"
+shows 0 "$("$godwit" version)" version
+sentence 1 "TLS needs GnuTLS, which cannot be loaded: $work/libraries/libgnutls.so.30: file too short" \
+	run --incoming tcp:127.0.0.1:0 --tls "$work/certificates"
+unset LD_LIBRARY_PATH
 
 # probe: what it says depends on the host, but its status and its sentence on the verdict alone
 shows 0 'Usage: godwit probe [OPTION]... [FILE...]' probe --help
@@ -210,6 +219,8 @@ sentence 2 'no kernel is given; name one with --kernel FILE, or as kernel in the
 sentence 2 '--on-reboot must be restart or exit, not "halt"' run --on-reboot halt
 sentence 2 '--on-panic must be exit, pause or restart, not "ask"' run --on-panic ask
 sentence 2 '--stop-timeout must be a number from 0 to 86400, not "soon"' run --stop-timeout soon
+sentence 2 'lease: "/run/lease" is no lease server; write unix:PATH' \
+	run --dry-run --kernel k --lease /run/lease
 sentence 2 '--pvpanic must be on or off, not "1"' run --pvpanic 1
 sentence 2 'name must be 1 to 64 letters, digits, dots, underscores or dashes and begin with a letter, a digit or an underscore, not "a/b"' \
 	run --kernel k --name a/b
@@ -276,6 +287,7 @@ dry='run --dry-run --kernel k'
 	shows 0 '  "on_reboot": "exit",' $dry --on-reboot exit
 	shows 0 '  "on_panic": "pause",' $dry --on-panic pause
 	shows 0 '  "stop_timeout_s": 3' $dry --stop-timeout 3
+	shows 0 '  "lease": "unix:/run/lease"' $dry --lease unix:/run/lease
 	shows 0 '      "path": "a,b",' $dry --disk 'path="a,b"'
 	shows 0 '          "size": 104857600,' $dry --disk a,bw=100M
 	shows 0 '          "one_time_burst": 7,' $dry --net ops=5,ops_burst=7

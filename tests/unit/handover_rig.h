@@ -74,8 +74,10 @@ struct world {
 	bool was_whole;
 	bool ready; /* the source was told READY */
 	bool called_off; /* the source was, before that */
+	bool settled; /* no fault strikes any more */
 	bool stop; /* nobody will ask any more */
 	bool source_runs, source_went_on, dest_runs, dest_ran, accepted, token_sent, discarded;
+	bool refused; /* the destination said so */
 	bool full[3]; /* by side: the next write fails, or the lease's next answer is lost */
 };
 
@@ -142,7 +144,7 @@ static inline void strike(struct world *w, const struct fault *f)
 	struct actor *a = f->side == SOURCE ? w->at_source : w->at_dest;
 	uint64_t one = 1;
 
-	if (!a || a->dead)
+	if (!a || a->dead || w->settled)
 		return;
 	w->called_off |= f->kind == CANCEL && a == &w->source && !a->over && !w->ready;
 	if (f->kind == CRASH)
@@ -191,6 +193,7 @@ static inline int write_record(void *ctx, unsigned disk, enum handover_record re
 	else
 		w->record[place(a, disk)] = record;
 	w->full[a->side] = false;
+	CLAIM(w, record != RECORD_ACCEPTED || !w->refused);
 	if (!r && w->arbiter == ARBITER_LOCK && record == RECORD_ACCEPTED)
 		w->accepted = true;
 	leave(w);
@@ -292,6 +295,7 @@ static inline int write_journal(void *ctx, const struct journal_entry *entry, st
 		w->journal[a->side == DEST] = *entry;
 		w->written[a->side == DEST] = true;
 		w->was |= 1U << entry->state;
+		CLAIM(w, entry->state != JOURNAL_ACCEPTED || !w->refused);
 		if (w->arbiter == ARBITER_NONE && entry->state == JOURNAL_ACCEPTED)
 			w->accepted = true;
 	}
@@ -387,7 +391,8 @@ static inline void claim_message(struct world *w, enum section_type type)
 		CLAIM(w, w->accepted);
 		break;
 	case SECTION_REFUSED:
-		CLAIM(w, w->was & BIT(JOURNAL_REFUSED) && !w->accepted);
+		CLAIM(w, !w->accepted);
+		w->refused = true;
 		break;
 	default:
 		break;
@@ -510,10 +515,68 @@ static inline int accept_source(void *arg, struct channel *ch, struct err *e)
 	if (ch->fd < 0)
 		r = err_set(e, -EAGAIN, "nobody connected");
 	/* Somebody waits for nothing any more and calls it off. */
-	a->idle = r && (!w->at_source || w->at_source->over) ? a->idle + 1 : 0;
+	a->idle = r && (w->at_source != &w->source || w->source.over) ? a->idle + 1 : 0;
 	if (a->idle > CALL_OFF_TURNS)
 		r = -ECANCELED;
 	leave(w);
+	return r;
+}
+
+/*
+ * A person, on the host of a source that died.
+ */
+
+/* Who says where it runs, where nothing else does, has looked at the destination's host; 0: it
+ * still waits there. */
+static inline int look_there(struct actor *a)
+{
+	struct world *w = step(a);
+	const struct actor *d = w->at_dest;
+	const bool waits = d && !d->dead && !d->outcome;
+	int r = w->accepted ? HANDOVER_GIVEN : waits ? 0 : HANDOVER_RUN;
+
+	leave(w);
+	usleep(r ? 0 : TURN_US);
+	return r;
+}
+
+/* With the locks: the record and the lease say no, or not; 0: the lease does not answer. */
+static inline int may_start(struct actor *a, bool answered)
+{
+	enum handover_record record;
+	struct err e;
+	int r = 1;
+
+	if (a->w->arbiter == ARBITER_LEASE)
+		r = lease_take(a, NULL, &e);
+	else if (a->w->arbiter == ARBITER_LOCK && answered && !read_first(a, NULL, &record, &e))
+		r = record != RECORD_ACCEPTED;
+	return r < 0 ? 0 : r ? HANDOVER_RUN : HANDOVER_GIVEN;
+}
+
+/* "godwit resolve --run" and "godwit run": its memory is lost, and a cold start leaves a record
+ * that is no other's.  0: not yet. */
+static inline int start_cold(struct actor *a, const struct journal_entry *last)
+{
+	const bool answered = last->state == JOURNAL_ANSWERED;
+	struct journal_entry entry = *last;
+	int r = HANDOVER_RUN;
+	struct err e;
+
+	if (answered && a->w->arbiter == ARBITER_NONE)
+		r = look_there(a);
+	if (r != HANDOVER_RUN)
+		return r;
+	if (take_locks(a, &e))
+		return a->w->accepted ? HANDOVER_GIVEN : 0;
+	r = may_start(a, answered);
+	entry.state = JOURNAL_RUNNING;
+	if (r == HANDOVER_RUN &&
+	    (write_first(a, NULL, RECORD_OTHER, &e) || write_others(a, NULL, RECORD_OTHER, &e) ||
+	     write_journal(a, &entry, &e)))
+		r = 0;
+	if (r != HANDOVER_RUN)
+		let_go(a);
 	return r;
 }
 

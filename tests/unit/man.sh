@@ -58,7 +58,8 @@ for command in $commands; do
 	grep -q "^ *godwit-$command(1)$" "$work/page" || fail "godwit: no $command"
 done
 text godwit-shutdown | grep -q '^ *godwit shutdown --now web$' || fail "shutdown: no example"
-text godwit-run | grep -q '^ *0  *the guest powered off$' || fail "run: no exit status"
+text godwit-run | grep -q '^ *0  *the guest powered off, or moved to another host$' ||
+	fail "run: no exit status"
 
 "$godwit" help --man "$work/none/man1" >"$work/out" 2>&1
 [ $? -eq 1 ] || fail "a folder that cannot be made: not status 1"

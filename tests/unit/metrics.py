@@ -16,7 +16,7 @@ import tempfile
 NAME, LABEL = r"[a-zA-Z_:][a-zA-Z0-9_:]*", r"[a-zA-Z_][a-zA-Z0-9_]*"
 VALUE = r'(?:[^"\\\n]|\\["\\n])*'
 PAIR = re.compile(f'({LABEL})="({VALUE})"')
-SAMPLE = re.compile(f'({NAME})(?:{{({LABEL}="{VALUE}"(?:,{LABEL}="{VALUE}")*)}})? ([0-9.]+)')
+SAMPLE = re.compile(f'({NAME})(?:{{({LABEL}="{VALUE}"(?:,{LABEL}="{VALUE}")*)}})? (-?[0-9.]+)')
 HEAD = re.compile(f"# (HELP|TYPE|UNIT) ({NAME}) (.+)")
 SUFFIXES = {"gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
 
@@ -49,7 +49,8 @@ class Family:
     def add_sample(self, name, pairs, number, line):
         need(name in [self.name + s for s in self.suffixes()], line, "is not of its family")
         need(len(dict(pairs)) == len(pairs), line, "has a label twice")
-        need(re.fullmatch(r"[0-9]+(\.[0-9]+)?", number), line, "is no number")
+        sign = "-?" if self.head["TYPE"] == "gauge" else ""
+        need(re.fullmatch(sign + r"[0-9]+(\.[0-9]+)?", number), line, "is no number")
         need((name, pairs) not in [s[:2] for s in self.samples], line, "is there twice")
         self.samples.append((name, pairs, float(number)))
 
@@ -120,7 +121,7 @@ DAMAGES = [
     ("godwit_rng_bytes_total{device=", "godwit_rng_bytes_total{device=\"1\",device=", False),
     ('le="+Inf"', 'le="11.0"', False), ('le="0.0002"', 'le="0.0001"', False),
     ("godwit_block_read_latency_seconds_sum", "godwit_block_read_latency_seconds_count", False),
-    ("} ", "}  ", False), ("\n# HELP", "\n\n# HELP", False),
+    ("} ", "}  ", False), ("} ", "} -", False), ("\n# HELP", "\n\n# HELP", False),
 ]
 
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tables behind the control API as one JSON object: options as they are nested in a VmConfig,
- * and routes.  tests/unit/openapi_file.py compares docs/openapi.yaml with it. */
+ * and routes.  tests/unit/openapi_file.py compares docs/openapi.yaml with it, api_page.py
+ * docs/api.md. */
 #include <stdio.h>
 
 #include "call.h"
@@ -87,9 +88,10 @@ static json_t *paths(void)
 
 	for (size_t i = 0; i < nroutes; i++)
 		json_object_set_new(out, routes[i].name,
-				    json_pack("{s:s, s:b}", "method",
+				    json_pack("{s:s, s:b, s:s*}", "method",
 					      routes[i].method == HTTP_GET ? "GET" : "PUT", "body",
-					      routes[i].body == BODY_NEEDED));
+					      routes[i].body == BODY_NEEDED, "feature",
+					      routes[i].feature));
 	return out;
 }
 

@@ -39,12 +39,16 @@ static uint64_t latencies(struct guest *g, const char *name)
 
 static void check_counters(void)
 {
+	uint64_t before_ns = loop_now_ns(), first_ns;
 	struct guest g;
 
 	power_on(&g, "");
+	ck_assert_uint_eq(g.vm.arrival.first_request_ns, 0);
 	for (unsigned slot = 0; slot < 3; slot++)
 		put_request(&g, slot, VIRTIO_BLK_T_IN, 0, BUFFER + 8 * slot * SECTOR, 8 * SECTOR);
 	finish(&g);
+	first_ns = g.vm.arrival.first_request_ns;
+	ck_assert(first_ns >= before_ns && first_ns <= loop_now_ns());
 	request(&g, VIRTIO_BLK_T_OUT, 8, 2 * SECTOR);
 	request(&g, VIRTIO_BLK_T_FLUSH, 0, 0);
 	request(&g, VIRTIO_BLK_T_IN, SECTORS, SECTOR);
@@ -66,6 +70,7 @@ static void check_counters(void)
 	request(&g, VIRTIO_BLK_T_OUT, 8, SECTOR);
 	latency_is_plausible(&g, "write", 2);
 	ck_assert_uint_eq(counter_of(&g.vm, "disk0", "flush_ops"), 1);
+	ck_assert_uint_eq(g.vm.arrival.first_request_ns, first_ns);
 	power_off(&g);
 }
 

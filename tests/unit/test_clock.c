@@ -64,6 +64,17 @@ static void expect_clock(struct rig *rig, int64_t advances_s)
 	ck_assert_msg(now >= from && now < from + SLACK, "%" PRIu64 ", not %" PRIu64, now, from);
 }
 
+/* By how much the clock is wrong by those of the hosts, but for the time that this takes. */
+static void expect_arrival(const struct vm_arrival *a, int64_t away_s, int64_t advances_s)
+{
+	int64_t step_ns = (advances_s - away_s) * (int64_t)SECOND;
+
+	ck_assert(a->ran_ns && a->clock_known);
+	ck_assert_int_eq(a->away_ns, away_s * (int64_t)SECOND);
+	ck_assert_int_ge(a->clock_step_ns, step_ns);
+	ck_assert_int_lt(a->clock_step_ns, step_ns + (int64_t)SLACK);
+}
+
 START_TEST(test_move)
 {
 	struct rig a, b;
@@ -75,6 +86,8 @@ START_TEST(test_move)
 	now_ns = NOON + (uint64_t)(moves[_i].away_s * (int64_t)SECOND);
 	rig_start(&b);
 	expect_clock(&b, moves[_i].advances_s);
+	expect_arrival(&b.vm.arrival, moves[_i].away_s, moves[_i].advances_s);
+	ck_assert_uint_eq(a.vm.arrival.ran_ns, 0);
 	/* Once: then it is a clock that pauses. */
 	rig_stop(&b);
 	now_ns += 4 * SECOND;
@@ -101,6 +114,26 @@ START_TEST(test_pause)
 }
 END_TEST
 
+/* Nor does a pause that began at one place and ended at another. */
+START_TEST(test_paused_move)
+{
+	struct rig a, b;
+	struct state_buf s = life(&a);
+	struct err e;
+
+	host_new(&b);
+	b.vm.came_paused = true;
+	ck_assert_msg(!rig_load(&b, &s, &e), "%s", e.text);
+	now_ns += 4 * SECOND;
+	rig_start(&b);
+	expect_clock(&b, 0);
+	rig_stop(&b);
+	state_buf_free(&s);
+	rig_free(&a);
+	rig_free(&b);
+}
+END_TEST
+
 /* Neither refuses the other, and the clock goes on. */
 START_TEST(test_older_version)
 {
@@ -119,6 +152,7 @@ START_TEST(test_older_version)
 	now_ns += 4 * SECOND;
 	rig_start(&b);
 	expect_clock(&b, 0);
+	ck_assert(b.vm.arrival.ran_ns && !b.vm.arrival.clock_known);
 	rig_stop(&b);
 	state_buf_free(&s);
 	rig_free(&a);
@@ -134,6 +168,7 @@ static Suite *suite(void)
 	if (access("/dev/kvm", R_OK | W_OK) == 0) {
 		tcase_add_loop_test(tc, test_move, 0, ARRAY_SIZE(moves));
 		tcase_add_test(tc, test_pause);
+		tcase_add_test(tc, test_paused_move);
 		tcase_add_test(tc, test_older_version);
 	} else {
 		printf("skipped: the guest's clock, as /dev/kvm is missing or not permitted\n");

@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "check_main.h"
+#include "cleanup.h"
 #include "config_of.h"
 #include "cpu_compat.h"
 #include "cpu_host.h"
+#include "kvm.h"
 
 #define FEATURES LEVEL_3 "hypervisor x2apic rdtscp xcr0_x87 xcr0_sse xcr0_avx"
 
@@ -367,12 +369,15 @@ END_TEST
 
 START_TEST(this_host)
 {
+	CLEANUP(fd) int kvm_fd = -1;
+	CLEANUP(fd) int vm_fd = -1;
 	struct cpu_compat_host h;
 	struct err e = { "" };
 
 	if (access("/dev/kvm", R_OK | W_OK))
 		return;
-	ck_assert_msg(!cpu_compat_host_read(&h, &e), "%s", e.text);
+	ck_assert_msg(!kvm_open(&kvm_fd, &e) && !kvm_new_vm(kvm_fd, &vm_fd, &e), "%s", e.text);
+	ck_assert_msg(!cpu_compat_host_read(&h, kvm_fd, vm_fd, &e), "%s", e.text);
 	ck_assert(cpu_features_have(&h.features, "lm sse2 x2apic hypervisor"));
 	ck_assert_uint_eq(strlen(h.vendor), 12);
 	ck_assert_uint_gt(h.nmsrs, 10);

@@ -5,6 +5,7 @@
 
 #include "blk_guest.h"
 #include "check_main.h"
+#include "counter_of.h"
 #include "events.h"
 
 #define ONE_OP ", \"rate_limiter_config\": {\"ops\": {\"size\": 1, \"refill_time\": 4611686018427}}"
@@ -103,15 +104,47 @@ START_TEST(a_queue_that_breaks)
 }
 END_TEST
 
-START_TEST(the_host_fails)
+/* The memory behind the buffer is away, which the host's call refuses. */
+static void fail_read(void)
 {
-	power_on_with_events("");
 	ck_assert_int_eq(mprotect(at(&g, 0xc000), GUEST_PAGE_BYTES, PROT_NONE), 0);
 	put_request(&g, 0, VIRTIO_BLK_T_IN, 8, 0xc000, GUEST_PAGE_BYTES);
 	ck_assert_uint_eq(finish(&g), VIRTIO_BLK_S_IOERR);
+	ck_assert_int_eq(mprotect(at(&g, 0xc000), GUEST_PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
+}
+
+START_TEST(the_host_fails)
+{
+	power_on_with_events("");
+	fail_read();
 	told(1, "block", "io-error", "operation", "read");
 	told(1, "block", "io-error", "reason", "Bad address");
-	ck_assert_int_eq(mprotect(at(&g, 0xc000), GUEST_PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
+	power_off_with_events();
+}
+END_TEST
+
+/* What the guest does for ever hides nothing that the host does. */
+START_TEST(the_guest_asks_in_vain)
+{
+	json_t *last;
+
+	power_on_with_events("");
+	ck_assert_uint_eq(request(&g, VIRTIO_BLK_T_IN, SECTORS, 3 * SECTOR), VIRTIO_BLK_S_IOERR);
+	told(1, "block", "request-refused", "reason", "it is not within the disk");
+	ck_assert_uint_eq(count("block", "request-refused", &last), 1);
+	ck_assert_int_eq(json_integer_value(json_object_get(last, "type")), VIRTIO_BLK_T_IN);
+	ck_assert_int_eq(json_integer_value(json_object_get(last, "sector")), SECTORS);
+	ck_assert_int_eq(json_integer_value(json_object_get(last, "readable_bytes")), 16);
+	ck_assert_int_eq(json_integer_value(json_object_get(last, "writable_bytes")),
+			 3 * SECTOR + 1);
+	json_decref(last);
+	for (unsigned i = 0; i < 1000; i++)
+		request(&g, VIRTIO_BLK_T_OUT, 0, SECTOR - 1);
+	ck_assert_uint_lt(count("block", "request-refused", &last), 1000);
+	json_decref(last);
+	fail_read();
+	told(1, "block", "io-error", "operation", "read");
+	ck_assert_uint_eq(counter_of(&g.vm, "disk0", "errors"), 1002);
 	power_off_with_events();
 }
 END_TEST
@@ -139,6 +172,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_driver_that_does_it_for_ever);
 	tcase_add_test(tc, a_queue_that_breaks);
 	tcase_add_test(tc, the_host_fails);
+	tcase_add_test(tc, the_guest_asks_in_vain);
 	tcase_add_test(tc, a_limit_is_met);
 	suite_add_tcase(s, tc);
 	return s;

@@ -8,6 +8,8 @@
 #include "../../src/migrate/handover_disks.h"
 #include "check_main.h"
 #include "disk.h"
+#include "lease.h"
+#include "lease_server.h"
 #include "owner.h"
 #include "state_dir.h"
 #include "vm.h"
@@ -88,7 +90,7 @@ START_TEST(test_records)
 	host_new(&a, JOURNAL_SOURCE);
 	host_new(&b, JOURNAL_DESTINATION);
 	ck_assert_int_eq(first(&b), RECORD_OTHER);
-	for (enum handover_record r = RECORD_RUNNING; r <= RECORD_STARTED; r++) {
+	for (enum handover_record r = RECORD_RUNNING; r <= RECORD_ACCEPTED; r++) {
 		ck_assert_int_eq(ops->write_first(&a.ctx, &id, r, &e), 0);
 		ck_assert_int_eq(first(&b), r);
 	}
@@ -139,6 +141,57 @@ START_TEST(test_locks)
 }
 END_TEST
 
+/* The lease of generation 8, as the destination of this migration sees it. */
+static enum handover_lease who(struct host *h, struct lease_server *s, const char *answer)
+{
+	struct err e;
+	int r;
+
+	s->answer[0] = answer;
+	s->nanswers = 1;
+	lease_server_start(s, state_parent);
+	r = ops->lease_who(&h->ctx, &id, &e);
+	lease_server_end(s);
+	return (enum handover_lease)r;
+}
+
+START_TEST(test_lease)
+{
+	struct lease_server s = { .answer = { "yes\n" }, .nanswers = 1 };
+	char mine[160], line[256];
+	struct lease *other;
+	struct host b;
+	struct err e;
+
+	host_new(&b, JOURNAL_SOURCE); /* whose disks are taken */
+	snprintf(s.url, sizeof(s.url), "unix:%s/lease-server", state_parent);
+	ck_assert_int_eq(lease_new(&b.vm.lease, s.url, UUID, &e), 0);
+	ck_assert_int_eq(lease_new(&other, s.url, UUID, &e), 0);
+	lease_name(b.vm.lease, id.session);
+	lease_server_start(&s, state_parent);
+	ck_assert_int_eq(ops->lease_take(&b.ctx, &id, &e), 1);
+	lease_server_end(&s);
+	ck_assert_int_eq(sscanf(s.asked[0], "take " UUID " 8 %159[^\n]\n", mine), 1);
+	ck_assert_int_eq(who(&b, &s, "no\n"), LEASE_NOBODYS);
+	ck_assert_int_eq(who(&b, &s, "yes 7 alpha/a/b\n"), LEASE_NOBODYS);
+	ck_assert_int_eq(who(&b, &s, "yes 8 alpha/a/b\n"), LEASE_ELSEWHERE);
+	snprintf(line, sizeof(line), "yes 8 %s\n", mine);
+	ck_assert_int_eq(who(&b, &s, line), LEASE_HERE);
+	ck_assert_int_lt((int)who(&b, &s, "unknown\n"), 0);
+	/* Another process of this host runs it. */
+	ck_assert_int_eq(lease_lock(other, &e), 0);
+	ck_assert_int_eq(ops->take_locks(&b.ctx, &e), -EAGAIN);
+	lease_let_go(other);
+	ck_assert_int_eq(ops->take_locks(&b.ctx, &e), 0);
+	ck_assert_int_eq(lease_lock(other, &e), -EAGAIN);
+	ops->let_go(&b.ctx);
+	ck_assert_int_eq(lease_lock(other, &e), 0);
+	lease_free(other);
+	lease_free(b.vm.lease);
+	host_free(&b);
+}
+END_TEST
+
 START_TEST(test_journal)
 {
 	struct journal_entry entry = { .state = JOURNAL_EXPECTS, .generation = 7 };
@@ -166,6 +219,7 @@ static Suite *disks_suite(void)
 	tcase_add_checked_fixture(tcase, make_images, state_teardown);
 	tcase_add_test(tcase, test_records);
 	tcase_add_test(tcase, test_locks);
+	tcase_add_test(tcase, test_lease);
 	tcase_add_test(tcase, test_journal);
 	suite_add_tcase(suite, tcase);
 	return suite;

@@ -10,6 +10,7 @@
 #include "cleanup.h"
 #include "memory_use.h"
 #include "metrics.h"
+#include "migration.h"
 
 struct toy_counters {
 	_Atomic uint64_t left, bytes, right, run_ns;
@@ -31,12 +32,14 @@ static const struct counter toy_rows[] = {
 static const struct counter_table toy_table = COUNTER_TABLE(struct toy_counters, toy_rows);
 
 struct part_counters {
-	_Atomic uint64_t level;
+	_Atomic uint64_t level, off_ns;
 };
 
 static const struct counter part_rows[] = {
 	COUNTER_GAUGE_OF(struct part_counters, level, .metric = "godwit_part_level",
 			 .help = "How high it stands."),
+	COUNTER_GAUGE_OF(struct part_counters, off_ns, .metric = "godwit_part_off_seconds",
+			 .unit = COUNTER_SIGNED_NANOSECONDS, .help = "How far off it is."),
 };
 static const struct counter_table part_table = COUNTER_TABLE(struct part_counters, part_rows,
 							     .is_machine = true);
@@ -58,7 +61,7 @@ static void setup(void)
 	latency_add(&toy[0].wait, 1000001);
 	latency_add(&toy[0].wait, UINT64_C(60000000000));
 	toy[1] = (struct toy_counters){ .left = 3 };
-	part.level = 7;
+	part = (struct part_counters){ 7, (uint64_t)-1500000000 };
 }
 
 #define DEVICE_0 "{device=\"toy0\""
@@ -101,6 +104,7 @@ static void setup(void)
 	WAIT(DEVICE_0, "1", "2", "3", "60.001050001")                                              \
 	WAIT(DEVICE_1, "0", "0", "0", "0.000000000")
 #define LEVEL "godwit_part_level{device=\"part\"} 7\n"
+#define OFF "godwit_part_off_seconds{device=\"part\"} -1.500000000\n"
 
 START_TEST(test_prometheus)
 {
@@ -115,7 +119,9 @@ START_TEST(test_prometheus)
 			       "# HELP godwit_toy_wait_seconds Waits.\n"
 			       "# TYPE godwit_toy_wait_seconds histogram\n" WAITS
 			       "# HELP godwit_part_level How high it stands.\n"
-			       "# TYPE godwit_part_level gauge\n" LEVEL);
+			       "# TYPE godwit_part_level gauge\n" LEVEL
+			       "# HELP godwit_part_off_seconds How far off it is.\n"
+			       "# TYPE godwit_part_off_seconds gauge\n" OFF);
 	ck_assert_str_eq(metrics_content_type[METRICS_PROMETHEUS],
 			 "text/plain; version=0.0.4; charset=utf-8");
 }
@@ -137,7 +143,10 @@ START_TEST(test_openmetrics)
 			       "# TYPE godwit_toy_wait_seconds histogram\n"
 			       "# UNIT godwit_toy_wait_seconds seconds\n" WAITS
 			       "# HELP godwit_part_level How high it stands.\n"
-			       "# TYPE godwit_part_level gauge\n" LEVEL "# EOF\n");
+			       "# TYPE godwit_part_level gauge\n" LEVEL
+			       "# HELP godwit_part_off_seconds How far off it is.\n"
+			       "# TYPE godwit_part_off_seconds gauge\n"
+			       "# UNIT godwit_part_off_seconds seconds\n" OFF "# EOF\n");
 	ck_assert_str_eq(metrics_content_type[METRICS_OPENMETRICS],
 			 "application/openmetrics-text; version=1.0.0; charset=utf-8");
 }
@@ -160,14 +169,15 @@ END_TEST
 START_TEST(test_json)
 {
 	json_t *expected = json_pack(
-		"{s: {s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s: {s:I}, "
+		"{s: {s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s: {s:I, s:I}, "
 		"s: {s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
 		"toy0", "left", (json_int_t)1, "bytes", (json_int_t)5000000000, "right",
 		(json_int_t)2, "run_ns", (json_int_t)12000000034, "wait_min", (json_int_t)50,
 		"wait_max", (json_int_t)60000000, "wait_avg", (json_int_t)20000350, "_part",
-		"level", (json_int_t)7, "a\"b\\c\nd", "left", (json_int_t)3, "bytes", (json_int_t)0,
-		"right", (json_int_t)0, "run_ns", (json_int_t)0, "wait_min", (json_int_t)0,
-		"wait_max", (json_int_t)0, "wait_avg", (json_int_t)0);
+		"level", (json_int_t)7, "off_ns", (json_int_t)-1500000000, "a\"b\\c\nd", "left",
+		(json_int_t)3, "bytes", (json_int_t)0, "right", (json_int_t)0, "run_ns",
+		(json_int_t)0, "wait_min", (json_int_t)0, "wait_max", (json_int_t)0, "wait_avg",
+		(json_int_t)0);
 	json_t *json = metrics_json(&readings);
 	CLEANUP(free) char *text = json_dumps(json, JSON_INDENT(1));
 
@@ -189,7 +199,26 @@ static void dump(const char *dir, const char *name, enum metrics_format format,
 	ck_assert_msg(f && fputs(text, f) >= 0, "%s", path);
 }
 
-/* Every table that there is, twice; numbers that are all different. */
+static const struct counter_table *table_of(size_t i)
+{
+	if (i < ndevice_classes)
+		return device_classes[i]->counters;
+	return i == ndevice_classes ? &memory_use_table : &migration_counter_table;
+}
+
+/* All different. */
+static void fill(const struct counter_reading *r, size_t i)
+{
+	const struct counter_table *t = r->table;
+
+	for (size_t k = 0; k < t->block_bytes / sizeof(uint64_t); k++)
+		((uint64_t *)r->sum)[k] = 1000000007 * i + k;
+	for (size_t k = 0; k < t->n; k++)
+		if (t->counter[k].unit == COUNTER_SIGNED_NANOSECONDS)
+			*(int64_t *)((char *)r->sum + t->counter[k].offset) = -(int64_t)i;
+}
+
+/* Every table that there is, twice. */
 START_TEST(test_dump)
 {
 	enum { TABLES_MAX = 64 };
@@ -197,10 +226,8 @@ START_TEST(test_dump)
 	struct counter_readings all = { .reading = reading };
 	const char *dir = getenv("METRICS_DUMP");
 
-	for (size_t i = 0; i < 2 * ndevice_classes + 2; i++) {
-		const struct counter_table *t = i / 2 < ndevice_classes
-							? device_classes[i / 2]->counters
-							: &memory_use_table;
+	for (size_t i = 0; i < 2 * (ndevice_classes + 2); i++) {
+		const struct counter_table *t = table_of(i / 2);
 		struct counter_reading *r = &reading[all.n];
 
 		if (!t)
@@ -208,8 +235,7 @@ START_TEST(test_dump)
 		r->table = t;
 		snprintf(r->id, sizeof(r->id), "%sid \\%zu\"\n", t->is_machine ? "_" : "", i);
 		r->sum = calloc(1, t->block_bytes);
-		for (size_t k = 0; k < t->block_bytes / sizeof(uint64_t); k++)
-			((uint64_t *)r->sum)[k] = 1000000007 * i + k;
+		fill(r, i);
 		all.n++;
 	}
 	ck_assert_uint_gt(all.n, 8);

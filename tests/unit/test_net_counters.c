@@ -37,11 +37,15 @@ static void traffic(struct guest *g)
 
 START_TEST(test_tap)
 {
+	uint64_t before_ns = loop_now_ns(), first_ns;
 	struct guest g;
 
 	tap_power_on(&g, ", \"num_queues\": 4, \"vhost\": \"Off\"", 0);
+	ck_assert_uint_eq(g.vm.arrival.first_frame_ns, 0);
 	traffic(&g);
 	check_counts(&g);
+	first_ns = g.vm.arrival.first_frame_ns;
+	ck_assert(first_ns > before_ns && first_ns < loop_now_ns());
 	ck_assert_uint_eq(counter_of(&g.vm, "net0", "tx_dropped"), 0);
 	/* No frame. */
 	put_desc(&g, TX, 0, SEND_GPA, HEADER_BYTES + 1, 0);

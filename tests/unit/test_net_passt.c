@@ -12,6 +12,7 @@
 
 #include "check_main.h"
 #include "counter_of.h"
+#include "events.h"
 #include "log.h"
 #include "net_guest.h"
 
@@ -458,18 +459,35 @@ static void live_without_passt(struct guest *g)
 	power_off(g);
 }
 
+static void told_link_down(struct events *ev)
+{
+	char line[EVENT_BYTES_MAX];
+	unsigned n = 0;
+
+	for (uint64_t seq = 0; events_next(ev, &seq, line);)
+		n += strstr(line, "\"source\":\"net\",\"event\":\"link-down\"") &&
+		     strstr(line, "\"id\":\"net0\"") && strstr(line, "\"reason\":\"");
+	ck_assert_uint_eq(n, 1);
+}
+
 /* _i: how it ends. */
 START_TEST(test_end)
 {
 	static const char *const ends[] = { "die", "short", "long" };
+	struct events *ev = NULL;
 	struct guest g;
+	struct err e;
 
+	ck_assert_int_eq(events_new(&ev, &e), 0);
 	passt_power_on(&g, ends[_i], 0);
+	g.vm.events = ev;
 	offer_all(&g, RX);
 	ck_assert(link_is(&g, VIRTIO_NET_S_LINK_UP));
 	send_frame(&g, TX, 0, 60);
 	wait_link(&g, 0, 0);
 	live_without_passt(&g);
+	told_link_down(ev);
+	events_free(ev);
 }
 END_TEST
 

@@ -9,6 +9,8 @@
 #include "disk.h"
 #include "in_child.h"
 #include "journal.h"
+#include "lease.h"
+#include "lease_server.h"
 #include "log.h"
 #include "owner.h"
 #include "state_dir.h"
@@ -186,6 +188,38 @@ START_TEST(test_journal_of_one_that_came_back)
 }
 END_TEST
 
+/* What may not start here takes no lease, which another host may need for it. */
+START_TEST(test_lease_comes_last)
+{
+	struct owner_record o = {
+		.vm = VM, .generation = 5, .host = "alpha", .state = OWNER_OFFERED
+	};
+	struct lease_server s = { .answer = { "no\n", "yes\n" }, .nanswers = 2 };
+	struct err e = { "" };
+
+	new_guest("");
+	journal(JOURNAL_SOURCE, JOURNAL_ANSWERED, 5); /* which makes the directory */
+	snprintf(s.url, sizeof(s.url), "unix:%s/lease-server", state_parent);
+	ck_assert_msg(!lease_new(&g.vm.lease, s.url, VM, &e), "%s", e.text);
+	refuses(VM, -EBUSY, "was offered to beta:4444");
+	journal(JOURNAL_SOURCE, JOURNAL_RUNNING, 5);
+	ck_assert_int_eq(owner_write(the_disk()->disk, &o, &e), 0);
+	refuses(VM, -EBUSY, "which host alpha is handing over");
+	o.state = OWNER_RUNNING;
+	ck_assert_int_eq(owner_write(the_disk()->disk, &o, &e), 0);
+	refuses(VM, -ENOENT, "it is not known whether this VM runs elsewhere");
+	ck_assert_uint_eq(record().generation, 5);
+	lease_server_start(&s, state_parent);
+	begins(VM);
+	lease_server_end(&s);
+	ck_assert_uint_eq(record().generation, 6);
+	begins(VM); /* after a snapshot: the lease is held, and nobody there to ask */
+	ck_assert_uint_eq(record().generation, 7);
+	lease_free(g.vm.lease);
+	guest_free(&g);
+}
+END_TEST
+
 static void begin_as_nobody(void)
 {
 	become_nobody();
@@ -289,6 +323,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_refuses_damaged);
 	tcase_add_test(tc, test_journal_of_a_source);
 	tcase_add_test(tc, test_journal_of_one_that_came_back);
+	tcase_add_test(tc, test_lease_comes_last);
 	tcase_add_test(tc, test_runs_where_no_record_can_be);
 	tcase_add_test(tc, test_disks_in_order_of_id);
 	tcase_add_test(tc, test_device_keeps_its_disk);

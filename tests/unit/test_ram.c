@@ -3,46 +3,9 @@
 #include "../../src/migrate/page.h"
 #include "../../src/migrate/section.h"
 #include "check_main.h"
-#include "ram_rig.h"
+#include "ram_moves.h"
 
 enum { PAGES = 4096, SEEDS = 120 };
-
-static const uint64_t uncut[4] = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
-
-static void ok(int r, const struct err *e)
-{
-	ck_assert_msg(r == 0, "%s", e->text);
-}
-
-static void begin(struct ram_rig *rig)
-{
-	struct err e = { "" };
-
-	ok(ram_connect(rig, uncut, &e), &e);
-	ok(ram_sender_start(rig->sender, &e), &e);
-}
-
-static struct ram_round go_round(struct ram_rig *rig)
-{
-	struct ram_round round;
-	struct err e = { "" };
-
-	ok(ram_sender_round(rig->sender, &round, &e), &e);
-	ck_assert_uint_eq(ram_sender_pending(rig->sender), 0);
-	ck_assert_uint_eq(ram_sender_progress(rig->sender)->remaining, 0);
-	return round;
-}
-
-static struct ram_round finish(struct ram_rig *rig)
-{
-	struct ram_round round;
-	struct err e = { "" };
-
-	ok(ram_sender_finish(rig->sender, &round, &e), &e);
-	ram_disconnect(rig, 0);
-	ram_assert_same(rig);
-	return round;
-}
 
 START_TEST(test_zero_pages)
 {
@@ -175,40 +138,6 @@ START_TEST(test_memory_above_the_hole)
 	ram_rig_free(&rig);
 }
 END_TEST
-
-/* Each connection is cut at a byte of its own, again and again; in between the VM writes on. */
-struct cuts {
-	struct ram_rig *rig;
-	unsigned seed, cut;
-};
-
-static void reconnect(struct cuts *c)
-{
-	struct err e;
-	uint64_t bytes[4];
-	int r;
-
-	do {
-		ram_disconnect(c->rig, -ENOTCONN);
-		for (int i = 0; i < 4; i++)
-			bytes[i] = 1 + (uint64_t)rand_r(&c->seed) % (1 << (8 + c->cut));
-		c->cut += rand_r(&c->seed) % 2;
-		r = ram_connect(c->rig, bytes, &e);
-		ck_assert_msg(r == 0 || r == -ENOTCONN, "%s", e.text);
-	} while (r);
-}
-
-static void until_done(struct cuts *c,
-		       int (*step)(struct ram_sender *, struct ram_round *, struct err *))
-{
-	struct ram_round round;
-	struct err e;
-	int r;
-
-	while ((r = step(c->rig->sender, &round, &e)) == -ENOTCONN)
-		reconnect(c);
-	ok(r, &e);
-}
 
 START_TEST(test_lost_connections)
 {

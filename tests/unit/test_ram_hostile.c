@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory from a source, and acknowledgements from a destination, that want to do harm. */
 #include "../../src/migrate/page.h"
+#include "../../src/migrate/page_codec.h"
 #include "../../src/migrate/section.h"
 #include "check_main.h"
 #include "ram_rig.h"
@@ -17,12 +18,14 @@ struct lie {
 static void lie_begin(struct lie *l)
 {
 	const struct guest_mem_config c = { .size_bytes = RAM_BYTES };
+	int room = 1 << 20; /* so that one thread can write and read */
 	struct err e;
 
 	signal(SIGPIPE, SIG_IGN);
 	ck_assert_int_eq(guest_mem_new(&l->mem, &c, &e), 0);
 	ck_assert_int_eq(ram_receiver_new(&l->receiver, l->mem, 1, &e), 0);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, l->fds), 0);
+	setsockopt(l->fds[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	l->ours = channel_of(l->fds[0]);
 	l->theirs = channel_of(l->fds[1]);
 }
@@ -52,7 +55,9 @@ static void put(struct lie *l, unsigned type, const void *head, size_t len, size
 	struct err e;
 
 	memset(pages, 0x55, sizeof(pages));
-	ck_assert_int_eq(section_write_pages(&l->ours, type, iov, 3, &e), 0);
+	ck_assert_int_eq((type == SECTION_PAGES ? section_write_pages
+						: section_write)(&l->ours, type, iov, 3, &e),
+			 0);
 }
 
 static void lie_about_run(unsigned type, uint64_t nruns, uint64_t gpa, uint64_t len, size_t pages,
@@ -68,7 +73,8 @@ static void lie_about_run(unsigned type, uint64_t nruns, uint64_t gpa, uint64_t 
 
 START_TEST(test_lies_about_runs)
 {
-	static const unsigned types[] = { SECTION_PAGES, SECTION_ZEROS };
+	static const unsigned types[] = { SECTION_PAGES, SECTION_ZEROS, SECTION_DIFF, SECTION_LZ4,
+					  SECTION_ZSTD };
 	unsigned type = types[_i];
 	size_t page = type == SECTION_PAGES ? 4096 : 0;
 
@@ -96,6 +102,91 @@ START_TEST(test_lies_about_lengths)
 	lie_begin(&l);
 	put(&l, SECTION_PAGES, "short", 5, 0);
 	lie_end(&l, "too short");
+}
+END_TEST
+
+static void lie_about_page(unsigned type, uint64_t bytes, const uint8_t *body, size_t len,
+			   const char *sentence)
+{
+	const uint64_t v[] = { 1, 0, bytes };
+	struct iovec iov[3] = { [1] = { (void *)(uintptr_t)v, sizeof(v) },
+				{ (void *)(uintptr_t)body, len } };
+	struct lie l;
+	struct err e;
+
+	lie_begin(&l);
+	ck_assert_int_eq(section_write(&l.ours, type, iov, 3, &e), 0);
+	lie_end(&l, sentence);
+}
+
+/* Of one page; the differences themselves are test_page_diff's. */
+static void lie_about_difference(const uint8_t *body, size_t len, const char *sentence)
+{
+	lie_about_page(SECTION_DIFF, GUEST_PAGE_BYTES, body, len, sentence);
+}
+
+START_TEST(test_lies_about_differences)
+{
+	static const uint8_t fine[] = { 3, 0, 1, 1, 0xaa, 3, 0, 1, 1, 0xbb };
+	static const uint8_t none[] = { 3, 0, 1, 2, 0xaa };
+	static const uint8_t long_one[SECTION_PACKED_MAX + 1];
+	const char *sentence = "a difference has no sense";
+
+	for (size_t len = 0; len < 5; len++)
+		lie_about_difference(fine, len, sentence);
+	lie_about_difference(none, sizeof(none), sentence);
+	lie_about_difference(long_one, sizeof(long_one), "a section is too long");
+}
+END_TEST
+
+/* A difference more than there are pages: the receiver touched the one that there is. */
+START_TEST(test_too_many_differences)
+{
+	static const uint8_t two[] = { 3, 0, 1, 1, 0xaa, 0, 0 };
+	const uint64_t v[] = { 1, 0, 4096 };
+	struct iovec iov[3] = { [1] = { (void *)(uintptr_t)v, sizeof(v) },
+				{ (void *)(uintptr_t)two, sizeof(two) } };
+	struct lie l;
+	struct err e;
+
+	lie_begin(&l);
+	ck_assert_int_eq(section_write(&l.ours, SECTION_DIFF, iov, 3, &e), 0);
+	ck_assert_int_eq(ram_receiver_run(l.receiver, 0, &l.theirs, &e), -EBADMSG);
+	ck_assert_int_eq(ram_page(l.mem, 0)[1], 0xaa);
+	ck_assert_int_eq(ram_page(l.mem, 1)[1], 0);
+	close(l.fds[0]);
+	close(l.fds[1]);
+	ram_receiver_free(l.receiver);
+	guest_mem_free(l.mem);
+}
+END_TEST
+
+/* _i: codec. Cut short, damaged, with more or less in it than there are pages, too much at once. */
+START_TEST(test_lies_about_compressed_pages)
+{
+	static uint8_t pages[SECTION_PACKED_MAX + GUEST_PAGE_BYTES], out[sizeof(pages)];
+	const struct page_codec *codec = &page_codecs[_i];
+	const char *sentence = "compressed pages are not what they should be";
+	void *context = codec->new_compressor();
+	size_t n;
+
+	for (size_t i = 0; i < sizeof(pages); i++)
+		pages[i] = (uint8_t)(i / 7 * i);
+	for (size_t bytes = GUEST_PAGE_BYTES - 1; bytes <= GUEST_PAGE_BYTES + 1; bytes += 2) {
+		n = codec->compress(context, pages, bytes, out, sizeof(out));
+		lie_about_page(codec->type, GUEST_PAGE_BYTES, out, n, sentence);
+	}
+	n = codec->compress(context, pages, GUEST_PAGE_BYTES, out, sizeof(out));
+	for (size_t len = 0; len < n; len += 13)
+		lie_about_page(codec->type, GUEST_PAGE_BYTES, out, len, sentence);
+	lie_about_page(codec->type, 2 * GUEST_PAGE_BYTES, out, n, sentence);
+	memset(out + 4, 0xff, 40);
+	lie_about_page(codec->type, GUEST_PAGE_BYTES, out, n, sentence);
+	memset(pages, 0, sizeof(pages)); /* a bomb */
+	n = codec->compress(context, pages, sizeof(pages), out, sizeof(out));
+	lie_about_page(codec->type, sizeof(pages), out, n, sentence);
+	lie_about_page(codec->type, GUEST_PAGE_BYTES, out, n, sentence);
+	codec->free_compressor(context);
 }
 END_TEST
 
@@ -169,9 +260,12 @@ static Suite *ram_hostile_suite(void)
 	TCase *tc = tcase_create("ram_hostile");
 
 	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, test_lies_about_runs, 0, 2);
+	tcase_add_loop_test(tc, test_lies_about_runs, 0, 5);
 	tcase_add_test(tc, test_lies_about_lengths);
+	tcase_add_test(tc, test_lies_about_differences);
 	tcase_add_test(tc, test_damaged_table);
+	tcase_add_test(tc, test_too_many_differences);
+	tcase_add_loop_test(tc, test_lies_about_compressed_pages, 0, PAGE_CODECS);
 	tcase_add_test(tc, test_other_sections);
 	tcase_add_test(tc, test_lies_about_acknowledgements);
 	suite_add_tcase(s, tc);

@@ -32,9 +32,10 @@ static void setup(void)
 	web.history[TOP_HISTORY - 3] = 0;
 	web.history[TOP_HISTORY - 2] = 0.5;
 	web.history[TOP_HISTORY - 1] = 1;
-	vcpu[0] = (struct vcpu_rates){ "vcpu0", 1, 0.02, 12340, { { "io", 12000 }, { "hlt", 340 } },
+	vcpu[0] = (struct vcpu_rates){ "vcpu0", 1,     0.02,
+				       0,       12340, { { "io", 12000 }, { "hlt", 340 } },
 				       2 };
-	vcpu[1] = (struct vcpu_rates){ "vcpu1", 0.25, 0, 5, { { "hlt", 5 }, { "io", 0 } }, 2 };
+	vcpu[1] = (struct vcpu_rates){ "vcpu1", 0.25, 0, 0, 5, { { "hlt", 5 }, { "io", 0 } }, 2 };
 	web.vcpu = vcpu;
 	web.nvcpus = VCPUS;
 	top_rates_init(&db, "db");
@@ -120,6 +121,26 @@ START_TEST(graphs)
 	free(text);
 	view.utf8 = true;
 	check_drawn(view, VMS, with_graphs);
+}
+END_TEST
+
+/* In place of what is wanted less. */
+START_TEST(throttled)
+{
+	web.throttled = vcpu[0].throttled = 0.4;
+	check_drawn(
+		(struct top_view){ .columns = 79, .lines = 11, .utf8 = true }, VMS,
+		"godwit top   3 VMs   CPU 125%   steal 2%   memory 4 GiB, resident 1.5 GiB\n"
+		"\n"
+		"NAME     STATE      CPU% THROTTLED% MEMORY RESIDENT READ/s WRITE/s  RX/s  TX/s\n"
+		"web      Running   125.0       40.0   4.0G     1.5G    10M     512  1.0k   98k\n"
+		"  vcpu0            100.0       40.0  io 12k  hlt 340\n"
+		"  vcpu1             25.0        0.0  hlt 5\n"
+		"db       Paused      0.0          -      -        -      -       -     -     -\n"
+		"gone     No answer     -          -      -        -      -       -     -     -\n"
+		"\n"
+		"\n"
+		"q quit   c CPU   m memory   d disk   n network   v vCPUs   space pause");
 }
 END_TEST
 
@@ -266,6 +287,7 @@ static Suite *top_draw_suite(void)
 	tcase_add_test(c, plain_table);
 	tcase_add_test(c, screen);
 	tcase_add_test(c, graphs);
+	tcase_add_test(c, throttled);
 	tcase_add_test(c, none);
 	tcase_add_test(c, any_size);
 	tcase_add_test(c, columns_go);

@@ -9,7 +9,8 @@
 #define INFO "{\"state\":\"Running\",\"memory_actual_size\":1073741824}"
 
 static const char first[] =
-	"{\"_vcpu0\":{\"exits_io\":10,\"exits_hlt\":100,\"run_ns\":1000000000,\"wait_ns\":0},"
+	"{\"_vcpu0\":{\"exits_io\":10,\"exits_hlt\":100,\"run_ns\":1000000000,\"wait_ns\":0,"
+	"\"throttled_ns\":0},"
 	"\"_vcpu1\":{\"exits_io\":0,\"exits_hlt\":0,\"run_ns\":0,\"wait_ns\":0},"
 	"\"disk0\":{\"read_bytes\":0,\"write_bytes\":512,\"read_ops\":0,\"write_ops\":1},"
 	"\"console\":{\"rx_bytes\":0,\"tx_bytes\":0},"
@@ -18,7 +19,7 @@ static const char first[] =
 /* Two seconds later; disk1 is new. */
 static const char second[] =
 	"{\"_vcpu0\":{\"exits_io\":30,\"exits_hlt\":300,\"run_ns\":2000000000,"
-	"\"wait_ns\":500000000},"
+	"\"wait_ns\":500000000,\"throttled_ns\":1000000000},"
 	"\"_vcpu1\":{\"exits_io\":0,\"exits_hlt\":8,\"run_ns\":2000000000,\"wait_ns\":0},"
 	"\"disk0\":{\"read_bytes\":8192,\"write_bytes\":512,\"read_ops\":4,\"write_ops\":1},"
 	"\"disk1\":{\"read_bytes\":4096,\"write_bytes\":0,\"read_ops\":1,\"write_ops\":0},"
@@ -62,6 +63,7 @@ START_TEST(sums)
 	ck_assert_str_eq(vm.state, "Running");
 	ck_assert_double_eq(vm.cpu, 1.5);
 	ck_assert_double_eq(vm.steal, 0.25);
+	ck_assert_double_eq(vm.throttled, 0.5);
 	ck_assert_double_eq(vm.exits, 114);
 	ck_assert_double_eq(vm.given, 1073741824);
 	ck_assert_double_eq(vm.resident, 2048);

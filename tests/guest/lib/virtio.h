@@ -55,6 +55,7 @@ enum {
 };
 
 #define VIRTIO_F_INDIRECT (1ull << 28)
+#define VIRTIO_F_EVENT_INDEX (1ull << 29)
 #define VIRTIO_F_VERSION_1 (1ull << 32)
 #define VIRTIO_BLK_F_FLUSH (1ull << 9)
 
