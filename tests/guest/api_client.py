@@ -91,7 +91,7 @@ class Connection:
             check(not fault, fault)
         return status, body
 
-    def ask(self, method, name, body=None):
+    def begin(self, method, name, body=None):
         """In pieces, the body last."""
         path = name if name.startswith("/") else "/api/v1/" + name
         self.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n".encode())
@@ -100,6 +100,9 @@ class Connection:
             self.send(f"Content-Length: {len(text)}\r\n".encode(), b"\r\n", text)
         else:
             self.send(b"\r\n")
+
+    def ask(self, method, name, body=None):
+        self.begin(method, name, body)
         return self.answer()
 
     def close(self):

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 
+from api_client import WITNESS, Recorder
 from rig import LIMIT, Failed, check
 
 API = "/api/v1/"
@@ -38,7 +39,7 @@ def connect(path):
     """Once somebody listens there."""
     deadline = time.monotonic() + LIMIT
     while True:
-        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        s = Recorder(socket.AF_UNIX, socket.SOCK_STREAM)
         s.settimeout(LIMIT)
         try:
             s.connect(path)
@@ -74,6 +75,14 @@ def json_of(text):
         raise Failed(f"{text!r} is not JSON") from e
 
 
+def described(s, number, media, text):
+    """What the answer says, which must be in docs/openapi.yaml."""
+    value = json_of(text) if text else None
+    fault = WITNESS.judge(*s.request(), number, media, value)
+    check(not fault, fault)
+    return value
+
+
 def vcpu_threads(pid):
     """The numbers of the threads named vcpuN."""
     names = []
@@ -101,10 +110,9 @@ def refused(status, ask, *arguments, **more):
     raise Failed(f"{arguments}: {answer}, wanted {status}")
 
 
-def sentences_of(body):
-    errors = json_of(body)
+def sentences_of(errors):
     check(isinstance(errors, list) and errors and all(isinstance(e, str) for e in errors),
-          f"the error is {body}")
+          f"the error is {errors}")
     return errors
 
 
@@ -140,10 +148,12 @@ class ChRemote:
                 body = text.index("\r\n\r\n") + 4
         number = text.partition("\r")[0].removeprefix("HTTP/1.1 ")
         check(number.strip().isdigit(), f"the status is {number!r}")
+        media = re.search("\r\nContent-Type: (.*)\r\n", text[:body])
+        value = described(s, int(number), media and media[1], text[body:])
         if int(number) not in (200, 204):
-            raise Refused(int(number), sentences_of(text[body:]))
+            raise Refused(int(number), sentences_of(value))
         check((int(number) == 204) == (length is None), f"{number} has a length of {length}")
-        return json_of(text[body:]) if length is not None else None
+        return value
 
     def get(self, name):
         return self.ask("GET", name)
@@ -179,9 +189,10 @@ class Libvirt:
         check("close" not in fields.values(), "the connection is not kept")
         while len(body) < int(fields.get("Content-Length", 0)):
             body += self.socket.recv(4096)
+        value = described(self.socket, number, fields.get("Content-Type"), text_of(body))
         if number >= 300:
-            raise Refused(number, sentences_of(body))
-        return json_of(text_of(body)) if body else None
+            raise Refused(number, sentences_of(value))
+        return value
 
     def ask(self, method, name, *fields, body=b"", fds=()):
         head = [f"{method} {API}{name} HTTP/1.1", "Host: localhost", "Accept: */*", *fields]
@@ -273,9 +284,10 @@ class KataGo:
         number = int(re.fullmatch(r"HTTP/1\.1 (\d\d\d) .*", status)[1])
         check(not body or fields.get("Content-Type") == "application/json",
               f"{number}: undefined response type {fields}")
+        value = described(self.socket, number, fields.get("Content-Type"), text_of(body))
         if number >= 300:
-            raise Refused(number, sentences_of(body))
-        return json_of(text_of(body)) if body else None
+            raise Refused(number, sentences_of(value))
+        return value
 
     def more(self, before):
         data = self.socket.recv(4096)

@@ -15,7 +15,7 @@ from rig import Failed, check
 from test_migrate import Side
 
 WENT = re.compile(r"\[godwit: [^\]]*\]")
-LAST_WORDS = re.compile(r"dirty: \d+ passes, (\d+) beats")
+LAST_WORDS = re.compile(r"(?:dirty: \d+ passes|scatter: \d+ reads), (\d+) beats")
 BYTES = {(0, True): 20000, (0, False): 1500, (1, True): 9 << 20, (1, False): 1000}  # about
 
 
@@ -27,12 +27,12 @@ def beats_of(side):
 class Traveller:
     """The guest, the process that it is in, and what it has said in all of them."""
 
-    def __init__(self, rig, cpus=1, memory=64, disk=False):
+    def __init__(self, rig, *more, cpus=1, memory=64, disk=False, program="dirty"):
         self.rig, self.number, self.beats = rig, 0, 0
         self.outcomes = collections.Counter()
         self.has_disk, self.disk = disk, rig.path("disk.img")
-        options = ["--disk", "path=" + rig.disk()] if disk else []
-        self.at = Side(rig, "move0", "--kernel", rig.elf("dirty"), "--memory", f"{memory}M",
+        options = [*more, *(["--disk", "path=" + rig.disk()] if disk else [])]
+        self.at = Side(rig, "move0", "--kernel", rig.elf(program), "--memory", f"{memory}M",
                        "--cpus", str(cpus), "--serial", "tty", "--append",
                        f"mib=4 cpus={cpus} rate=40" + (" blk" if disk else ""), *options)
         self.at.until(lambda: "running" in self.at.said, "the guest does not run")
@@ -90,14 +90,16 @@ class Traveller:
             return None if "Ongoing" in answer else list(answer)[0]
         return None  # it is about to end
 
-    def why(self):
+    def progress(self):
         """What its process says of the last migration."""
-        client = Connection(self.at.socket)
-        return wants(client, 200, "GET", "vm.migration-progress")["state"]
+        return wants(Connection(self.at.socket), 200, "GET", "vm.migration-progress")
 
     def end_of_move(self, side):
         """Each of the two ends, or none; then exactly one of them has the guest."""
-        state = self.at.until(self.state, f"does not settle; the other side: {side.logged}")
+        try:
+            state = self.at.until(self.state, "does not settle")
+        except Failed as e:
+            raise Failed(f"{e}\nof that: {self.progress()}\nthe other side: {side.logged}") from e
         if state == "Finished":
             self.arrived(side)
         else:
@@ -127,9 +129,9 @@ class Traveller:
             if side is not self.at:
                 side.__exit__()
 
-    def move(self):
+    def move(self, **how):
         with self.guarded() as side:
-            self.begin(side.url()).close()
+            self.begin(side.url(), **how).close()
             check(self.end_of_move(side), f"it did not move: {self.at.logged}")
 
     def cancel(self, chance):
@@ -137,7 +139,7 @@ class Traveller:
         with self.guarded() as side:
             client = self.begin(side.url())
             time.sleep(chance.random() ** 2 * 0.3)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, Failed):  # it may be gone
                 client.ask("PUT", "vm.cancel-migration")
             client.close()
             return self.end_of_move(side)

@@ -63,8 +63,7 @@ class Witness:
 
     def __init__(self, description):
         self.description = description
-        self.succeeded = set()  # (method, path)
-        self.faults = []
+        self.succeeded, self.faults = set(), []  # (method, path); sentences
         self.validators = {}
 
     def responses(self, method, path):
@@ -108,6 +107,18 @@ class Witness:
         elif status < 300 or (status == 501 and "x-not-supported" in operation):
             self.succeeded.add((method, path))
         return why
+
+    def forget(self):
+        self.succeeded, self.faults = set(), []
+
+    def seen(self):
+        """What another one can add to what it knows."""
+        return self.succeeded, self.faults
+
+    def add(self, seen):
+        succeeded, faults = seen
+        self.succeeded |= succeeded
+        self.faults += faults
 
     def complaints(self):
         """For the end of all tests."""

@@ -88,10 +88,12 @@ class Pipe:
                 harm = self.proxy.harm
                 stop = harm.where(self, size, sections) if harm else None
                 if stop is not None:
-                    self.take(stop)
-                    size -= stop
-                    if self.proxy.hurt(self):
-                        return
+                    with self.proxy.nothing_else():
+                        self.take(stop)
+                        size -= stop
+                        if self.proxy.hurt(self):
+                            return
+                self.proxy.free.wait()
                 self.take(size)
         self.proxy.end(self, reset=False)
 
@@ -103,6 +105,8 @@ class Proxy:
         self.to = ("127.0.0.1", int(url.rpartition(":")[2]))
         self.harm, self.done = harm, False
         self.lock, self.sockets, self.threads = threading.Lock(), [], []
+        self.free = threading.Event()
+        self.free.set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"tcp:127.0.0.1:{self.listener.getsockname()[1]}"
         self.start(self.accept)
@@ -127,6 +131,15 @@ class Proxy:
                 for direction in ((True, source, sink), (False, sink, source)):
                     self.start(Pipe(self, connection, *direction).run)
                 connection += 1
+
+    @contextlib.contextmanager
+    def nothing_else(self):
+        """Nothing passes meanwhile: the answer to the last bytes does not overtake the harm."""
+        self.free.clear()
+        try:
+            yield
+        finally:
+            self.free.set()
 
     def hurt(self, pipe):
         """Once; true: nothing more passes there."""

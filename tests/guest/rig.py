@@ -19,6 +19,11 @@ def check(true, why):
         raise Failed(why)
 
 
+def own_name():
+    """Of the VM of a test: tests run in several processes."""
+    return f"test-{os.getpid()}"
+
+
 class Rig:
     """Where the programs are, and a folder for one test."""
 
@@ -29,6 +34,11 @@ class Rig:
         self.programs = os.path.join(build, "tests/guest")
         self.folder = folder
         self.said = ""
+
+    def watches_threads(self):
+        """Is this a build with the thread sanitizer, which has addresses and files of its own?"""
+        with open(self.godwit, "rb") as f:
+            return b"__tsan_init" in f.read()
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -42,7 +52,7 @@ class Rig:
         return self.path(name)
 
     def command(self, program, *options):
-        return [self.godwit, "run", "--name", f"test-{os.getpid()}", "--kernel", self.elf(program),
+        return [self.godwit, "run", "--name", own_name(), "--kernel", self.elf(program),
                 *options]
 
     def run(self, program, *options, status=0):

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disks that change their size, and limits that change, before a VM runs, while it does and while
 it is paused."""
+import contextlib
+import fcntl
 import json
 import os
+import signal
 import subprocess
 
 from rig import LIMIT, check
 from test_api import config, monitor, wants
+from test_migrate import Side
 
 MIB = 1 << 20
 STATES = ("Created", "Running", "Paused")
@@ -164,3 +168,28 @@ def test_disk_verbs(rig):
             check(vm.wait(LIMIT) == 0, "it did not end well")
         finally:
             vm.kill()
+
+
+def lease(file, kind):
+    """True: whoever opens it now waits for this process; false: somebody has it open."""
+    with contextlib.suppress(BlockingIOError):
+        fcntl.fcntl(file, fcntl.F_SETLEASE, kind)
+        return True
+    return False
+
+
+def test_disk_slow(rig):
+    """A disk that takes long to open keeps no guest waiting."""
+    with Side(rig, "slow", "--kernel", rig.elf("dirty"), "--memory", "64M", "--serial", "tty",
+              "--append", "mib=4 rate=40") as a, open(rig.disk(), "r+b") as disk:
+        a.until(lambda: "running" in a.said, "the guest does not run")
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
+        a.until(lambda: lease(disk, fcntl.F_WRLCK), "no lease")
+        client = a.client()
+        client.begin("PUT", "vm.add-disk", {"path": disk.name})
+        a.until(lambda: fcntl.fcntl(disk, fcntl.F_GETLEASE) == fcntl.F_UNLCK, "opens no disk")
+        for _ in range(20):
+            a.beats()
+        lease(disk, fcntl.F_UNLCK)
+        status, answer = client.answer()
+        check(status == 200 and answer["id"], (status, answer))

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 
-from rig import LIMIT, Skipped, check
+from rig import LIMIT, Skipped, check, own_name
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PAGE = os.path.join(TOP, "docs", "embedding.md")
@@ -109,16 +109,23 @@ class Manager:
 
 
 @contextlib.contextmanager
-def managed(rig, *options, program="service", name=None, status=0, **popen):
-    """A VM whose service manager listens; it must end with that status."""
-    manager = Manager(name or rig.path("notify"))
-    command = rig.command(program, "--memory", "64M", "--disk", "path=" + rig.disk(), *options)
+def watched(manager, command, status=0, **popen):
+    """A VM of that manager; it must end with that status."""
     with manager.start(command, stdout=subprocess.PIPE, **popen) as vm:
         try:
-            yield manager, vm
+            yield vm
             check(vm.wait(LIMIT) == status, f"it ended with {vm.returncode}")
         finally:
             vm.kill()
+
+
+@contextlib.contextmanager
+def managed(rig, *options, program="service", name=None, status=0, **popen):
+    """A VM whose service manager listens."""
+    manager = Manager(name or rig.path("notify"))
+    command = rig.command(program, "--memory", "64M", "--disk", "path=" + rig.disk(), *options)
+    with watched(manager, command, status, **popen) as vm:
+        yield manager, vm
 
 
 def test_notify(rig):
@@ -181,6 +188,35 @@ def test_notify_empty_monitor(rig):
         monitor.send_signal(signal.SIGTERM)
         manager.hears(ENDED)
         check(monitor.wait(LIMIT) == 0, f"it ended with {monitor.returncode}")
+
+
+def test_notify_restored(rig):
+    """Its driver is at work already, and activates nothing."""
+    with managed(rig) as (manager, _):
+        manager.hears(BOOTS, RUNS)
+        subprocess.run([rig.godwit, "snapshot", "--stop", own_name(), rig.path("d")],
+                       timeout=LIMIT, check=True)
+        manager.hears(PAUSED, "STATUS=The VM is off.", ENDED)
+    manager = Manager(rig.path("other"))
+    with watched(manager, [rig.godwit, "restore", "--resume", rig.path("d")]) as vm:
+        manager.hears("READY=1\nSTATUS=The guest is restored.")
+        vm.send_signal(signal.SIGTERM)
+        manager.hears(ASKED, ENDED)
+
+
+def test_notify_moves(rig):
+    """Whoever waits for a VM is ready for it; both sides say what becomes of theirs."""
+    other = Manager(rig.path("other"))
+    command = [rig.godwit, "run", "--name", own_name() + "-2", "--incoming", "tcp:127.0.0.1:0"]
+    with managed(rig) as (manager, _), watched(other, command, stderr=subprocess.PIPE) as vm:
+        manager.hears(BOOTS, RUNS)
+        other.hears("READY=1\nSTATUS=Waiting for a VM from another host.")
+        subprocess.run([rig.godwit, "migrate", own_name(), vm.stderr.readline().split()[-1]],
+                       stdout=subprocess.DEVNULL, timeout=LIMIT, check=True)
+        manager.hears("STATUS=The VM moves to another host.", ENDED)
+        other.hears("STATUS=The VM has come from another host.")
+        vm.send_signal(signal.SIGTERM)
+        other.hears(ASKED, ENDED)
 
 
 def test_notify_helpers(rig):

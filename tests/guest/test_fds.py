@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 
+from clients import vcpu_threads
 from rig import LIMIT, Skipped, check
 from test_api import Connection, config, monitor, wants
 
@@ -233,3 +234,40 @@ def test_fds_inherited(rig):
         close_on_exec(process)
         wants(client, 204, "PUT", "vmm.shutdown")
     check(not net.is_up("t0"), "somebody else has the tap")
+
+
+def test_fds_restored(rig):
+    """Those of vm.restore go to the cards that net_fds names, in its order and no other."""
+    net = Network()
+    cards, source = ("a", "b"), {"source_url": "file://" + rig.path("snapshot")}
+
+    def asked(*order, **more):
+        return {**source, "net_fds": [{"id": n, "num_fds": 1} for n in order], **more}
+
+    with monitor(rig) as (process, client):
+        wants(client, 404, "GET", "vm.info")
+        before = files(process)
+        wants(client, 204, "PUT", "vm.create", config(rig, "mirror"))
+        for name in cards:
+            passes(client, [net.tap("old-" + name)], 204, body={"id": name})
+        wants(client, 204, "PUT", "vm.boot")
+        comes_back(net.packets("old-a"), "booted")
+        wants(client, 204, "PUT", "vm.pause")
+        wants(client, 204, "PUT", "vm.snapshot", {"destination_url": source["source_url"]})
+        wants(client, 204, "PUT", "vm.delete")
+        for body, taps in ((source, 1), (asked("a"), 2), (asked("a", "b"), 1), (asked("a", "a"), 2),
+                           (asked("a", "c"), 2), (asked("a", "b", net_fds=[{"id": "a"}]), 1)):
+            passes(client, [net.tap(f"t{n}") for n in range(taps)], 400, "vm.restore", body)
+            wants(client, 404, "GET", "vm.info")
+            nothing_left(net, "t0", process, before)
+        passes(client, [net.tap("new-b"), net.tap("new-a")], 204, "vm.restore", asked("b", "a"))
+        check(vcpu_threads(process.pid) == [0], vcpu_threads(process.pid))
+        check(wants(client, 200, "GET", "vm.info")["state"] == "Paused", "not paused")
+        wants(client, 204, "PUT", "vm.resume")
+        comes_back(net.packets("new-a"), "restored")
+        wants(client, 204, "PUT", "vm.reboot")
+        comes_back(net.packets("new-a"), "rebooted")
+        wants(client, 204, "PUT", "vm.delete")
+        nothing_left(net, "new-a", process, before)
+        nothing_left(net, "new-b", process, before)
+        wants(client, 204, "PUT", "vmm.shutdown")

@@ -15,7 +15,7 @@ from test_migrate import source
 MAGIC = b"godwitVM" + struct.pack("<II", 1, 0)
 PAGES, ZEROS, ACK, DONE = range(16, 20)
 OFFER, SEEN, SEAL, READY, TOKEN, ACCEPTED, REFUSED, CANCEL, ASK = range(32, 41)
-HELLO = 48
+HELLO, TRIAL = 48, 49
 CLOCKS = {"vcpu msr 0x10 value 0", "vcpu read_ns 0", "clock now_ns 0"}
 ACK_EVERY, PIECE, STREAMS = 16, 2 << 20, 2
 
@@ -279,7 +279,7 @@ def test_format_live(rig):
         memory = Memory(128 << 20)
         destination = Destination(memory, versions)
         wants(client, 204, "PUT", "vm.send-migration",
-              {"destination_url": destination.url, "connections": STREAMS})
+              {"destination_url": destination.url, "connections": STREAMS, "compress": "lz4"})
         destination.connect("begin", 5)
         check(destination.first["paused"] is True, destination.first)
         check(destination.first["config"]["memory"]["size"] == 128 << 20, destination.first)
@@ -303,6 +303,7 @@ def test_format_live(rig):
         progress = over(a, client)
         check("goes on here" in progress["state"]["Failed"]["error_msg"], progress)
         check(progress["reconnects"] == 2 and progress["peer"] == "python", progress)
+        check(progress["compression"]["why"] == "not-read", progress)
         wants(client, 204, "PUT", "vm.resume")
         a.beats()
         wants(client, 204, "PUT", "vm.delete")
@@ -319,6 +320,37 @@ def test_format_no_object(rig):
         check("no JSON object" in progress["state"]["Failed"]["error_msg"], progress)
         a.beats()
         wants(client, 204, "PUT", "vm.delete")
+
+
+def test_format_check(rig):
+    """Asked whether it could, it says what is in the way and throws away what comes then."""
+    with source(rig) as a:
+        destination = Destination(None, {})
+        answer = {}
+        asking = threading.Thread(target=lambda: answer.update(wants(
+            a.client(), 200, "PUT", "vm.check-migration", {"destination_url": destination.url})))
+        asking.start()
+        wire = Wire(destination.listener)
+        hello = wire.hello
+        check(hello["role"] == "check" and "session" not in hello, hello)
+        check(hello["config"]["platform"]["uuid"] == hello["vm"] and not hello["disks"], hello)
+        versions = {name: newest for name, (_, newest) in hello["records"].items()}
+        wire.send(HELLO, json.dumps({"host": "python", "godwit": "of the page",
+                                     "blockers": ["no\33[2J room"],
+                                     "versions": versions | {"uart": 0}}).encode())
+        sizes = []
+        while not sizes or sizes[-1]:
+            kind, _, length = struct.unpack("<IIQ", wire.read(16))
+            check(kind == TRIAL, kind)
+            sizes.append(len(wire.read(length)))
+        check(1 < len(sizes) <= 129 and max(sizes) <= 256 << 10, sizes)
+        wire.send(TRIAL, b"")
+        asking.join()
+        check(answer["host"] == "python" and not answer["migratable"], answer)
+        check(answer["blockers"] == ["no?[2J room", 'destination does not know "uart" of the VM\'s '
+                                     "devices; update godwit there"], answer)
+        a.beats()
+        wants(a.client(), 204, "PUT", "vm.delete")
 
 
 def test_format_settle(rig):

@@ -108,12 +108,15 @@ def test_migrate_cancel(rig):
     with source(rig) as a, destination(rig) as b:
         client = a.client()
         wants(client, 204, "PUT", "vm.send-migration",
-              {"destination_url": b.url(), "bandwidth_limit": 1 << 20})
+              {"destination_url": b.url(), "bandwidth_limit": 1 << 20, "compress": "none"})
         a.until(lambda: wants(client, 200, "GET", "vm.migration-progress")["phase"] == "copy",
                 "does not copy")
         wants(client, 500, "PUT", "vm.pause")
         wants(client, 204, "PUT", "vm.set-migration-parameters", {"downtime_ms": 20})
         wants(client, 400, "PUT", "vm.set-migration-parameters", {"downtime_ms": 0})
+        for key in ("downtime", "connections"):
+            said = wants(client, 400, "PUT", "vm.set-migration-parameters", {key: 1})
+            check(f'unknown key "{key}"' in said[0], said)
         wants(client, 204, "PUT", "vm.cancel-migration")
         a.until(lambda: "Cancelled" in wants(client, 200, "GET", "vm.migration-progress")["state"],
                 "not cancelled")
@@ -149,7 +152,7 @@ def test_migrate_api(rig):
 
 def test_migrate_slowed_down(rig):
     """A guest that writes more than goes over is slowed down, and told to whom it concerns."""
-    with source(rig) as a, destination(rig) as b:
+    with source(rig, words="mib=8 renew") as a, destination(rig) as b:
         client = a.client()
         answer = wants(client, 200, "PUT", "vm.send-migration",
                        {"destination_url": b.url(), "bandwidth_limit": 64 << 20, "wait": True})
@@ -162,7 +165,7 @@ def test_migrate_slowed_down(rig):
 
 def test_migrate_cancel_slowed_down(rig):
     """Called off while it is slowed down, the guest has all its time again."""
-    with source(rig) as a, destination(rig) as b:
+    with source(rig, words="mib=8 renew") as a, destination(rig) as b:
         client = a.client()
 
         def progress():

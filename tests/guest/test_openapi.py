@@ -62,7 +62,9 @@ def refused_values(field):
 def requests(schema):
     """(body, None) for what has to be taken, (body, field) for what is refused by that name."""
     for inner, wrap in objects(schema, lambda value: value):
-        yield wrap({**smallest(inner), "nobody_knows_this": {"a": [1]}}), None
+        unknown = "nobody_knows_this"
+        yield (wrap({**smallest(inner), unknown: {"a": [1]}}),
+               None if inner.get("additionalProperties", True) else unknown)
         for key, field in inner["properties"].items():
             field = DESCRIPTION.resolve(field)
             body = smallest(inner)

@@ -6,9 +6,8 @@ import os
 import subprocess
 import uuid
 
-from rig import LIMIT, check
+from rig import LIMIT, check, own_name
 
-NAME = f"test-{os.getpid()}"
 
 
 class Host:
@@ -31,7 +30,7 @@ class Host:
         return done.stdout if status == 0 else done.stderr
 
     def boot(self, *options, status=0):
-        return self.run("run", "--config", self.config, "--name", NAME, "--memory", "64M",
+        return self.run("run", "--config", self.config, "--name", own_name(), "--memory", "64M",
                         "--kernel", self.rig.elf("hello"), "--disk", "path=" + self.disk, *options,
                         status=status)
 
@@ -78,7 +77,7 @@ def test_ownership_generations(rig):
         check(record["vm"] == host.vm and record["generation"] == generation, record)
         check(record["state"] == "running" and record["session"] == "", record)
     with running(host, "--append", "button") as vm:
-        host.run("reboot", NAME)
+        host.run("reboot", own_name())
         check(vm.stdout.read(1) == "G", "it did not boot again")
         check(host.record()["generation"] == 3, host.record())
     os.remove(host.disk + ".owner")
@@ -93,15 +92,15 @@ def test_ownership_hotplug(rig):
     host = Host(rig)
     with running(host, "--append", "stay"):
         second = rig.disk(name="second.img")
-        host.run("add-disk", NAME, f"path={second}")
+        host.run("add-disk", own_name(), f"path={second}")
         with open(second + ".owner", encoding="ascii") as f:
             check(json.load(f)["vm"] == host.vm, "another VM's")
         third = rig.disk(name="third.img")
         with open(third + ".owner", "w", encoding="ascii") as f:
             json.dump(host.record() | {"state": "offered", "host": "alpha"}, f)
-        said = host.run("add-disk", NAME, f"path={third}", status=1)
+        said = host.run("add-disk", own_name(), f"path={third}", status=1)
         check("which host alpha is handing over" in said, said)
-        devices = json.loads(host.run("info", "--json", NAME))["config"]["disks"]
+        devices = json.loads(host.run("info", "--json", own_name()))["config"]["disks"]
         check(len(devices) == 2, devices)
 
 
@@ -171,7 +170,23 @@ def test_ownership_resolve(rig):
     check(f"belongs to another VM: {host.vm}" in said, said)
     with running(host, "--append", "stay"):
         said = host.run("resolve", host.vm, "--run", host.disk, status=1)
-        check(f"is in use by VM '{NAME}'" in said, said)
+        check(f"is in use by VM '{own_name()}'" in said, said)
+
+
+def test_ownership_taken(rig):
+    """A disk whose record shows that the VM arrived elsewhere is not this host's."""
+    host = Host(rig)
+    host.boot()
+    host.promise("source", "answered", 1)
+    host.change(generation=2, session=str(uuid.uuid4()), host="beta")
+    said = host.run("resolve", host.vm, "--run", host.disk, status=1)
+    check("host beta has run this VM since; say --discard" in said, said)
+    check(host.last("source")["state"] == "answered", host.last("source"))
+    host.run("resolve", host.vm, "--discard")
+    # Whoever knows better, says so once more.
+    host.run("resolve", host.vm, "--run", host.disk)
+    host.boot()
+    check(host.record()["generation"] == 3, host.record())
 
 
 def test_ownership_without_record(rig):

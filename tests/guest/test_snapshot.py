@@ -10,9 +10,10 @@ import subprocess
 import time
 
 from api_client import Connection, config, monitor, wants
-from rig import LIMIT, Failed, Skipped, check
+from rig import LIMIT, Failed, Skipped, check, own_name
+from test_migrate import source
+from test_migrate_outcomes import small
 
-NAME = f"test-{os.getpid()}"
 FILES = {"config.json", "devices", "memory-ranges", "state.json"}
 DIRTY = "mib=16 cpus=2 blk rate=200"
 
@@ -68,7 +69,7 @@ class Vm:
 
 @contextlib.contextmanager
 def dirty(rig, append=DIRTY, memory="128M"):
-    vm = Vm(rig, "run", "--name", NAME, "--kernel", rig.elf("dirty"), "--cpus", "2", "--memory",
+    vm = Vm(rig, "run", "--name", own_name(), "--kernel", rig.elf("dirty"), "--cpus", "2", "--memory",
             memory, "--disk", "path=" + rig.disk(), "--append", append)
     try:
         vm.hears(b"dirty: running")
@@ -91,13 +92,13 @@ def test_snapshot(rig):
     directory = rig.path("made/by it")
     os.mkdir(rig.path("made"))
     with dirty(rig) as vm:
-        godwit(rig, "snapshot", NAME, directory)
+        godwit(rig, "snapshot", own_name(), directory)
         check(set(os.listdir(directory)) == FILES, os.listdir(directory))
         check(all(not os.stat(os.path.join(directory, f)).st_mode & 0o077 for f in FILES),
               "others may read it")
         memory = os.stat(os.path.join(directory, "memory-ranges"))
         check(memory.st_size == 128 << 20 and memory.st_blocks * 512 < 64 << 20, "no holes")
-        said = godwit(rig, "snapshot", NAME, directory, status=1)
+        said = godwit(rig, "snapshot", own_name(), directory, status=1)
         check("already" in said and "another directory" in said, said)
         copies = [rig.path(f"copy{i}") for i in range(2)]
         for copy in copies:
@@ -106,7 +107,7 @@ def test_snapshot(rig):
         vm.looks_at_everything()
     for _ in range(2):
         with restored(rig, directory, "--resume", "--disk", "id=disk0,path=" + copies[0]) as first:
-            with restored(rig, directory, "--name", NAME + "-2", "--resume", "--disk",
+            with restored(rig, directory, "--name", own_name() + "-2", "--resume", "--disk",
                           "id=disk0,path=" + copies[1]) as second:
                 check(subprocess.run(["flock", "-n", "-x",
                                       os.path.join(directory, "memory-ranges"), "true"],
@@ -119,12 +120,12 @@ def test_snapshot_stop(rig):
     """Put aside and taken up again, paused or not; the disk is known by its generation."""
     first, second = rig.path("first"), rig.path("second")
     with dirty(rig) as vm:
-        godwit(rig, "snapshot", "--stop", NAME, first)
+        godwit(rig, "snapshot", "--stop", own_name(), first)
         vm.ends()
     with restored(rig, first) as vm:
         check(not select.select([vm.serial], [], [], 0.2)[0], "it is not paused")
         # Not yet run: another snapshot is as good as the first.
-        godwit(rig, "snapshot", "--stop", NAME, second)
+        godwit(rig, "snapshot", "--stop", own_name(), second)
         vm.ends()
     for memory in ("shared", "prefault"):
         shutil.copytree(second, rig.path(memory))
@@ -135,24 +136,24 @@ def test_snapshot_stop(rig):
             f.seek(0)
             json.dump(edited, f)
             f.truncate()
-        with restored(rig, rig.path(memory), "--name", NAME + "-" + memory, "--resume",
+        with restored(rig, rig.path(memory), "--name", own_name() + "-" + memory, "--resume",
                       "--disk", "id=disk0,path=" + rig.path("copy")) as vm:
             vm.looks_at_everything()
     with restored(rig, second) as vm:
-        godwit(rig, "resume", NAME)
+        godwit(rig, "resume", own_name())
         vm.looks_at_everything()
     for directory in (first, second):
         said = godwit(rig, "restore", directory, status=1)
         check("disk0 was run since this snapshot was taken" in said and "--disk id=disk0" in said,
               said)
     with dirty(rig) as vm:
-        godwit(rig, "snapshot", NAME, rig.path("third"))
+        godwit(rig, "snapshot", own_name(), rig.path("third"))
         vm.looks_at_everything()
     check("disk0 was run" in godwit(rig, "restore", rig.path("third"), status=1), "it went on")
 
 
 def echo(rig, **more):
-    return config(rig, disks=[{"path": rig.disk()}], name=NAME,
+    return config(rig, disks=[{"path": rig.disk()}], name=own_name(),
                   serial={"mode": "Socket", "socket": rig.path("port")}, **more)
 
 
@@ -215,11 +216,11 @@ def test_snapshot_api(rig):
         wants(client, 204, "PUT", "vm.reboot")
         wait_for(rig)
         wants(client, 204, "PUT", "vm.delete")
-        local = {"disks": [{"id": "disk0", "path": rig.path("disk.img")}], "name": NAME + "-x"}
+        local = {"disks": [{"id": "disk0", "path": rig.path("disk.img")}], "name": own_name() + "-x"}
         for mode in ("Copy", "OnDemand"):
             wants(client, 204, "PUT", "vm.restore", {**source, "config": local, "resume": True,
                                                      "memory_restore_mode": mode})
-            check(wants(client, 200, "GET", "vm.info")["config"]["name"] == NAME + "-x", "name")
+            check(wants(client, 200, "GET", "vm.info")["config"]["name"] == own_name() + "-x", "name")
             echoes(rig)
             wants(client, 204, "PUT", "vm.delete")
         wants(client, 400, "PUT", "vm.restore", {**source, "config": {"disks": [{"id": "d9"}]}})
@@ -266,8 +267,8 @@ def test_snapshot_meanwhile(rig):
 def test_snapshot_given_up(rig):
     """The process ends in the middle of it: nothing is left."""
     with dirty(rig, "mib=16 fill=700", "1G") as vm:
-        godwit(rig, "pause", NAME)
-        with subprocess.Popen([rig.godwit, "snapshot", NAME, rig.path("d")],
+        godwit(rig, "pause", own_name())
+        with subprocess.Popen([rig.godwit, "snapshot", own_name(), rig.path("d")],
                               stderr=subprocess.DEVNULL) as command:
             while not os.path.exists(rig.path("d/.memory-ranges.new")):
                 check(command.poll() is None, "it was too fast")
@@ -287,10 +288,10 @@ def test_snapshot_disk_full(rig):
         raise Skipped("no file system can be mounted")
     try:
         with dirty(rig) as vm:
-            said = godwit(rig, "snapshot", NAME, rig.path("small/d"), status=1)
+            said = godwit(rig, "snapshot", own_name(), rig.path("small/d"), status=1)
             check("No space left" in said, said)
             os.mkdir(rig.path("small/e"))
-            godwit(rig, "snapshot", NAME, rig.path("small/e"), status=1)
+            godwit(rig, "snapshot", own_name(), rig.path("small/e"), status=1)
             check(os.listdir(rig.path("small")) == ["e"], os.listdir(rig.path("small")))
             check(not os.listdir(rig.path("small/e")), "something is left")
             vm.looks_at_everything()
@@ -371,3 +372,25 @@ def test_snapshot_damaged(rig):
               {**request, "memory_restore_mode": "Copy", "resume": True})
         echoes(rig)
         wants(client, 204, "PUT", "vmm.shutdown")
+
+
+def test_snapshot_goes_on(rig):
+    """A guest that was paused for it goes on: also without room, or without who asked for it."""
+    with source(rig) as vm, small(rig.path("small")):
+        client = vm.client()
+        said = wants(client, 500, "PUT", "vm.snapshot",
+                     {"destination_url": rig.path("small/all"), "pause": True})
+        check("No space left" in said[0], said)
+        vm.beats()
+        body = json.dumps({"destination_url": rig.path("alone"), "pause": True}).encode()
+        client.send(b"PUT /api/v1/vm.snapshot HTTP/1.1\r\nHost: localhost\r\n"
+                    b"Content-Length: %d\r\n\r\n" % len(body), body)
+        client.close()
+        vm.until(lambda: os.path.exists(rig.path("alone/state.json")), "no snapshot")
+        vm.beats()
+        client = vm.client()
+        wants(client, 204, "PUT", "vm.pause")
+        wants(client, 204, "PUT", "vm.snapshot",
+              {"destination_url": rig.path("paused"), "pause": True})
+        check(wants(client, 200, "GET", "vm.info")["state"] == "Paused", "it goes on")
+        wants(client, 204, "PUT", "vm.delete")

@@ -112,6 +112,8 @@ class Picture:
         self.pid, self.terminal = pty.fork()
         if not self.pid:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):  # behind nohup or "&"
+                signal.signal(ignored, signal.SIG_DFL)
             os.environ.update(TERM="xterm", LC_ALL="C.UTF-8", NO_COLOR="1")
             os.execv(rig.godwit, ["godwit", "top", "--interval", "0.2", *words])
         self.seen = b""

@@ -143,7 +143,7 @@ def test_trap_passed_files(rig):
 
 def test_trap_helpers_inherit_nothing(rig):
     """passt gets its own socket and none of the monitor's files, also those it was started with."""
-    bin_dir, seen = rig.path("bin"), rig.path("seen")
+    bin_dir, seen, disk = rig.path("bin"), rig.path("seen"), rig.disk()
     os.mkdir(bin_dir)
     with open(os.path.join(bin_dir, "passt"), "w", encoding="ascii") as f:
         f.write(f"#!/bin/sh\nreadlink /proc/$$/fd/* >{seen}\n")
@@ -159,7 +159,8 @@ def test_trap_helpers_inherit_nothing(rig):
                               f"fd={fds[1]}", pass_fds=fds,
                               env={**os.environ, "PATH": bin_dir + ":" + os.environ["PATH"]}):
             remote = ChRemote(path)
-            remote.put("vm.create", config(rig, net=[{"backend": "Passt"}]))
+            remote.put("vm.create", config(rig, net=[{"backend": "Passt"}],
+                                           disks=[{"path": disk}]))
             refused(500, remote.put, "vm.boot")
             remote.put("vmm.shutdown")
     os.close(reader)
@@ -168,7 +169,8 @@ def test_trap_helpers_inherit_nothing(rig):
         links = f.read().split()
     sockets = [link for link in links if link.startswith("socket:")]
     check(len(sockets) == 1, f"passt has the sockets {links}")
-    check(not any("kvm" in link or "event" in link for link in links), f"passt has {links}")
+    check(not any("kvm" in link or "event" in link or disk in link for link in links),
+          f"passt has {links}")
     check(not any(link in given for link in links), f"passt has {links}, also of {given}")
 
 
