@@ -131,13 +131,18 @@ def silence(beats, began):
 
 
 def rates(sent, written, ended):
-    """Gbit/s of the first written bytes, and of all behind them; sent: [(ns, bytes so far)]."""
+    """Gbit/s of the first written bytes, and of all behind them; sent: [(ns, bytes so far)].
+
+    The first MiB is behind what both ends say before they move memory.
+    """
     sent = [s for s in sent if s[0] <= ended]
-    (began, base), (last, total) = sent[0], sent[-1]
-    first, at_first = next(((at, n) for at, n in sent if n - base >= written), (None, None))
-    if first is None or total == at_first:
+    base, total = sent[0][1], sent[-1][1]
+    began, first = ([s for s in sent if s[1] - base >= n][:1] for n in (MIB, written))
+    if not first or total == first[0][1]:
         raise Failed(f"{(total - base) / MIB:.0f} MiB were sent: there is no second pass")
-    return (at_first - base) * 8 / (first - began), (total - at_first) * 8 / (last - first)
+    marks = [*began, *first, sent[-1]]
+    return tuple((later[1] - earlier[1]) * 8 / (later[0] - earlier[0])
+                 for earlier, later in itertools.pairwise(marks))
 
 
 @contextlib.contextmanager

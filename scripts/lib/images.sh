@@ -5,7 +5,7 @@
 
 guest_modules="virtio_pci virtio_blk virtio_console virtio_net virtio-rng button evdev pvpanic-pci
 	pvpanic-mmio"
-host_modules="kvm-amd tun virtio_net vhost_net vhost_vsock bridge veth loop evdev brd"
+host_modules="kvm-amd tun virtio_net vhost_net vhost_vsock bridge veth loop evdev brd nfsd nfsv4"
 
 # initrd_image SERIES: prints the guest initrd for that kernel: busybox, modules, guest-init and the
 # programs of tests/lab/guest as /tests/NAME. Not compressed: an emulated guest unpacks slowly.
@@ -45,21 +45,23 @@ root_make() {
 	make_ext4 "$stage" "$1" 64M
 }
 
-# tools_image: prints a disk with fio and iperf3, whose libraries are too big for an initrd, and
-# ping-pong.
+# tools_image: prints a disk with fio, iperf3, mkfs.ext4 and sqlite3, whose libraries are too big for
+# an initrd, and programs of the lab's own.
 tools_image() {
-	need_packages fio iperf3 gcc libc6-dev e2fsprogs
-	image_once tools tools_make -- "$(package_versions fio iperf3 libc6)" \
-		"$top/scripts/lib/images.sh" "$top"/tests/lab/{verify.fio,ping-pong.c}
+	need_packages fio iperf3 gcc libc6-dev e2fsprogs sqlite3
+	image_once tools tools_make -- "$(package_versions e2fsprogs fio iperf3 libc6 sqlite3)" \
+		"$top/scripts/lib/images.sh" "$top"/tests/lab/{verify.fio,*.c}
 }
 
 tools_make() {
 	local stage=${1%/*}/stage program
 	stage_root "$stage"
-	for program in fio iperf3; do
+	for program in fio iperf3 mkfs.ext4 sqlite3; do
 		stage_program "$(command -v $program)" "$stage/usr/bin/$program" "$stage"
 	done
-	gcc -O2 -static -o "$stage/usr/bin/ping-pong" "$top/tests/lab/ping-pong.c"
+	for program in hold ping-pong; do
+		gcc -O2 -static -o "$stage/usr/bin/$program" "$top/tests/lab/$program.c"
+	done
 	cp "$top/tests/lab/verify.fio" "$stage/"
 	make_ext4 "$stage" "$1" 256M
 }
@@ -143,7 +145,9 @@ image_once() {
 	file=$cache/images/$name-${key:0:16}
 	make_once "$file" "${make[@]}"
 	touch "$file"
-	find "$cache/images" -maxdepth 1 -name "$name-????????????????" -mmin +1440 -delete
+	# Another script may be removing the same ones.
+	find "$cache/images" -maxdepth 1 -ignore_readdir_race -name "$name-????????????????" \
+		-mmin +1440 -delete
 	echo "$file"
 }
 

@@ -30,7 +30,7 @@ KINDS = {"moves in a row": lambda t, _: t.move(),
 def rounds(build, kind, n, chance, outcomes):
     for i, (cpus, memory, disk) in enumerate(GUESTS):
         with tempfile.TemporaryDirectory() as folder, \
-             Traveller(Rig(build, folder), cpus, memory, disk) as t:
+             Traveller(Rig(build, folder), cpus=cpus, memory=memory, disk=disk) as t:
             for _ in range(n // len(GUESTS) + (i < n % len(GUESTS))):
                 KINDS[kind](t, chance)
             t.end()
