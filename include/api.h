@@ -26,6 +26,8 @@ struct api_config {
 };
 
 int api_new(struct api **, const struct api_config *, struct err *);
+/* For vmm_hooks.away.  NULL is fine. */
+void api_away(struct api *, bool away);
 /* Once main's loop has ended, before vmm_free(): requests under way are not answered any more.
  * NULL is fine. */
 void api_free(struct api *);

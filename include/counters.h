@@ -132,6 +132,8 @@ int counters_read(struct vm *, struct counter_readings *);
 /* One more, with a copy of this block.  -ENOMEM. */
 int counters_add(struct counter_readings *, const struct counter_table *, const char *id,
 		 const void *block);
+/* Any thread; appended, and on failure some of them.  -ENOMEM. */
+int counters_copy(const struct counter_readings *from, struct counter_readings *to);
 void counters_free(struct counter_readings *); /* any thread */
 
 /* Of a TOTAL or GAUGE; of a LATENCY. */

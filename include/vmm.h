@@ -55,6 +55,9 @@ struct vmm_hooks {
 	int (*created)(void *arg, int dir_fd, struct err *);
 	/* The guest powered off or failed: 0, or 1 and why.  The process is to end. */
 	void (*over)(void *arg, int status, const char *why);
+	/* Main is about to do what may take long, or is back.  Meanwhile nothing of what may be
+	 * asked for at once changes. */
+	void (*away)(void *arg, bool away);
 	void *arg;
 };
 

@@ -18,13 +18,18 @@ enum {
 
 static const char application_json[] = "application/json";
 
-static void call_free(struct call *c)
+void call_discard(struct call *c)
 {
 	json_decref(c->body);
 	json_decref(c->vmm.out);
 	counters_free(&c->counters);
-	list_remove(&c->node);
 	free(c);
+}
+
+static void call_free(struct call *c)
+{
+	list_remove(&c->node);
+	call_discard(c);
 }
 
 void call_answer(struct call *c, int status, const char *type, char *text)
@@ -107,7 +112,7 @@ static void call_is_back(void *arg)
 		loop_post(a->c.main_loop, &a->leave);
 }
 
-static void call_is_done(struct vmm_request *q)
+void call_is_done(struct vmm_request *q)
 {
 	struct call *c = q->arg;
 
@@ -121,12 +126,7 @@ static void call_on_main(void *arg)
 {
 	struct call *c = arg;
 
-	if (c->route->run) {
-		vmm_submit(c->api->c.vmm, &c->vmm);
-		return;
-	}
-	c->route->look(c->api->c.vmm, &c->vmm);
-	call_is_done(&c->vmm);
+	vmm_submit(c->api->c.vmm, &c->vmm);
 }
 
 /* Each but the first stands behind one of these, which may also stand in a string. */
@@ -205,7 +205,10 @@ static void on_request(void *arg, struct request *http)
 				       .nfds = http->nfds,
 				       .done = call_is_done,
 				       .arg = c };
-	loop_post(a->c.main_loop, &c->to_main);
+	if (c->route->run)
+		loop_post(a->c.main_loop, &c->to_main);
+	else if (look_here(c))
+		call_is_back(c);
 }
 
 /* Whoever waited for an event waits no more. */
@@ -248,6 +251,10 @@ int api_new(struct api **out, const struct api_config *config, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	a->c = *config;
 	a->leave = (struct work){ .run = api_leave, .arg = a };
+	a->look = (struct work){ .run = look_on_main, .arg = a };
+	pthread_mutex_init(&a->lock, NULL);
+	list_init(&a->looks);
+	list_init(&a->answers);
 	list_init(&a->calls);
 	list_init(&a->watchers);
 	r = loop_new(&a->loop, e);
@@ -296,7 +303,9 @@ void api_free(struct api *a)
 		loop_unpost(a->c.main_loop, &c->to_main);
 		call_answer(c, 503, NULL, NULL);
 	}
+	loop_unpost(a->c.main_loop, &a->look);
 	loop_unpost(a->c.main_loop, &a->leave);
 	loop_free(a->loop);
+	pthread_mutex_destroy(&a->lock);
 	free(a);
 }

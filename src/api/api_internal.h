@@ -10,7 +10,7 @@
 #include "event_monitor.h"
 #include "routes.h"
 
-/* But for what is posted to main, all of it is the API thread's while that runs. */
+/* But for what is main's, all of it is the API thread's while that runs. */
 struct api {
 	struct api_config c;
 	struct loop *loop;
@@ -22,8 +22,18 @@ struct api {
 	struct list watchers; /* those that wait for an event */
 	unsigned nwatchers;
 	struct events_listener listener;
-	struct work leave; /* posted to main: the process ends */
+	/* Posted to main. */
+	struct work leave; /* the process ends */
+	struct work look;
+	pthread_mutex_t lock;
+	struct list looks; /* under the lock: calls that main has not looked for yet */
+	bool away; /* under the lock: main does not look now, and does not touch its answers */
+	struct list answers; /* main's, one a route */
 };
+
+/* look.c */
+void look_on_main(void *api); /* for all that want it */
+bool look_here(struct call *); /* false: main will be done with it */
 
 /* watch_events.c */
 void watch_events_begin(struct api *);

@@ -16,7 +16,8 @@ struct route {
 	const char *name; /* behind /api/v1/, or a path of its own */
 	enum http_method method;
 	enum call_body body;
-	/* On main: waiting for nobody, or in order.  The first fills the answer. */
+	/* On main: waiting for nobody, or in order.  The first fills the answer; one for GET
+	 * changes nothing. */
 	void (*look)(struct vmm *, struct vmm_request *);
 	void (*run)(struct vmm *, struct vmm_request *);
 	/* On the API's thread, after main if that is asked: answers the call.  NULL: the call is
@@ -35,6 +36,7 @@ struct call {
 	struct work to_main, back;
 	struct counter_readings counters;
 	struct list node; /* of all calls */
+	struct list look; /* of those that main is to look for, or has left answered */
 	struct list watcher; /* waits for an event newer than since, until the limit */
 	uint64_t since;
 	struct timer limit;
@@ -45,6 +47,9 @@ extern const size_t nroutes;
 
 /* NULL: no such path. */
 const struct route *route_find(const char *path);
+
+void call_is_done(struct vmm_request *); /* on main */
+void call_discard(struct call *); /* one that nobody waits for */
 
 /* On the API's thread, once; the call is gone then. */
 void call_answer(struct call *, int status, const char *type, char *text);

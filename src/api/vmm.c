@@ -154,10 +154,18 @@ void vmm_drop_config(struct vmm *v)
 	v->config = (struct config){ 0 };
 }
 
+void vmm_away(struct vmm *v, bool away)
+{
+	v->away += away ? 1 : -1;
+	if (v->away == away)
+		v->hooks.away(v->hooks.arg, away);
+}
+
 bool vmm_free_machine(struct vmm *v)
 {
-	v->stuck = !machine_free(v->machine);
-	v->machine = NULL;
+	vmm_away(v, true);
+	v->stuck = !machine_free(TAKE(v->machine));
+	vmm_away(v, false);
 	v->disks_shared = false;
 	return !v->stuck;
 }
@@ -191,12 +199,16 @@ static void on_ended(void *arg, int status, const char *why)
 int vmm_build(struct vmm *v, const struct machine_hooks *how, struct err *e)
 {
 	struct machine_hooks hooks = *how;
+	int r;
 
 	hooks.ended = on_ended;
 	hooks.arg = v;
 	hooks.events = v->hooks.events;
 	hooks.run_dir = v->dir.path;
-	return machine_new(&v->machine, &v->config, v->hooks.loop, &hooks, e);
+	vmm_away(v, true);
+	r = machine_new(&v->machine, &v->config, v->hooks.loop, &hooks, e);
+	vmm_away(v, false);
+	return r;
 }
 
 static void build(struct vmm *v)

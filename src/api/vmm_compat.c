@@ -147,14 +147,18 @@ static void try_machine(struct vmm *v, const struct config *config, const char *
 	struct machine_hooks hooks = hooks_of(hello, blockers);
 	struct machine *m;
 	struct err e;
+	int r;
 
 	hooks.run_dir = run_dir;
-	if (machine_new(&m, config, v->hooks.loop, &hooks, &e)) {
+	vmm_away(v, true);
+	r = machine_new(&m, config, v->hooks.loop, &hooks, &e);
+	if (r) {
 		append(blockers, json_string(e.text));
-		return;
+	} else {
+		check_machine(m, hello, versions, blockers);
+		machine_free(m); /* nothing of it has run */
 	}
-	check_machine(m, hello, versions, blockers);
-	machine_free(m); /* nothing of it has run */
+	vmm_away(v, false);
 }
 
 /* In the folder that its name would have here. */
@@ -191,16 +195,20 @@ static void try_build(struct vmm *v, json_t *config, const json_t *hello, json_t
 	config_free(&c);
 }
 
-static void build(struct vmm *v, const json_t *config, const json_t *hello, json_t **versions,
+/* The first thing that is in the way ends it, before memory is taken; all are found by trying. */
+static void build(struct vmm *v, json_t *config, const json_t *hello, json_t **versions,
 		  json_t *blockers)
 {
-	struct machine_hooks hooks = hooks_of(hello, blockers);
+	struct machine_hooks hooks = hooks_of(hello, NULL);
 	struct err e;
 
-	if (vmm_take_config(v, config, &e) || vmm_build(v, &hooks, &e))
-		append(blockers, json_string(e.text));
-	else
+	if (!vmm_take_config(v, config, &e) && !vmm_build(v, &hooks, &e)) {
 		check_machine(v->machine, hello, versions, blockers);
+		return;
+	}
+	try_build(v, config, hello, versions, blockers);
+	if (!json_array_size(blockers))
+		append(blockers, json_string(e.text));
 }
 
 void vmm_take_hello(struct vmm *v, const json_t *hello, const json_t *local, bool stays,

@@ -20,28 +20,36 @@ static json_t *place_of(struct vmm *v, const struct device *dev)
 	return json_pack("{s:s, s:s}", "id", dev->id, "bdf", bdf);
 }
 
-/* nfds: of the files that came with the request, those for the device. */
-static void add(struct vmm *v, struct vmm_request *q, const char *section, unsigned nfds)
+static enum vmm_fault add_device(struct vmm *v, struct vmm_request *q, const char *section,
+				 unsigned nfds)
 {
 	const json_t *added;
 	struct device *dev;
-	int r;
+	int r = config_add(&v->config, section, q->in, q->fds, nfds, &added, &q->e);
 
-	if (!vmm_check_created(v))
-		return;
-	r = config_add(&v->config, section, q->in, q->fds, nfds, &added, &q->e);
 	for (unsigned i = 0; !r && i < nfds; i++)
 		q->fds[i] = -1; /* the configuration's from now on */
-	if (r || !v->machine) {
-		vmm_finish(v, r == -EEXIST ? VMM_TAKEN : r ? VMM_INVALID : VMM_OK);
-		return;
-	}
+	if (r || !v->machine)
+		return r == -EEXIST ? VMM_TAKEN : r ? VMM_INVALID : VMM_OK;
 	r = machine_add_device(v->machine, section, added, &dev, &q->e);
 	if (r)
 		config_remove(&v->config, json_string_value(json_object_get(added, "id")));
 	else
 		q->out = place_of(v, dev);
-	vmm_finish(v, r == -EEXIST ? VMM_TAKEN : r ? VMM_FAILED : VMM_OK);
+	return r == -EEXIST ? VMM_TAKEN : r ? VMM_FAILED : VMM_OK;
+}
+
+/* nfds: of the files that came with the request, those for the device. */
+static void add(struct vmm *v, struct vmm_request *q, const char *section, unsigned nfds)
+{
+	enum vmm_fault fault;
+
+	if (!vmm_check_created(v))
+		return;
+	vmm_away(v, true); /* to open a disk may take long */
+	fault = add_device(v, q, section, nfds);
+	vmm_away(v, false);
+	vmm_finish(v, fault);
 }
 
 void vmm_add_disk(struct vmm *v, struct vmm_request *q)

@@ -32,6 +32,7 @@ struct vmm {
 	struct vmm_migration *migration; /* the last one; NULL: none yet */
 	struct vmm_migration *came; /* the one before, which answers whoever sent the VM; or NULL */
 	bool quit, stuck;
+	int away; /* how often vmm_away() was said */
 };
 
 /* The current request is answered: q->done(); vmm_fail() says why. */
@@ -53,6 +54,8 @@ int vmm_take_name(struct vmm *, const char *name, struct err *);
 enum vmm_fault vmm_take_config(struct vmm *, const json_t *, struct err *);
 void vmm_drop_config(struct vmm *);
 
+/* Around what may take long, before anybody hears of what came of it; may be nested. */
+void vmm_away(struct vmm *, bool away);
 /* Between two runs of the loop; how: what is special in it, the rest is filled in. */
 int vmm_build(struct vmm *, const struct machine_hooks *how, struct err *);
 

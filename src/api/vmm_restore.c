@@ -200,10 +200,13 @@ static void on_paused(void *arg)
 static void restore(struct vmm *v)
 {
 	bool resume = v->restore->resume;
+	int r;
 
-	if (build(v, v->restore, &v->current->e)) {
-		machine_free(v->machine); /* nothing of it has run */
-		v->machine = NULL;
+	vmm_away(v, true);
+	r = build(v, v->restore, &v->current->e);
+	vmm_away(v, false);
+	if (r) {
+		vmm_free_machine(v); /* nothing of it has run */
 		vmm_drop_config(v);
 		end(v, VMM_FAILED);
 		return;

@@ -232,9 +232,18 @@ static int on_created(void *arg, int dir_fd, struct err *e)
 	return r ? err_set(e, r, "%s: no link to it can be made: %s", given, strerror(-r)) : 0;
 }
 
+static void on_away(void *arg, bool away)
+{
+	struct lifecycle *l = arg;
+
+	api_away(l->api, away);
+}
+
 static int lifecycle_open(struct lifecycle *l, struct err *e)
 {
-	struct vmm_hooks hooks = { .created = on_created, .over = on_over, .arg = l };
+	struct vmm_hooks hooks = {
+		.created = on_created, .over = on_over, .away = on_away, .arg = l
+	};
 	int rc = prepare_signals(l, e);
 
 	if (!rc)

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 
@@ -42,7 +43,8 @@ def test_disk_resize(rig):
     """In every state; what is refused leaves the file as it is."""
     path, other = rig.disk(), rig.disk(name="other.img")
     disks = [{"path": path}, {"path": other, "readonly": True}]
-    with monitor(rig) as (_, client):
+    with monitor(rig) as (process, client):
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1 << 40, 1 << 40))
         resize(client, 404, "disk0", MIB)
         wants(client, 204, "PUT", "vm.create", config(rig, disks=disks))
         for number, state in enumerate(STATES, 1):
@@ -179,7 +181,7 @@ def lease(file, kind):
 
 
 def test_disk_slow(rig):
-    """A disk that takes long to open keeps no guest waiting."""
+    """A disk that takes long to open keeps no guest waiting, nor who looks at the VM."""
     with Side(rig, "slow", "--kernel", rig.elf("dirty"), "--memory", "64M", "--serial", "tty",
               "--append", "mib=4 rate=40") as a, open(rig.disk(), "r+b") as disk:
         a.until(lambda: "running" in a.said, "the guest does not run")
@@ -190,6 +192,15 @@ def test_disk_slow(rig):
         a.until(lambda: fcntl.fcntl(disk, fcntl.F_GETLEASE) == fcntl.F_UNLCK, "opens no disk")
         for _ in range(20):
             a.beats()
+        other = a.client()
+        check(not wants(other, 200, "GET", "vm.info")["config"]["disks"], "has it already")
+        counters = wants(other, 200, "GET", "vm.counters")
+        check("_vcpu0" in counters and "_memory" in counters, counters.keys())
+        check("godwit_" in other.ask("GET", "/metrics")[1], "no metrics")
+        wants(other, 404, "GET", "vm.migration-progress")
+        other.begin("PUT", "vm.cancel-migration")
         lease(disk, fcntl.F_UNLCK)
         status, answer = client.answer()
         check(status == 200 and answer["id"], (status, answer))
+        check(other.answer()[0] == 404, "calls off what is not under way")
+        check(wants(other, 200, "GET", "vm.info")["config"]["disks"], "has it not")
