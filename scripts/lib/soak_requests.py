@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""soak_requests.py BUILD SECONDS: how long others wait for a ping beside clients that do harm.
+"""soak_requests.py BUILD SECONDS: how long others wait for an answer beside clients that do harm.
 
-A line of TAP for each kind of harm; a ping is asked for over a connection that stays, and over new
-ones. Runs a guest on /dev/kvm.
+A line of TAP for each kind of harm; a ping and the VM are asked for over connections that stay, and
+a ping over new ones. An answer that took longer than LONGEST_MS fails. Runs a guest on /dev/kvm.
 """
 import contextlib
 import os
@@ -19,6 +19,9 @@ sys.path.insert(0, f"{TOP}/tests/guest")
 from rig import Failed, Rig, check
 from test_api import Connection, config, monitor, wants
 from test_flood import REQUESTS, SEED, Asker, flood, odd_disks, start
+
+
+LONGEST_MS = 50
 
 
 def ask_at_random(path, disks):
@@ -87,7 +90,8 @@ def beside(rig, harm, number, seconds):
     with open(rig.path("said"), "wb") as said, monitor(rig, stderr=said) as (_, client):
         wants(client, 204, "PUT", "vm.create", config(rig))
         wants(client, 204, "PUT", "vm.boot")
-        askers = [Asker(path, "vmm.ping", "pid"), Newcomer(path, "by newcomers", "pid")]
+        askers = [Asker(path, "vmm.ping", "pid"), Asker(path, "vm.info", "config"),
+                  Newcomer(path, "by newcomers", "pid")]
         bad = [start(harm, path, disks) for _ in range(number)]
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -99,7 +103,10 @@ def beside(rig, harm, number, seconds):
             p.terminate()
             p.join()
         wants(Connection(path), 204, "PUT", "vmm.shutdown")
-        return "; ".join(asker.said() for asker in askers)
+        said = "; ".join(asker.said() for asker in askers)
+        longest = max(max(asker.times) for asker in askers)
+        check(longest * 1000 <= LONGEST_MS, f"longer than {LONGEST_MS} ms: {said}")
+        return said
 
 
 def main():

@@ -10,7 +10,11 @@
 #include "log.h"
 #include "server.h"
 
-enum { READ_BYTES = 4 * KIB, PAUSE_NS = 1000000000 };
+enum {
+	READ_BYTES = 4 * KIB,
+	PAUSE_NS = 1000000000,
+	ARRIVALS = 16, /* that are let in before others have their turn */
+};
 
 #define CONTINUE "HTTP/1.1 100 \r\n\r\n"
 #define TOO_MANY_FDS                                                                               \
@@ -467,24 +471,43 @@ static void listen_later(struct server *s)
 	loop_timer_set(s->loop, &s->pause, loop_now_ns() + PAUSE_NS);
 }
 
-static void client_arrives(void *arg, uint32_t events)
+/* Who comes and goes again at once costs little, so that nobody waits long behind such ones. */
+static bool has_left(int fd)
 {
-	struct server *s = arg;
+	char byte;
+
+	return !recv(fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT);
+}
+
+/* False: nobody else can be let in now. */
+static bool let_in(struct server *s)
+{
 	int fd, r;
 
-	(void)events;
-	if (!make_room(s))
-		return listen_later(s);
+	if (!make_room(s)) {
+		listen_later(s);
+		return false;
+	}
 	fd = accept4(s->watch.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
-		return;
-	r = fd < 0 ? -errno : conn_new(s, fd);
+		return false;
+	r = fd < 0 ? -errno : has_left(fd) ? -EPIPE : conn_new(s, fd);
 	if (!r)
-		return;
+		return true;
 	if (fd >= 0)
 		close(fd);
+	if (r == -EPIPE)
+		return true;
 	log_warn("cannot serve a client of the API: %s", strerror(-r));
 	listen_later(s);
+	return false;
+}
+
+static void client_arrives(void *arg, uint32_t events)
+{
+	(void)events;
+	for (unsigned i = 0; i < ARRIVALS && let_in(arg); i++)
+		;
 }
 
 static void pause_over(void *arg)
