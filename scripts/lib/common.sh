@@ -22,10 +22,21 @@ lab_kind() {
 }
 
 # need_packages PACKAGE...: installs those that are missing, and touches nothing when none is.
-need_packages() {
+need_packages() { [[ ! $(packages_missing "$@") ]] || in_turn packages_install "$@"; }
+
+# in_turn COMMAND...: two callers at once take turns, as apt-get update does not wait for another one.
+in_turn() {
+	mkdir -p "$cache"
+	(
+		flock 9
+		"$@"
+	) 9>"$cache/.packages"
+}
+
+packages_install() {
 	local missing
-	missing=$(printf '%s\n' "$@" | grep -vxF -f <(packages_installed "$@")) || return 0
-	missing=${missing//$'\n'/ }
+	missing=$(packages_missing "$@")
+	[[ $missing ]] || return 0
 	command -v apt-get >/dev/null || die "this is not Debian; install what is in its $missing"
 	[[ $EUID == 0 ]] || die "packages are missing; as root run: apt-get install $missing"
 	note "installing $missing"
@@ -34,6 +45,11 @@ need_packages() {
 	DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
 		install --no-install-recommends $missing >/dev/null ||
 		die "apt-get could not install $missing; what it said is above"
+}
+
+# packages_missing PACKAGE...: prints those on one line.
+packages_missing() {
+	comm -23 <(printf '%s\n' "$@" | sort) <(packages_installed "$@" | sort) | paste -sd ' '
 }
 
 packages_installed() {

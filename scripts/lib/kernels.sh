@@ -29,7 +29,7 @@ kernel_make() {
 kernel_download() {
 	kernel_try_download "$@" && return
 	[[ $EUID == 0 ]] || die "no Debian cloud kernel $1 to be had; as root run apt-get update"
-	apt_update
+	in_turn apt_update
 	kernel_try_download "$@" ||
 		die "apt-get finds no Debian cloud kernel $1; are Debian's package sources there?"
 }
