@@ -503,10 +503,14 @@ static bool let_in(struct server *s)
 	return false;
 }
 
+/* One that takes another's place gives that its turn first: it may have asked for something. */
 static void client_arrives(void *arg, uint32_t events)
 {
+	const struct server *s = arg;
+	unsigned n = 0;
+
 	(void)events;
-	for (unsigned i = 0; i < ARRIVALS && let_in(arg); i++)
+	while (let_in(arg) && ++n < ARRIVALS && s->nconns < s->limits.connections)
 		;
 }
 
