@@ -3,7 +3,7 @@
  * The registers behind PCI hotplug by ACPI: through them a guest learns that there is something
  * new in a slot, or that it is asked to give up what is there, and says that it did.  Who adds
  * and removes devices calls this, with the device "pci-hotplug"; the guest's answer comes as
- * VM_EJECT.
+ * VM_HOTPLUG.
  *
  * All calls under the machine lock.
  */

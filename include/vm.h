@@ -27,7 +27,7 @@ enum vm_event {
 	VM_PANIC = 1 << 2, /* pvpanic */
 	VM_FAILED = 1 << 3, /* the guest cannot go on; vm->failure says why */
 	VM_LEAVE = 1 << 4, /* the person at the terminal wants out */
-	VM_EJECT = 1 << 5, /* the guest gives up PCI slots: pci_hotplug_take_ejected() */
+	VM_HOTPLUG = 1 << 5, /* the guest answers what it was told of PCI slots: pci_hotplug.h */
 };
 
 struct disk;

@@ -62,7 +62,7 @@ static void pci_hotplug_write(void *dev, uint64_t offset, unsigned size, uint64_
 		if (value & h->asked & UINT32_C(1) << slot)
 			pci_hide(h->dev.vm->pci, slot);
 	h->ejected |= (uint32_t)value;
-	vm_raise(h->dev.vm, VM_EJECT);
+	vm_raise(h->dev.vm, VM_HOTPLUG);
 }
 
 static const struct region_ops pci_hotplug_ports = { .read = pci_hotplug_read,

@@ -154,7 +154,7 @@ int hotplug_remove(struct hotplug *h, const char *id,
 	return 0;
 }
 
-void hotplug_ejected(struct hotplug *h)
+void hotplug_answered(struct hotplug *h)
 {
 	struct device *registers = hotplug_registers(h);
 	uint32_t slots = pci_hotplug_take_ejected(registers);

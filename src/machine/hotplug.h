@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Devices that come to a VM and leave it.  Who adds one builds it; here its guest is told.  A
- * removal goes by steps: the guest is asked, and given some time; it gives the slot up (VM_EJECT);
- * the device stops; it is freed, and whoever asked is told.  hotplug_settle() takes the steps that
- * can be taken: it runs when the posted step does, and never while the VM as a whole is stopping.
+ * removal goes by steps: the guest is asked, and given some time; it gives the slot up
+ * (VM_HOTPLUG); the device stops; it is freed, and whoever asked is told.  hotplug_settle() takes
+ * the steps that can be taken: it runs when the posted step does, and never while the VM as a whole
+ * is stopping.
  *
  * All calls on main, under the machine lock, outside callbacks of devices.
  */
@@ -32,7 +33,7 @@ void hotplug_added(struct hotplug *, struct device *);
 int hotplug_remove(struct hotplug *, const char *id,
 		   void (*done)(void *arg, int result, const char *why), void *arg, struct err *);
 
-void hotplug_ejected(struct hotplug *); /* VM_EJECT */
+void hotplug_answered(struct hotplug *); /* VM_HOTPLUG */
 /* The VM has stopped and is about to be reset: what its guest was asked for is its own no more. */
 void hotplug_guest_is_gone(struct hotplug *);
 void hotplug_settle(struct hotplug *);

@@ -268,8 +268,8 @@ static void on_event(void *arg, unsigned events)
 {
 	struct machine *m = arg;
 
-	if (events & VM_EJECT)
-		hotplug_ejected(&m->hotplug);
+	if (events & VM_HOTPLUG)
+		hotplug_answered(&m->hotplug);
 	if (events & VM_FAILED)
 		machine_end(m, 1, m->vm.failure.text);
 	else if (m->panicked && (events & (VM_POWEROFF | VM_RESET)))

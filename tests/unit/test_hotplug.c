@@ -57,8 +57,8 @@ static void has_stopped(struct device *dev, void *arg)
 static void on_event(void *arg, unsigned events)
 {
 	(void)arg;
-	ck_assert_uint_eq(events, VM_EJECT);
-	hotplug_ejected(&hotplug);
+	ck_assert_uint_eq(events, VM_HOTPLUG);
+	hotplug_answered(&hotplug);
 }
 
 static void on_done(void *arg, int r, const char *sentence)

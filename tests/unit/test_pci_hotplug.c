@@ -89,7 +89,7 @@ START_TEST(ejections_reach_the_control_layer)
 	ck_assert_uint_eq(raised(), 0);
 	out32(PLATFORM_PCI_HOTPLUG_EJECT, 1u << 4);
 	out32(PLATFORM_PCI_HOTPLUG_EJECT, 1u << 30);
-	ck_assert_uint_eq(raised(), VM_EJECT);
+	ck_assert_uint_eq(raised(), VM_HOTPLUG);
 	ck_assert_uint_eq(in32(PLATFORM_PCI_HOTPLUG_EJECT), 0);
 	ck_assert_uint_eq(pci_hotplug_take_ejected(f.dev), 1u << 4 | 1u << 30);
 	ck_assert_uint_eq(pci_hotplug_take_ejected(f.dev), 0);
