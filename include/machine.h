@@ -67,7 +67,8 @@ bool machine_has_panicked(const struct machine *); /* and has a moment for its l
 
 /*
  * Devices that come and go.  section: "disks" or "net"; object: complete, as the configuration
- * holds it.  The device runs if the VM does; the guest learns of it at once, or when it goes on.
+ * holds it.  The device runs if the VM does; the guest learns of it at once, or when it goes on,
+ * and events tell whether it looks for it.
  * Called with the lock, which vCPUs get while its file is opened and its record written.
  * -ENOTSUP: no device of that section can be added.  -EEXIST: the id is taken.  -ENOSPC: no slot
  * is free.  -ESHUTDOWN: the VM has ended.  The device keeps a reference to object; what else the

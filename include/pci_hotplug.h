@@ -3,7 +3,7 @@
  * The registers behind PCI hotplug by ACPI: through them a guest learns that there is something
  * new in a slot, or that it is asked to give up what is there, and says that it did.  Who adds
  * and removes devices calls this, with the device "pci-hotplug"; the guest's answer comes as
- * VM_HOTPLUG.
+ * VM_HOTPLUG: it has read what is new, or gives slots up.
  *
  * All calls under the machine lock.
  */
@@ -13,6 +13,7 @@
 #include "device.h"
 
 void pci_hotplug_insert(struct device *, unsigned slot);
+bool pci_hotplug_is_unread(struct device *, unsigned slot); /* it was inserted; the guest is told */
 void pci_hotplug_want(struct device *, unsigned slot);
 /* No longer wanted.  A guest that has been told already may give it up nevertheless. */
 void pci_hotplug_withdraw(struct device *, unsigned slot);

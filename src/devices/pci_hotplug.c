@@ -43,6 +43,8 @@ static uint64_t pci_hotplug_read(void *dev, uint64_t offset, unsigned size)
 	(void)size;
 	switch (offset) {
 	case PLATFORM_PCI_HOTPLUG_INSERTED:
+		if (h->s.inserted)
+			vm_raise(h->dev.vm, VM_HOTPLUG);
 		return take(&h->s.inserted);
 	case PLATFORM_PCI_HOTPLUG_WANTED:
 		return take(&h->s.wanted);
@@ -75,6 +77,13 @@ void pci_hotplug_insert(struct device *dev, unsigned slot)
 
 	h->s.inserted |= UINT32_C(1) << slot;
 	vm_raise_acpi(dev->vm, PLATFORM_ACPI_EVENT_PCI);
+}
+
+bool pci_hotplug_is_unread(struct device *dev, unsigned slot)
+{
+	struct pci_hotplug *h = (struct pci_hotplug *)dev;
+
+	return h->s.inserted >> slot & 1;
 }
 
 void pci_hotplug_want(struct device *dev, unsigned slot)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "config.h"
-#include "pci.h"
+#include "log.h"
 #include "pci_hotplug.h"
 
 enum { HOTPLUG_LIMIT_S = 30 };
@@ -38,19 +38,74 @@ static struct device *hotplug_registers(const struct hotplug *h)
 	return vm_device(h->vm, "pci-hotplug");
 }
 
+static void set_limit(struct hotplug *h, struct timer *limit)
+{
+	loop_timer_set(h->vm->loop, limit, loop_now_ns() + h->limit_ns);
+}
+
+/* Additions */
+
+static void addition_tell(struct addition *a, const char *event)
+{
+	device_tell(a->dev, "virtio-device", event, json_object());
+}
+
+static void addition_end(struct addition *a)
+{
+	if (a->dev)
+		loop_timer_cancel(a->h->vm->loop, &a->limit);
+	a->dev = NULL;
+}
+
+static void addition_settle(struct addition *a)
+{
+	if (!a->dev || pci_hotplug_is_unread(hotplug_registers(a->h), a->slot))
+		return;
+	addition_tell(a, "found");
+	addition_end(a);
+}
+
+static void addition_expired(void *arg)
+{
+	struct addition *a = arg;
+
+	/* Its answer may be on its way to here. */
+	addition_settle(a);
+	if (!a->dev)
+		return;
+	/* A guest that is paused cannot answer. */
+	if (a->dev->phase != DEVICE_RUNNING) {
+		set_limit(a->h, &a->limit);
+		return;
+	}
+	log_warn("%s: the guest did not look for it within %u s; see that it is up and knows PCI "
+		 "hotplug by ACPI, or reboot it: it finds the device then",
+		 a->dev->id, HOTPLUG_LIMIT_S);
+	addition_tell(a, "not-found"); /* it may do so later */
+}
+
+static void additions_end(struct hotplug *h)
+{
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++)
+		addition_end(&h->added[slot]);
+}
+
 void hotplug_added(struct hotplug *h, struct device *dev)
 {
+	unsigned slot = (unsigned)pci_slot_of(h->vm->pci, dev);
+	struct addition *a = &h->added[slot];
+
 	/* A guest that is yet to start finds it by itself. */
-	if (h->vm->pci->live)
-		pci_hotplug_insert(hotplug_registers(h), (unsigned)pci_slot_of(h->vm->pci, dev));
+	if (!h->vm->pci->live)
+		return;
+	*a = (struct addition){
+		.h = h, .dev = dev, .slot = slot, .limit = { .expired = addition_expired, .arg = a }
+	};
+	pci_hotplug_insert(hotplug_registers(h), slot);
+	set_limit(h, &a->limit);
 }
 
 /* Removals */
-
-static void removal_set_limit(struct removal *r)
-{
-	loop_timer_set(r->h->vm->loop, &r->limit, loop_now_ns() + r->h->limit_ns);
-}
 
 static void removal_tell(struct removal *r, int result, const char *why)
 {
@@ -92,7 +147,7 @@ static void removal_expired(void *arg)
 	}
 	/* A guest that is paused cannot answer. */
 	if (r->dev->phase != DEVICE_RUNNING) {
-		removal_set_limit(r);
+		set_limit(r->h, &r->limit);
 		return;
 	}
 	pci_hotplug_withdraw(hotplug_registers(r->h), r->slot);
@@ -150,7 +205,7 @@ int hotplug_remove(struct hotplug *h, const char *id,
 		return 0;
 	}
 	pci_hotplug_want(hotplug_registers(h), r->slot);
-	removal_set_limit(r);
+	set_limit(h, &r->limit);
 	return 0;
 }
 
@@ -160,6 +215,8 @@ void hotplug_answered(struct hotplug *h)
 	uint32_t slots = pci_hotplug_take_ejected(registers);
 	struct removal *r;
 
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++)
+		addition_settle(&h->added[slot]);
 	list_for_each (r, &h->removals, node) {
 		if (slots >> r->slot & 1)
 			r->given_up = true;
@@ -178,10 +235,11 @@ static void removal_settle(struct removal *r)
 	if (!r->given_up)
 		return;
 	if (r->dev->phase == DEVICE_RUNNING) {
-		removal_set_limit(r);
+		set_limit(h, &r->limit);
 		device_stop(r->dev, h->stopped, h->arg);
 	}
 	if (r->dev->phase == DEVICE_STOPPED) {
+		addition_end(&h->added[r->slot]);
 		device_free(r->dev);
 		removal_end(r, 0, NULL);
 	}
@@ -201,6 +259,7 @@ void hotplug_guest_is_gone(struct hotplug *h)
 {
 	struct removal *r;
 
+	additions_end(h);
 	list_for_each (r, &h->removals, node)
 		r->given_up = true;
 	hotplug_settle(h);
@@ -208,6 +267,7 @@ void hotplug_guest_is_gone(struct hotplug *h)
 
 void hotplug_cancel(struct hotplug *h)
 {
+	additions_end(h);
 	while (!list_empty(&h->removals))
 		removal_end(list_item(h->removals.next, struct removal, node), -ECANCELED,
 			    "the VM ended");

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Devices that come to a VM and leave it.  Who adds one builds it; here its guest is told.  A
- * removal goes by steps: the guest is asked, and given some time; it gives the slot up
+ * Devices that come to a VM and leave it.  Who adds one builds it; here its guest is told, and
+ * events tell whether it looks for it in time ("found", else "not-found"), or later.  A reset ends
+ * the waiting, as the guest then finds what there is by itself, and so does a move.
+ *
+ * A removal goes by steps: the guest is asked, and given some time; it gives the slot up
  * (VM_HOTPLUG); the device stops; it is freed, and whoever asked is told.  hotplug_settle() takes
  * the steps that can be taken: it runs when the posted step does, and never while the VM as a whole
  * is stopping.
@@ -12,10 +15,20 @@
 #define HOTPLUG_H
 
 #include "loop.h"
+#include "pci.h"
 #include "vm.h"
+
+/* A device that the guest was told of and has not looked for yet */
+struct addition {
+	struct hotplug *h;
+	struct device *dev; /* NULL: there is none */
+	unsigned slot;
+	struct timer limit;
+};
 
 struct hotplug {
 	struct vm *vm;
+	struct addition added[PCI_SLOTS]; /* by slot */
 	struct list removals; /* in the order of asking */
 	struct work *step; /* posted to main when there is something to settle */
 	void (*stopped)(struct device *, void *arg); /* of device_stop() */
@@ -25,7 +38,7 @@ struct hotplug {
 
 void hotplug_init(struct hotplug *, struct vm *, struct work *step,
 		  void (*stopped)(struct device *, void *arg), void *arg);
-/* Everything is left as it is, and whoever waits is told -ECANCELED. */
+/* Everything is left as it is; whoever waits for a removal is told -ECANCELED. */
 void hotplug_cancel(struct hotplug *);
 
 void hotplug_added(struct hotplug *, struct device *);

@@ -65,6 +65,23 @@ START_TEST(insertions_are_told_once)
 }
 END_TEST
 
+/* However often it looks, and at what else. */
+START_TEST(a_look_at_insertions_is_told_once)
+{
+	pci_hotplug_insert(f.dev, 31);
+	pci_hotplug_want(f.dev, 2);
+	in32(PLATFORM_PCI_HOTPLUG_WANTED);
+	ck_assert_uint_eq(raised(), 0);
+	ck_assert(pci_hotplug_is_unread(f.dev, 31));
+	ck_assert(!pci_hotplug_is_unread(f.dev, 2));
+	in32(PLATFORM_PCI_HOTPLUG_INSERTED);
+	ck_assert(!pci_hotplug_is_unread(f.dev, 31));
+	ck_assert_uint_eq(raised(), VM_HOTPLUG);
+	in32(PLATFORM_PCI_HOTPLUG_INSERTED);
+	ck_assert_uint_eq(raised(), 0);
+}
+END_TEST
+
 START_TEST(wishes_are_told_once_and_can_be_withdrawn)
 {
 	pci_hotplug_want(f.dev, 1);
@@ -154,6 +171,7 @@ static Suite *suite(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, insertions_are_told_once);
+	tcase_add_test(t, a_look_at_insertions_is_told_once);
 	tcase_add_test(t, wishes_are_told_once_and_can_be_withdrawn);
 	tcase_add_test(t, ejections_reach_the_control_layer);
 	tcase_add_test(t, what_is_not_read_moves);
