@@ -4,14 +4,17 @@
  *
  * Adds the disk, asks the guest for it at once, resizes it, and again when it has gone, until the
  * guest powers off.  The first round is before there is a guest; later the VM is reset at one and
- * paused at two of three.  Exits with 0 after a guest that was content, else with 1.
+ * paused at two of three.  From then on events tell that the guest found the disk.  Exits with 0
+ * after a guest that was content, else with 1.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bits.h"
 #include "config.h"
+#include "events.h"
 #include "machine.h"
 
 struct host {
@@ -19,6 +22,8 @@ struct host {
 	struct machine *machine;
 	struct work round;
 	const char *image;
+	struct events *events;
+	uint64_t seq; /* of the last one looked at */
 	unsigned rounds, resized;
 	int status;
 };
@@ -53,6 +58,16 @@ static void resized(void *arg, int result, const char *why)
 	h->resized++;
 }
 
+static bool was_found(struct host *h)
+{
+	char line[EVENT_BYTES_MAX];
+	unsigned n = 0;
+
+	while (events_next(h->events, &h->seq, line))
+		n += strstr(line, "\"found\"") != NULL;
+	return n == 1;
+}
+
 static void removed(void *arg, int result, const char *why)
 {
 	struct host *h = arg;
@@ -63,6 +78,8 @@ static void removed(void *arg, int result, const char *why)
 		fail("remove", why);
 	if (h->resized != h->rounds)
 		fail("resize", "not done when the disk has gone");
+	if (!was_found(h) && h->rounds > 2)
+		fail("add", "the guest gave it up and was not said to have found it");
 	/* Every third disk comes while the VM is on its way to a pause. */
 	if (h->rounds % 3 == 1)
 		machine_pause(h->machine, paused, h);
@@ -103,12 +120,16 @@ int main(int argc, char **argv)
 	json = json_load_file(argv[1], 0, NULL);
 	if (!json || config_load(&config, json, &e))
 		fail(argv[1], e.text);
-	if (loop_new(&h.loop, &e) || machine_new(&h.machine, &config, h.loop, &hooks, &e))
+	if (loop_new(&h.loop, &e) || events_new(&h.events, &e))
+		fail("build", e.text);
+	hooks.events = h.events;
+	if (machine_new(&h.machine, &config, h.loop, &hooks, &e))
 		fail("build", e.text);
 	loop_post(h.loop, &h.round);
 	machine_start(h.machine);
 	loop_run(h.loop);
 	machine_free(h.machine);
+	events_free(h.events);
 	loop_free(h.loop);
 	config_free(&config);
 	json_decref(json);
