@@ -10,7 +10,7 @@ import re
 import time
 
 from api_client import Connection, wants
-from proxy import KINDS, MESSAGES, Fault, Proxy
+from proxy import KINDS, MESSAGES, PLACES, Fault, Proxy
 from rig import Failed, check
 from test_migrate import Side
 
@@ -166,6 +166,12 @@ def random_fault(chance):
     connection, from_source = chance.choice(list(BYTES))
     return Fault(chance.choice(KINDS), connection, from_source,
                  chance.randrange(BYTES[connection, from_source]))
+
+
+def all_cuts(rig):
+    """Each message at each place; for who watches threads, where each takes long, at one of them."""
+    return [(message, place) for i, message in enumerate(MESSAGES) for j, place in enumerate(PLACES)
+            if not rig.watches_threads() or i % len(PLACES) == j]
 
 
 def moves_after_cut(message, place, has_arbiter):

@@ -19,6 +19,7 @@ hotplug() {
 	tail -c 512 disk.img | grep -aq "^the last sector"
 	"$GODWIT" add-net "$name" tap=lab1,ip=10.0.0.1,mask=255.255.255.0,id=card
 	vm_says "guest: network answers"
+	[[ $("$GODWIT" events --json "$name" | grep -c '"found"') == 2 ]]
 	"$GODWIT" remove "$name" disk0
 	vm_says "guest: disk is gone"
 	"$GODWIT" remove "$name" card
