@@ -8,6 +8,7 @@ iperf3 have a network of their own, whose loopback device counts what is sent.
 import contextlib
 import itertools
 import json
+import mmap
 import os
 import re
 import select
@@ -26,6 +27,7 @@ LIBRARY = os.path.dirname(os.path.abspath(__file__))
 BEFORE = 0.5                    # seconds in which the guest is heard before it moves
 AFTER = 200                     # heartbeats at the new place
 MIB = 1 << 20
+MADV_POPULATE_WRITE = 23        # <linux/mman.h>
 
 
 class Case(NamedTuple):
@@ -157,6 +159,17 @@ def attentive():
         os.sched_setscheduler(0, *usual)
 
 
+def use_memory(case):
+    """As much as the guest writes, and gives it back.
+
+    What a virtual machine's kernel has not used for a while its own host may have taken, and whoever
+    gets it first would pay for that.
+    """
+    if case.written:
+        with mmap.mmap(-1, case.written * case.cpus * MIB) as memory:
+            memory.madvise(MADV_POPULATE_WRITE)
+
+
 class Column(NamedTuple):
     """What a row is measured of."""
     name: str
@@ -176,6 +189,7 @@ def move(side, case, wire):
         hear(source, RUNNING)
         destination, = stack.enter_context(running(side.destination(case)))
         side.prepare(source, destination)
+        use_memory(case)
         here, there = source.out, destination.out
         with attentive():
             until = time.monotonic() + BEFORE
@@ -199,6 +213,7 @@ def bare_copy(programs, wire, case):
         return [None] * len(case.rows())
     with running(programs.floor("dirty", case.append())) as (p,):
         hear(p, RUNNING)
+        use_memory(case)
         said = subprocess.run(wire.inside(f"{programs.guests}/bare-copy",
                                           str(case.written)),
                               stdout=subprocess.PIPE, text=True, timeout=LIMIT, check=True).stdout

@@ -128,7 +128,8 @@ def running(*commands):
 
 
 def rounds(rows, measure, monitors, n, setup=SETUP_ROUNDS):
-    """{row: {name: [value of each round]}}; every round runs each monitor, in turning order.
+    """{row: {name: [value of each round]}}; every round runs each monitor, in turning order, and
+    every other one backwards: none always finds what another one has left.
 
     A value of None: the monitor has no place in that row, and its list stays empty.
     Each time in a new folder: io_uring may hold a disk, and its lock, a little longer than a
@@ -137,7 +138,7 @@ def rounds(rows, measure, monitors, n, setup=SETUP_ROUNDS):
     measured = {row: {m.name: [] for m in monitors} for row in rows}
     for i in range(-setup, n):
         for k in range(len(monitors)):
-            m = monitors[(i + k) % len(monitors)]
+            m = monitors[(i + (-k if i % 2 else k)) % len(monitors)]
             with tempfile.TemporaryDirectory() as folder:
                 values = measure(m, folder)
             if i >= 0:

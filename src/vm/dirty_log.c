@@ -11,6 +11,9 @@
 #include "log.h"
 #include "vm.h"
 
+/* KVM's lock is held for so many at once, and vCPUs that miss a page wait for it. */
+#define CLEAR_PAGES (UINT64_C(1) << 15)
+
 struct dirty_log {
 	struct vm *vm;
 	bool manual;
@@ -163,12 +166,17 @@ int dirty_log_harvest(struct dirty_log *log, unsigned region, uint64_t *bits, st
 int dirty_log_clear(struct dirty_log *log, unsigned region, uint64_t first, uint64_t npages,
 		    const uint64_t *bits, struct err *e)
 {
-	struct kvm_clear_dirty_log clear = { .slot = region,
-					     .num_pages = (uint32_t)npages,
-					     .first_page = first,
-					     .dirty_bitmap = (void *)(uintptr_t)bits };
+	int r = 0;
 
-	if (!log->manual)
-		return 0;
-	return kvm_ioctl(log->vm->fd, KVM_CLEAR_DIRTY_LOG, "KVM_CLEAR_DIRTY_LOG", &clear, e);
+	for (uint64_t done = 0; log->manual && !r && done < npages; done += CLEAR_PAGES) {
+		struct kvm_clear_dirty_log clear = {
+			.slot = region,
+			.num_pages = (uint32_t)MIN(npages - done, CLEAR_PAGES),
+			.first_page = first + done,
+			.dirty_bitmap = (void *)(uintptr_t)(bits + done / 64),
+		};
+
+		r = kvm_ioctl(log->vm->fd, KVM_CLEAR_DIRTY_LOG, "KVM_CLEAR_DIRTY_LOG", &clear, e);
+	}
+	return r;
 }
