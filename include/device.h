@@ -51,9 +51,6 @@ struct device_class {
 	 * the lock: it may take its time.  Then the guest learns of it. */
 	int (*resize)(struct device *, uint64_t bytes, struct err *);
 	void (*resized)(struct device *);
-	/* From now on, or no longer, the kernel marks in guest_mem.log what it writes to memory for
-	 * the device, running or not.  Any thread, under the lock.  NULL: it writes nothing. */
-	int (*log)(struct device *, bool on, struct err *);
 };
 
 enum device_phase { DEVICE_NEW, DEVICE_STOPPED, DEVICE_RUNNING, DEVICE_STOPPING };
@@ -71,6 +68,7 @@ struct device {
 	struct pace notes; /* of device_note() */
 	struct rate_limit *limit; /* NULL: nothing of it can be limited */
 	void *fresh; /* its state after the first reset; NULL: all versions have the same fields */
+	bool unlogged; /* the kernel writes guest memory for it, which no dirty log shows */
 	const char *host_path; /* where to connect to it: its pty or socket; NULL: nowhere */
 	struct hub *port; /* whose listeners there may be; NULL: it is none */
 	void *counters; /* ncounters blocks, see device_claim_counters() */

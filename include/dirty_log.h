@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which pages of guest memory were written: KVM's dirty bitmap (the guest, by its vCPUs) with the
- * monitor's own (guest_mem_mark_dirty(), and what the kernel writes for devices).  Bitmaps have
- * one bit per page of a region.
+ * monitor's own (guest_mem_mark_dirty()).  Bitmaps have one bit per page of a region.
  *
  * Where KVM can (manual protection), harvesting only looks, and a page is write-protected when
  * its bit is cleared, just before it is read: a guest is slowed down where the reader is and not

@@ -27,7 +27,7 @@ struct guest_mem_region {
 	uint8_t *host;
 	uint64_t fd_offset;
 	_Atomic uint64_t *_Atomic dirty; /* one bit per page the monitor wrote; NULL: not logging */
-	_Atomic uint64_t *dirty_bits; /* what dirty points to: its part of the log */
+	_Atomic uint64_t *dirty_bits; /* what dirty points to; lives until guest_mem_free() */
 };
 
 struct guest_mem {
@@ -35,9 +35,6 @@ struct guest_mem {
 	unsigned nregions;
 	int fd; /* shared memory behind all regions, in order; -1: private */
 	bool anonymous; /* private, and with no file behind: what was never touched is zero */
-	/* One bit per page from 0 to the last region's end, where the kernel sets those that it
-	 * writes for a device.  NULL before the first guest_mem_log_start(), then for good. */
-	_Atomic uint64_t *log;
 };
 
 struct guest_mem_config {

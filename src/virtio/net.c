@@ -426,13 +426,6 @@ static int net_loaded(struct device *dev, struct err *e)
 	return virtio_loaded(dev, e);
 }
 
-static int net_log(struct device *dev, bool on, struct err *e)
-{
-	struct net *net = net_of(dev);
-
-	return net->pair[0].vhost < 0 ? 0 : net_vhost_log(net, on, e);
-}
-
 extern const struct device_class virtio_net_class;
 const struct device_class virtio_net_class = {
 	.kind = "virtio-net",
@@ -447,5 +440,4 @@ const struct device_class virtio_net_class = {
 	.stop = net_stop,
 	.loaded = net_loaded,
 	.fetch = virtio_fetch,
-	.log = net_log,
 };

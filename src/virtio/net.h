@@ -52,7 +52,6 @@ struct net_pair {
 	uint64_t bytes; /* that they hold */
 	struct vq_request *sending; /* as many as the back end wants */
 	int vhost; /* its fd, for both queues; -1: they are served here */
-	uint64_t vhost_features; /* that it was handed its queues with */
 };
 
 /* What the card is plugged into.  The verbs of a pair run on the I/O threads of its queues. */
@@ -97,9 +96,6 @@ struct net {
 	struct passt *passt;
 	struct net_passt_wire *wire;
 	struct net_pair pair[TAP_PAIRS_MAX];
-	pthread_mutex_t
-		vhost_lock; /* features of vhost fds, which I/O threads and net_vhost_log() set */
-	bool vhost_logs;
 	bool plugged; /* the other side is up */
 	struct watch link; /* tap's */
 	enum tap_link tap_was;
@@ -130,9 +126,6 @@ int net_vhost_open(struct net *, struct err *);
 /* Hand a queue to the kernel, and take it back: on its I/O thread. */
 int net_vhost_start(struct net_pair *, struct virtqueue *, struct err *);
 void net_vhost_stop(struct net_pair *, struct virtqueue *);
-
-/* As device_class.log. */
-int net_vhost_log(struct net *, bool on, struct err *);
 
 /* Main: count what the kernel moved.  False: that is not known. */
 bool net_vhost_count(struct net *);

@@ -2,10 +2,9 @@
 /*
  * vhost-net: the kernel serves a pair's two queues with a thread of its own, between the guest's
  * memory and the tap (<linux/vhost.h>).  The queues are delegated while handed over, and come back
- * like others, with used rings that count as written.  While pages are logged the kernel marks
- * what it writes to buffers in guest_mem.log (VHOST_F_LOG_ALL).  A queue's interrupt vector is the
- * one it had when it started.  The kernel does not count: what the tap has counted, less what was
- * moved here, is its part.
+ * like others.  The kernel does not mark what it writes in guest_mem: while pages are logged,
+ * queues are to be served here.  A queue's interrupt vector is the one it had when it started.
+ * Nor does it count: what the tap has counted, less what was moved here, is the kernel's part.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,8 +22,8 @@
 static const char path[] = "/dev/vhost-net";
 
 /* What the rings and packets of a guest may be like. */
-static const uint64_t known = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) |
-			      BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_NET_F_MRG_RXBUF);
+static const uint64_t needed = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) |
+			       BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_NET_F_MRG_RXBUF);
 
 static int refuse(const struct net *net, const char *what, struct err *e)
 {
@@ -62,7 +61,7 @@ static const char *set_up(int fd, const struct guest_mem *mem)
 		return "VHOST_SET_OWNER";
 	if (ioctl(fd, VHOST_GET_FEATURES, &features) < 0)
 		return "VHOST_GET_FEATURES";
-	if ((known | BIT(VHOST_F_LOG_ALL)) & ~features) {
+	if (needed & ~features) {
 		errno = EOPNOTSUPP;
 		return "features";
 	}
@@ -78,29 +77,16 @@ static bool runs_beside_guest(void)
 	return sched_getaffinity(0, sizeof(allowed), &allowed) || CPU_COUNT(&allowed) > 1;
 }
 
-static void release_lock(void *arg)
-{
-	struct net *net = arg;
-
-	pthread_mutex_destroy(&net->vhost_lock);
-}
-
 int net_vhost_open(struct net *net, struct err *e)
 {
-	int r;
-
 	if (net->vhost == NET_VHOST_AUTO && !runs_beside_guest())
 		return 0;
 	if (net->vhost == NET_VHOST_ON && limiter_is_on(rate_limit_limiter(&net->limit, 0)))
 		return err_set(e, -EINVAL,
 			       "%s: vhost=on moves packets past any limit; leave one of them out",
 			       net->v.dev.id);
-	pthread_mutex_init(&net->vhost_lock, NULL);
-	r = device_claim(&net->v.dev, release_lock, net, e);
-	if (r)
-		return r;
 	for (unsigned i = 0; i < net->npairs; i++) {
-		int fd = open(path, O_RDWR | O_CLOEXEC);
+		int fd = open(path, O_RDWR | O_CLOEXEC), r;
 		const char *failed;
 
 		if (fd < 0)
@@ -149,45 +135,7 @@ bool net_vhost_count(struct net *net)
 	return true;
 }
 
-/* Under the lock. */
-static int set_features(const struct net_pair *p)
-{
-	uint64_t log = p->net->vhost_logs ? BIT(VHOST_F_LOG_ALL) : 0;
-	uint64_t features = p->vhost_features | log;
-
-	return ioctl(p->vhost, VHOST_SET_FEATURES, &features) < 0 ? -errno : 0;
-}
-
-int net_vhost_log(struct net *net, bool on, struct err *e)
-{
-	uint64_t base = (uintptr_t)net->v.dev.vm->mem->log;
-	int r = 0;
-
-	pthread_mutex_lock(&net->vhost_lock);
-	net->vhost_logs = on;
-	for (unsigned i = 0; !r && i < net->npairs; i++)
-		if (ioctl(net->pair[i].vhost, VHOST_SET_LOG_BASE, &base) < 0)
-			r = -errno;
-		else
-			r = set_features(&net->pair[i]);
-	pthread_mutex_unlock(&net->vhost_lock);
-	return r ? err_set(e, r, "%s: %s does not log what it writes: %s", net->v.dev.id, path,
-			   strerror(-r))
-		 : 0;
-}
-
-static int negotiate(struct net_pair *p)
-{
-	int r;
-
-	pthread_mutex_lock(&p->net->vhost_lock);
-	p->vhost_features = p->net->v.s->driver_features & known;
-	r = set_features(p);
-	pthread_mutex_unlock(&p->net->vhost_lock);
-	return r;
-}
-
-static int connect_ring(struct net_pair *p, const struct virtqueue *vq, unsigned ring)
+static int connect_ring(const struct net_pair *p, const struct virtqueue *vq, unsigned ring)
 {
 	const struct virtio_device *v = &p->net->v;
 	struct vhost_vring_state num = { ring, vq->s->size };
@@ -199,11 +147,10 @@ static int connect_ring(struct net_pair *p, const struct virtqueue *vq, unsigned
 	struct vhost_vring_file kick = { ring, virtio_kick_fd(v, vq->index) };
 	struct vhost_vring_file call = { ring, virtio_signal_fd(v, vq->index) };
 	struct vhost_vring_file tap = { ring, tap_fd(p->net->tap, p->index) };
-	int r = negotiate(p);
+	uint64_t features = v->s->driver_features & needed;
 
-	if (r)
-		return r;
-	if (ioctl(p->vhost, VHOST_SET_VRING_NUM, &num) < 0 ||
+	if (ioctl(p->vhost, VHOST_SET_FEATURES, &features) < 0 ||
+	    ioctl(p->vhost, VHOST_SET_VRING_NUM, &num) < 0 ||
 	    ioctl(p->vhost, VHOST_SET_VRING_BASE, &base) < 0 ||
 	    ioctl(p->vhost, VHOST_SET_VRING_ADDR, &address) < 0 ||
 	    ioctl(p->vhost, VHOST_SET_VRING_KICK, &kick) < 0 ||

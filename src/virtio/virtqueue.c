@@ -266,7 +266,6 @@ void vq_take_back(struct virtqueue *vq, uint16_t next_avail)
 	vq->delegated = false;
 	vq->s->next_avail = next_avail;
 	vq->s->next_used = vq->signalled_used = load_le16(&vq->used->idx, __ATOMIC_ACQUIRE);
-	mark_used(vq, vq->used, (size_t)((char *)(avail_event(vq) + 1) - (char *)vq->used));
 }
 
 bool vq_enable_kicks(struct virtqueue *vq)

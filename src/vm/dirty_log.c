@@ -75,20 +75,6 @@ static int make_bits(struct dirty_log *log, struct err *e)
 	return 0;
 }
 
-/* What the kernel writes for devices. */
-static int log_devices(struct vm *vm, bool on, struct err *e)
-{
-	struct device *dev;
-	int r = 0;
-
-	pthread_mutex_lock(&vm->lock);
-	list_for_each (dev, &vm->devices, node)
-		if (!r && dev->class->log)
-			r = dev->class->log(dev, on, e);
-	pthread_mutex_unlock(&vm->lock);
-	return r;
-}
-
 static void log_free(struct dirty_log *log)
 {
 	for (unsigned i = 0; i < GUEST_MEM_REGIONS; i++)
@@ -114,12 +100,9 @@ int dirty_log_start(struct dirty_log **out, struct vm *vm, struct err *e)
 		log_free(log);
 		return r;
 	}
-	r = log_devices(vm, true, e);
-	if (!r)
-		r = set_slots(vm, KVM_MEM_LOG_DIRTY_PAGES, e);
+	r = set_slots(vm, KVM_MEM_LOG_DIRTY_PAGES, e);
 	if (r) {
 		set_slots(vm, 0, &ignored);
-		log_devices(vm, false, &ignored);
 		guest_mem_log_stop(vm->mem);
 		log_free(log);
 		return r;
@@ -134,7 +117,7 @@ void dirty_log_stop(struct dirty_log *log)
 
 	if (!log)
 		return;
-	if (set_slots(log->vm, 0, &e) || log_devices(log->vm, false, &e))
+	if (set_slots(log->vm, 0, &e))
 		log_warn("the log of guest memory stays on: %s", e.text);
 	guest_mem_log_stop(log->vm->mem);
 	log_free(log);

@@ -106,36 +106,27 @@ void guest_mem_free(struct guest_mem *m)
 {
 	if (!m)
 		return;
-	for (unsigned i = 0; i < m->nregions; i++)
+	for (unsigned i = 0; i < m->nregions; i++) {
 		munmap(m->region[i].host, m->region[i].size_bytes);
-	free(m->log);
+		free(m->region[i].dirty_bits);
+	}
 	if (m->fd >= 0)
 		close(m->fd);
 	free(m);
 }
 
-/* The hole between two regions costs addresses only. */
-static int log_new(struct guest_mem *m, struct err *e)
-{
-	const struct guest_mem_region *last = &m->region[m->nregions - 1];
-	uint64_t pages = (last->base + last->size_bytes) / GUEST_PAGE_BYTES;
-
-	m->log = calloc(align_up(pages, 64) / 64, sizeof(*m->log));
-	if (!m->log)
-		return err_set(e, -ENOMEM, "out of memory for a log of guest memory");
-	for (unsigned i = 0; i < m->nregions; i++)
-		m->region[i].dirty_bits = m->log + m->region[i].base / GUEST_PAGE_BYTES / 64;
-	return 0;
-}
-
 int guest_mem_log_start(struct guest_mem *m, struct err *e)
 {
-	if (!m->log && log_new(m, e))
-		return -ENOMEM;
 	for (unsigned i = 0; i < m->nregions; i++) {
 		struct guest_mem_region *r = &m->region[i];
 		uint64_t words = align_up(guest_mem_region_pages(r), 64) / 64;
 
+		if (!r->dirty_bits)
+			r->dirty_bits = calloc(words, sizeof(*r->dirty_bits));
+		if (!r->dirty_bits) {
+			guest_mem_log_stop(m);
+			return err_set(e, -ENOMEM, "out of memory for a log of guest memory");
+		}
 		for (uint64_t w = 0; w < words; w++)
 			atomic_store_explicit(&r->dirty_bits[w], 0, memory_order_relaxed);
 		atomic_store_explicit(&r->dirty, r->dirty_bits, memory_order_release);

@@ -164,7 +164,6 @@ static void ram(struct guest_mem *m, uint64_t size, unsigned n)
 	}
 	if (!fork())
 		receive_all(p, n, size);
-	list_init(&vm.devices);
 	check(ram_sender_new(&s, &vm, &e), &e);
 	check(ram_sender_start(s, &e), &e);
 	for (int i = 0; i < PASSES; i++) {

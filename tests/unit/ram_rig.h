@@ -51,7 +51,6 @@ static inline void ram_rig_new(struct ram_rig *rig, uint64_t bytes, unsigned n, 
 
 	signal(SIGPIPE, SIG_IGN);
 	*rig = (struct ram_rig){ .vm = { .fd = -1, .kvm_fd = -1 }, .n = n };
-	list_init(&rig->vm.devices);
 	ck_assert_int_eq(guest_mem_new(&rig->vm.mem, &c, &e), 0);
 	ck_assert_int_eq(guest_mem_new(&rig->to, &c, &e), 0);
 	ck_assert_int_eq(ram_sender_new(&rig->sender, &rig->vm, &e), 0);

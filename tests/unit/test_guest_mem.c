@@ -78,33 +78,6 @@ START_TEST(marks_the_pages_it_writes)
 }
 END_TEST
 
-/* By guest physical address, whatever there is between regions. */
-START_TEST(one_log_for_all_regions)
-{
-	struct guest_mem *m = mem_new(PLATFORM_LOW_RAM_END + 64 * MIB, false);
-	const gpa_t at[] = { 5 * GUEST_PAGE_BYTES, PLATFORM_HIGH_RAM_BASE + 70 * GUEST_PAGE_BYTES };
-	_Atomic uint64_t *log;
-	struct err e;
-
-	ck_assert_int_eq(guest_mem_log_start(m, &e), 0);
-	log = m->log;
-	for (unsigned i = 0; i < 2; i++) {
-		uint64_t page = at[i] / GUEST_PAGE_BYTES;
-
-		guest_mem_mark_dirty(m, at[i], 1);
-		ck_assert_uint_eq(log[page / 64], BIT(page % 64));
-	}
-	ck_assert_uint_eq(m->region[1].dirty_bits[1], BIT(6));
-	guest_mem_log_stop(m);
-	guest_mem_mark_dirty(m, 0, 1);
-	ck_assert_uint_eq(log[0], BIT(5));
-	ck_assert_int_eq(guest_mem_log_start(m, &e), 0);
-	ck_assert_ptr_eq(m->log, log);
-	ck_assert_uint_eq(log[0], 0);
-	guest_mem_free(m);
-}
-END_TEST
-
 START_TEST(too_few_huge_pages_is_said)
 {
 	const struct guest_mem_config c = { .size_bytes = UINT64_C(1) << 40,
@@ -127,7 +100,6 @@ static Suite *guest_mem_suite(void)
 	tcase_add_test(t, refuses_what_wraps);
 	tcase_add_test(t, more_than_a_tebibyte);
 	tcase_add_test(t, marks_the_pages_it_writes);
-	tcase_add_test(t, one_log_for_all_regions);
 	tcase_add_test(t, too_few_huge_pages_is_said);
 	suite_add_tcase(s, t);
 	return s;

@@ -73,17 +73,6 @@ START_TEST(test_completions_mark_pages)
 }
 END_TEST
 
-/* Whoever had the queue marked buffers only. */
-START_TEST(test_taken_back_is_marked)
-{
-	start(true);
-	memset(b.dirty, 0, sizeof(b.dirty));
-	b.vq.delegated = true;
-	vq_take_back(&b.vq, 0);
-	ck_assert(is_dirty(USED) && !is_dirty(DATA));
-}
-END_TEST
-
 START_TEST(test_indirect)
 {
 	char buf[8] = { 0 };
@@ -461,7 +450,6 @@ static Suite *suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_request);
 	tcase_add_test(t, test_completions_mark_pages);
-	tcase_add_test(t, test_taken_back_is_marked);
 	tcase_add_test(t, test_indirect);
 	tcase_add_test(t, test_empty_buffers);
 	tcase_add_test(t, test_flags_suppress);
