@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "bits.h"
@@ -29,6 +30,7 @@ enum {
 	PAUSE_LAST_MS = 2000,
 	STREAMS_DEFAULT = 1,
 	RATE_BYTES_MIN = 1 << 20, /* a shorter round says nothing of the rate */
+	CLOSE_MS = 3000, /* for the other side, to hear that it is called off */
 };
 
 struct source {
@@ -392,6 +394,23 @@ static void go_on(struct source *s)
  * the guest does not run without it.  A destination that has lost its
  * connection hears of it on a new one: without an arbiter it would wait for ever.
  */
+/* The other side hears of it and closes.  A data connection that ends before that would look like
+ * one that is lost, and as if its source came again. */
+static void call_off(struct source *s, const char *why)
+{
+	struct pollfd p = { .fd = s->m->talk.fd, .events = POLLIN };
+	uint64_t limit_ns = loop_now_ns() + CLOSE_MS * UINT64_C(1000000), now_ns;
+	char unread[256];
+
+	handover_source_cancelled(&s->hand, why);
+	if (!s->hand.h.connected)
+		return;
+	do {
+		now_ns = loop_now_ns();
+	} while (now_ns < limit_ns && poll(&p, 1, (int)((limit_ns - now_ns) / 1000000)) > 0 &&
+		 recv(p.fd, unread, sizeof(unread), MSG_DONTWAIT) > 0);
+}
+
 static void take_back(struct source *s, bool cut, const char *why)
 {
 	struct handover *h = &s->hand.h;
@@ -409,7 +428,7 @@ static void take_back(struct source *s, bool cut, const char *why)
 		go_on(s);
 	if (cut && s->versions)
 		h->connected = !settle_again(s, h->ch, &e);
-	handover_source_cancelled(&s->hand, why);
+	call_off(s, why);
 }
 
 /* Before the offer there is nothing to take back, and nothing is known to write. */
@@ -428,7 +447,7 @@ static void go_on_here(struct source *s, int r, const char *why)
 		take_back(s, r == -ENOTCONN, why);
 	} else {
 		go_on(s);
-		handover_source_cancelled(&s->hand, why);
+		call_off(s, why);
 	}
 }
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import time
 
 from api_client import wants
 from framing import section
@@ -35,6 +36,19 @@ def test_migrate_ends_undecided(rig):
         terminate_twice(m.a)
         check(m.a.ended() == 1 and m.a.logged.count(LEFT) == 1, m.a.logged)
         m.resolves()
+
+
+def test_migrate_ends_late(rig):
+    """That it is called off comes late, and no other connection ends before that."""
+    with Move(rig, hold=CANCEL) as m:
+        m.copies()
+        wants(m.client, 204, "PUT", "vm.cancel-migration")
+        m.proxy.wait()
+        time.sleep(0.2)
+        m.proxy.let_go()
+        check(m.b.ended() == 1 and "called off" in m.b.logged, m.b.logged)
+        m.state("Cancelled")
+        m.goes_on()
 
 
 def full(m):
