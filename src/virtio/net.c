@@ -84,6 +84,8 @@ static const struct state_desc net_state_desc = STATE_DESC(struct net_state, "vi
 
 #define NET_COUNTER(m, family, ...)                                                                \
 	COUNTER(struct net_counters, m, .metric = "godwit_net_" family, __VA_ARGS__)
+#define NET_LATENCY(m, family, ...)                                                                \
+	COUNTER_LATENCY_OF(struct net_counters, m, .metric = "godwit_net_" family, __VA_ARGS__)
 
 static const struct counter net_counters[] = {
 	NET_COUNTER(rx_bytes, "receive_bytes", .unit = COUNTER_BYTES,
@@ -100,6 +102,10 @@ static const struct counter net_counters[] = {
 		    .help = "Frames of the guest that the host did not take."),
 	NET_COUNTER(tx_throttled, "transmit_throttled",
 		    .help = "Times a limit made a queue from the guest wait."),
+	NET_LATENCY(rx_latency, "receive_latency_seconds",
+		    .help = "Time that frames to the guest took in the monitor."),
+	NET_LATENCY(tx_latency, "transmit_latency_seconds",
+		    .help = "Time that frames of the guest took in the monitor."),
 };
 
 static bool net_fetch(struct device *dev)

@@ -32,10 +32,13 @@ struct net_state {
 	uint64_t offloads; /* of those negotiated, the ones that the driver wants now; atomic */
 };
 
-/* Of one queue, which counts in its direction.  Bytes are those of frames, without the header. */
+/* Of one queue, which counts in its direction.  Bytes are those of frames, without the header.  A
+ * frame's latency is the monitor's: from when its thread finds work to when the frame has gone on.
+ * Time that it waits for a limit, or in a queue behind others of a former batch, is not in it. */
 struct net_counters {
 	_Atomic uint64_t rx_bytes, rx_frames, rx_dropped, rx_throttled;
 	_Atomic uint64_t tx_bytes, tx_frames, tx_dropped, tx_throttled;
+	struct latency rx_latency, tx_latency;
 };
 
 /* A pair's queues are two I/O threads' while handed over, or one's. */
@@ -46,6 +49,7 @@ struct net_pair {
 	struct loop *rx_loop, *tx_loop;
 	struct throttle rx_throttle, tx_throttle;
 	struct net_counters *rx_counters, *tx_counters;
+	uint64_t rx_found_ns, tx_found_ns; /* when the batch under way was */
 	struct watch packets; /* rx's: the back end has some */
 	struct vq_request *request; /* NET_RX_REQUESTS: a ring of buffers for packets to come */
 	unsigned first, n;
@@ -134,14 +138,18 @@ static inline void net_count_rx(struct net_pair *p, uint64_t frame_bytes)
 {
 	counter_add(&p->rx_counters->rx_frames, 1);
 	counter_add(&p->rx_counters->rx_bytes, frame_bytes);
+	latency_add(&p->rx_counters->rx_latency, loop_now_ns() - p->rx_found_ns);
 }
 
 static inline void net_count_tx(struct net_pair *p, uint64_t frame_bytes)
 {
+	uint64_t now_ns = loop_now_ns();
+
 	if (!counter_get(&p->tx_counters->tx_frames))
-		vm_note_first(&p->net->v.dev.vm->arrival.first_frame_ns, loop_now_ns());
+		vm_note_first(&p->net->v.dev.vm->arrival.first_frame_ns, now_ns);
 	counter_add(&p->tx_counters->tx_frames, 1);
 	counter_add(&p->tx_counters->tx_bytes, frame_bytes);
+	latency_add(&p->tx_counters->tx_latency, now_ns - p->tx_found_ns);
 }
 
 /* The control queue, on its I/O thread. */

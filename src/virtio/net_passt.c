@@ -161,6 +161,7 @@ static void passt_ready(void *arg, uint32_t events)
 	bool more = true, room;
 
 	(void)events;
+	p->rx_found_ns = loop_now_ns();
 	throttle_begin(&p->rx_throttle);
 	room = give_frames(p);
 	for (unsigned i = 0; room && more && i < RX_CALLS; i++) {
@@ -322,6 +323,7 @@ static void passt_send(struct net_pair *p)
 	unsigned n, niov, total = 0;
 	bool room = send_rest(p), open = throttle_begin(&p->tx_throttle);
 
+	p->tx_found_ns = loop_now_ns();
 	vq_disable_kicks(p->tx);
 	while (room && open && total < NET_BATCH) {
 		n = gather(p, &niov);

@@ -169,6 +169,7 @@ static void tap_ready(void *arg, uint32_t events)
 	struct net_pair *p = arg;
 
 	(void)events;
+	p->rx_found_ns = loop_now_ns();
 	throttle_begin(&p->rx_throttle);
 	for (unsigned i = 0; i < NET_BATCH && rx_packet(p); i++)
 		;
@@ -210,6 +211,7 @@ static void tap_send(struct net_pair *p)
 
 	if (!throttle_begin(&p->tx_throttle))
 		return;
+	p->tx_found_ns = loop_now_ns();
 	vq_disable_kicks(p->tx);
 	do {
 		while (sent < NET_BATCH && tx_packet(p))

@@ -15,6 +15,23 @@ static struct net *net_of(struct guest *g)
 	return container_of(g->v, struct net, v);
 }
 
+/* One for each frame. */
+static uint64_t timed(struct guest *g, const char *device, const char *name)
+{
+	struct counter_readings all = { 0 };
+	uint64_t ops = 0;
+
+	ck_assert_int_eq(counters_read(&g->vm, &all), 0);
+	for (size_t i = 0; i < all.n; i++)
+		for (size_t k = 0;
+		     !strcmp(all.reading[i].id, device) && k < all.reading[i].table->n; k++)
+			if (!strcmp(all.reading[i].table->counter[k].name, name))
+				ops += latency_ops(counter_latency(
+					&all.reading[i], &all.reading[i].table->counter[k]));
+	counters_free(&all);
+	return ops;
+}
+
 static void check_counts(struct guest *g)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(expected); i++)
@@ -44,6 +61,8 @@ START_TEST(test_tap)
 	ck_assert_uint_eq(g.vm.arrival.first_frame_ns, 0);
 	traffic(&g);
 	check_counts(&g);
+	ck_assert_uint_eq(timed(&g, "net0", "rx_latency"), RECEIVED);
+	ck_assert_uint_eq(timed(&g, "net0", "tx_latency"), SENT);
 	first_ns = g.vm.arrival.first_frame_ns;
 	ck_assert(first_ns > before_ns && first_ns < loop_now_ns());
 	ck_assert_uint_eq(counter_of(&g.vm, "net0", "tx_dropped"), 0);
