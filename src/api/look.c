@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What main answers without waiting for anybody, in its loop.  When it leaves that, to do what may
- * take long, it leaves behind what it would answer: until it is back nothing of that changes.
+ * What main answers without waiting for anybody, in its loop.  Before it does what may take long it
+ * leaves behind what it would answer: until it is back nothing of that changes.
  */
 #include <errno.h>
 #include <stdlib.h>

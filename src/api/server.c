@@ -491,13 +491,17 @@ static bool let_in(struct server *s)
 	fd = accept4(s->watch.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
 		return false;
-	r = fd < 0 ? -errno : has_left(fd) ? -EPIPE : conn_new(s, fd);
+	r = fd < 0 ? -errno : 0;
+	if (!r && has_left(fd)) {
+		close(fd);
+		return true;
+	}
+	if (!r)
+		r = conn_new(s, fd);
 	if (!r)
 		return true;
 	if (fd >= 0)
 		close(fd);
-	if (r == -EPIPE)
-		return true;
 	log_warn("cannot serve a client of the API: %s", strerror(-r));
 	listen_later(s);
 	return false;

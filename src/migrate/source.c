@@ -389,11 +389,6 @@ static void go_on(struct source *s)
 	note_blackout(s);
 }
 
-/*
- * The VM is the source's as before; this is tried until it is so, or the process ends, in which
- * the guest does not run without it.  A destination that has lost its
- * connection hears of it on a new one: without an arbiter it would wait for ever.
- */
 /* The other side hears of it and closes.  A data connection that ends before that would look like
  * one that is lost, and as if its source came again. */
 static void call_off(struct source *s, const char *why)
@@ -411,6 +406,11 @@ static void call_off(struct source *s, const char *why)
 		 recv(p.fd, unread, sizeof(unread), MSG_DONTWAIT) > 0);
 }
 
+/*
+ * The VM is the source's as before; this is tried until it is so, or the process ends, in which
+ * the guest does not run without it.  A destination that has lost its
+ * connection hears of it on a new one: without an arbiter it would wait for ever.
+ */
 static void take_back(struct source *s, bool cut, const char *why)
 {
 	struct handover *h = &s->hand.h;
