@@ -240,6 +240,14 @@ static void api_leave(void *arg)
 	vmm_end(a->c.vmm);
 }
 
+/* Behind the answers that main has given: their clients wait for them. */
+static void api_quit(void *arg)
+{
+	struct api *a = arg;
+
+	loop_quit(a->loop);
+}
+
 int api_new(struct api **out, const struct api_config *config, struct err *e)
 {
 	struct api *a = calloc(1, sizeof(*a));
@@ -251,6 +259,7 @@ int api_new(struct api **out, const struct api_config *config, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	a->c = *config;
 	a->leave = (struct work){ .run = api_leave, .arg = a };
+	a->quit = (struct work){ .run = api_quit, .arg = a };
 	a->look = (struct work){ .run = look_on_main, .arg = a };
 	pthread_mutex_init(&a->lock, NULL);
 	list_init(&a->looks);
@@ -290,7 +299,7 @@ void api_free(struct api *a)
 	if (!a)
 		return;
 	if (a->runs) {
-		loop_quit(a->loop);
+		loop_post(a->loop, &a->quit);
 		pthread_join(a->thread, NULL);
 	}
 	watch_events_end(a);

@@ -22,6 +22,7 @@ struct api {
 	struct list watchers; /* those that wait for an event */
 	unsigned nwatchers;
 	struct events_listener listener;
+	struct work quit;
 	/* Posted to main. */
 	struct work leave; /* the process ends */
 	struct work look;
