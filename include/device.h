@@ -68,7 +68,9 @@ struct device {
 	struct pace notes; /* of device_note() */
 	struct rate_limit *limit; /* NULL: nothing of it can be limited */
 	void *fresh; /* its state after the first reset; NULL: all versions have the same fields */
-	bool unlogged; /* the kernel writes guest memory for it, which no dirty log shows */
+	/* The kernel writes guest memory for it, which no dirty log shows; but not if vm->logged,
+	 * which changes while all devices are STOPPED. */
+	bool unlogged;
 	const char *host_path; /* where to connect to it: its pty or socket; NULL: nowhere */
 	struct hub *port; /* whose listeners there may be; NULL: it is none */
 	void *counters; /* ncounters blocks, see device_claim_counters() */

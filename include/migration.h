@@ -58,7 +58,10 @@ struct migration_place {
  * -ESHUTDOWN: the VM has ended meanwhile.
  */
 struct migration_control {
-	/* The source.  Nothing of the VM moves any more; from then on its devices are saved for a
+	/* The source.  Before guest memory is logged, and when it is no more and the VM still here:
+	 * meanwhile nobody writes to it but vCPUs and the monitor. */
+	int (*log)(void *arg, bool on, struct err *);
+	/* Nothing of the VM moves any more; from then on its devices are saved for a
 	 * reader that knows these versions.  go_on(): as before stop(). */
 	int (*stop)(void *arg, const json_t *versions, struct err *);
 	int (*saved)(void *arg, struct state_buf *, struct err *);

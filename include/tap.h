@@ -24,6 +24,7 @@ struct tap_config {
 	const char *name; /* opened if it exists, else made; NULL: made, the kernel names it */
 	const char *bridge; /* that it is put into, or NULL */
 	const char *ip, *mask, *host_mac; /* of the host's side, or NULL */
+	const uint8_t *guest_mac;
 	uint16_t mtu; /* 0: as it is */
 	unsigned npairs;
 	/* npairs that somebody else opened and set up, then without all of the above; or NULL */

@@ -74,6 +74,9 @@ struct vm {
 	/* Its guest comes from elsewhere and does not run here yet: disks are opened, not taken. */
 	bool incoming;
 	struct vm_arrival arrival;
+	/* Memory is, and devices that otherwise would be unlogged (device.h) do without the
+	 * kernel. */
+	atomic_bool logged;
 	struct list disks; /* struct vm_disk, in order of id (strcmp) */
 	struct lease *lease; /* that decides where it runs (lease.h); NULL: none */
 	struct io_thread *io_thread[8];

@@ -55,6 +55,45 @@ static void release(struct vmm_migration *g)
 	machine_release(g->vmm->machine);
 }
 
+static bool has_unlogged(struct vm *vm)
+{
+	struct device *dev;
+
+	list_for_each (dev, &vm->devices, node)
+		if (dev->unlogged)
+			return true;
+	return false;
+}
+
+/* No queue is handed over; each learns how it is served when it is again. */
+static void log_while_stopped(void *arg)
+{
+	struct vmm_migration *g = arg;
+
+	machine_vm(g->vmm->machine)->logged = g->logs;
+	release(g);
+	answer(g, 0);
+}
+
+static void log_on_main(void *arg)
+{
+	struct vmm_migration *g = arg;
+	struct machine *m = g->vmm->machine;
+
+	if (m && machine_vm(m)->logged != g->logs && has_unlogged(machine_vm(m)))
+		machine_hold(m, log_while_stopped, g);
+	else
+		answer(g, 0);
+}
+
+static int log_memory(void *arg, bool on, struct err *e)
+{
+	struct vmm_migration *g = arg;
+
+	g->logs = on;
+	return ask_main(g, log_on_main, e);
+}
+
 /* What is to come of a panic is decided here, where it was seen. */
 static int check_panic(const struct vmm_migration *g, struct err *e)
 {
@@ -285,7 +324,8 @@ void migration_asks_free(struct vmm_migration *g)
 
 struct migration_control migration_asks(struct vmm_migration *g)
 {
-	return (struct migration_control){ .stop = stop,
+	return (struct migration_control){ .log = log_memory,
+					   .stop = stop,
 					   .saved = saved,
 					   .go_on = go_on,
 					   .throttle = throttle,

@@ -30,6 +30,7 @@ struct vmm_migration {
 	bool holds; /* the machine: nothing of the VM moves until it is released */
 	struct ask ask;
 	/* Arguments of what is asked. */
+	bool logs;
 	const json_t *versions;
 	json_t *hello;
 	bool stays;

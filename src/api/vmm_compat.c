@@ -244,16 +244,9 @@ json_t *vmm_migration_blockers(struct vmm *v)
 {
 	struct vm *vm = machine_vm(v->machine);
 	json_t *blockers = json_array();
-	struct device *dev;
 	struct vm_disk *d;
 
 	list_for_each (d, &vm->disks, node)
 		check_disk(v, d, blockers);
-	list_for_each (dev, &vm->devices, node)
-		if (dev->unlogged)
-			append(blockers,
-			       json_sprintf("%s: the kernel writes what it receives to the guest's "
-					    "memory, which no log shows; give it vhost=off",
-					    dev->id));
 	return blockers;
 }

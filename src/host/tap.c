@@ -189,15 +189,31 @@ static int set_address(int sock, struct tap *t, unsigned long request, const cha
 	return interface_set(sock, t, request, what, &ifr, e);
 }
 
-static int set_mac(int sock, struct tap *t, const char *text, struct err *e)
+/* Was it made by opening it, and has it the address that the kernel drew? */
+static bool is_made_here(const struct tap *t)
+{
+	struct ifreq ifr = { 0 };
+
+	return !ioctl(t->fd[0], TUNGETIFF, &ifr) && !(ifr.ifr_flags & IFF_PERSIST);
+}
+
+/* A bridge's own address is the lowest of its ports', unless it was given one: if a VM that comes
+ * or goes changed that, nobody would reach the host until he asked for it again.  So a tap's is a
+ * high one, and the same one for the same guest. */
+static int set_mac(int sock, struct tap *t, const struct tap_config *c, struct err *e)
 {
 	struct ifreq ifr = { .ifr_hwaddr.sa_family = ARPHRD_ETHER };
+	uint8_t *mac = (uint8_t *)ifr.ifr_hwaddr.sa_data;
 
-	if (!text)
+	if (!c->host_mac && (!c->bridge || !is_made_here(t)))
 		return 0;
-	if (tap_parse_mac(text, (uint8_t *)ifr.ifr_hwaddr.sa_data))
+	if (c->host_mac && tap_parse_mac(c->host_mac, mac))
 		return err_set(e, -EINVAL, "host_mac=%s is not the address of a network card",
-			       text);
+			       c->host_mac);
+	if (!c->host_mac) {
+		memcpy(mac, c->guest_mac, 6);
+		mac[0] = 0xfe;
+	}
 	return interface_set(sock, t, SIOCSIFHWADDR, "host_mac", &ifr, e);
 }
 
@@ -255,7 +271,7 @@ static int configure(struct tap *t, const struct tap_config *c, struct err *e)
 
 	if (sock < 0)
 		return err_set(e, -errno, "cannot set up tap %s: %s", t->name, strerror(errno));
-	r = set_mac(sock, t, c->host_mac, e);
+	r = set_mac(sock, t, c, e);
 	if (!r)
 		r = set_mtu(sock, t, c->mtu, e);
 	if (!r)

@@ -459,7 +459,9 @@ static int migrate(struct source *s, struct err *e)
 	if (r)
 		return r;
 	migration_enter(m, PHASE_COPY);
-	r = ram_sender_start(m->ram, e);
+	r = m->control.log(m->control.arg, true, e);
+	if (!r)
+		r = ram_sender_start(m->ram, e);
 	if (!r)
 		r = copy(s, e);
 	if (r)
@@ -553,6 +555,7 @@ int migration_source(struct migration *m, struct err *e)
 {
 	struct source s = { .m = m };
 	struct ram_sender *ram;
+	struct err unused;
 	int r = listen_to_resolve(m, &s.hand, e);
 
 	if (!r)
@@ -574,6 +577,8 @@ int migration_source(struct migration *m, struct err *e)
 	pthread_mutex_unlock(&m->lock);
 	if (ram)
 		ram_sender_stop(ram);
+	if (r && !s.left)
+		m->control.log(m->control.arg, false, &unused);
 	ram_sender_free(ram);
 	cleanup_fd(&s.hand.resolve_fd);
 	json_decref(s.versions);

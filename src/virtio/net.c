@@ -238,8 +238,9 @@ static int net_queue_start(struct virtio_device *v, struct virtqueue *vq, struct
 			       &p->rx_counters->rx_throttled);
 		net_apply_offloads(net);
 	}
-	/* The kernel knows no limits. */
-	if (p->vhost < 0 || limiter_is_on(rate_limit_limiter(&net->limit, 0)))
+	/* The kernel knows no limits, and marks no page that it writes. */
+	if (p->vhost < 0 || limiter_is_on(rate_limit_limiter(&net->limit, 0)) ||
+	    net->v.dev.vm->logged)
 		return 0;
 	return net_vhost_start(p, vq, e);
 }

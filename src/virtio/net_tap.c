@@ -310,6 +310,7 @@ static int tap_plug_in(struct net *net, struct err *e)
 				.ip = net->ip,
 				.mask = net->mask,
 				.host_mac = net->host_mac,
+				.guest_mac = net->config.mac,
 				.mtu = net->mtu,
 				.npairs = net->npairs };
 	int fd[TAP_PAIRS_MAX], r = 0;

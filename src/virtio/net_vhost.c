@@ -2,8 +2,8 @@
 /*
  * vhost-net: the kernel serves a pair's two queues with a thread of its own, between the guest's
  * memory and the tap (<linux/vhost.h>).  The queues are delegated while handed over, and come back
- * like others.  The kernel does not mark what it writes in guest_mem: while pages are logged,
- * queues are to be served here.  A queue's interrupt vector is the one it had when it started.
+ * like others.  The kernel does not mark what it writes in guest_mem: while memory is logged,
+ * queues are served here.  A queue's interrupt vector is the one it had when it started.
  * Nor does it count: what the tap has counted, less what was moved here, is the kernel's part.
  */
 #include <errno.h>

@@ -100,10 +100,8 @@ vm_waits_at() {
 	done
 }
 
-# vm_goes_on: waits until the guest has said four things more, and has not complained.
-vm_goes_on() { vm_says_more "guest:" 4; }
-
-# vm_says_more TEXT TIMES
+# vm_says_more TEXT TIMES: waits until the guest has said that so many times more, and has not
+# complained.
 vm_says_more() {
 	local said deadline=$((SECONDS + patience))
 	said=$(grep -cF -- "$1" console) || true
