@@ -36,6 +36,7 @@ struct migration_goals {
 	uint32_t blackout_ms; /* at most, in which the guest stands still */
 	uint32_t deadline_s; /* at most, in all */
 	uint64_t bandwidth; /* bytes a second; 0: all there is */
+	unsigned streams; /* connections for memory; 0: as many as are good */
 	enum migration_compress compress;
 	bool late; /* at the deadline: go on with whatever blackout it takes; else give up */
 };
@@ -91,7 +92,6 @@ struct migration_config {
 	const char *vm_hello; /* JSON: what the destination hears of it (migration-format.md) */
 	const char *uuid;
 	bool paused; /* the VM is, and stays so */
-	unsigned streams; /* 0: as many as are good */
 	struct migration_goals goals;
 };
 

@@ -12,4 +12,6 @@
  * Returns 0 or -errno. */
 int thread_new(pthread_t *, const char *name, int own_signal, void *(*run)(void *arg), void *arg);
 
+unsigned thread_processors(void); /* on which those of this process may run */
+
 #endif

@@ -226,7 +226,7 @@ struct send_options {
 	bool wait;
 };
 
-enum { GOALS = 5 };
+enum { GOALS = 6 };
 
 static const struct option send_keys[] = {
 	/* The goals, which may change. */
@@ -235,10 +235,10 @@ static const struct option send_keys[] = {
 	OPTION_NAMED(struct send_options, timeout_strategy, strategies, .fallback = "Cancel"),
 	OPTION_SIZED(struct send_options, bandwidth_limit, .fallback = "0"),
 	OPTION_NAMED(struct send_options, compress, compressors, .fallback = "auto"),
+	OPTION(struct send_options, connections, .max = MIGRATION_STREAMS_MAX),
 	/* What stays. */
 	OPTION(struct send_options, destination_url, .required = true),
 	OPTION(struct send_options, tls_dir),
-	OPTION(struct send_options, connections, .max = MIGRATION_STREAMS_MAX),
 	OPTION(struct send_options, wait, .fallback = "off"),
 	OPTION_REFUSE("local", .fallback = "off"),
 	OPTION_REFUSE("memory_mode", .fallback = "Precopy"),
@@ -251,6 +251,7 @@ static struct migration_goals goals_of(const struct send_options *o)
 	return (struct migration_goals){ .blackout_ms = o->downtime_ms,
 					 .deadline_s = o->timeout_s,
 					 .bandwidth = o->bandwidth_limit,
+					 .streams = o->connections,
 					 .compress = o->compress,
 					 .late = o->timeout_strategy == 1 };
 }
@@ -262,7 +263,6 @@ int vmm_load_send(const char *what, const json_t *in, struct migration_config *c
 
 	*c = (struct migration_config){ .url = o.destination_url,
 					.tls_dir = o.tls_dir,
-					.streams = o.connections,
 					.goals = goals_of(&o) };
 	return r;
 }
@@ -277,7 +277,6 @@ static int send(struct vmm *v, const json_t *request, const struct send_options 
 				      .vm_hello = hello,
 				      .uuid = v->config.uuid,
 				      .paused = machine_is_paused(v->machine),
-				      .streams = o->connections,
 				      .goals = goals_of(o) };
 	int r;
 

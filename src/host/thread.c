@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <sched.h>
 #include <signal.h>
 
 #include "bits.h"
@@ -23,4 +24,13 @@ int thread_new(pthread_t *thread, const char *name, int own_signal, void *(*run)
 	if (!r)
 		pthread_setname_np(*thread, name);
 	return r;
+}
+
+/* More than a set holds is enough for everything. */
+unsigned thread_processors(void)
+{
+	cpu_set_t allowed;
+
+	return sched_getaffinity(0, sizeof(allowed), &allowed) ? CPU_SETSIZE
+							       : (unsigned)CPU_COUNT(&allowed);
 }

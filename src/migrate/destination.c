@@ -170,13 +170,17 @@ static void drop_connections(struct destination *d)
 	migration_close(d->m);
 }
 
+static bool good_streams(const json_t *hello)
+{
+	json_int_t n = json_integer_value(json_object_get(hello, "streams"));
+
+	return n >= 1 && n <= MIGRATION_STREAMS_MAX;
+}
+
 static int check_hello(const json_t *hello, bool begins, struct err *e)
 {
-	json_int_t streams = json_integer_value(json_object_get(hello, "streams"));
-
 	if (uuid_is(hello_text(hello, "vm")) && json_is_object(json_object_get(hello, "config")) &&
-	    (!begins || (uuid_is(hello_text(hello, "session")) && streams >= 1 &&
-			 streams <= MIGRATION_STREAMS_MAX &&
+	    (!begins || (uuid_is(hello_text(hello, "session")) && good_streams(hello) &&
 			 json_integer_value(json_object_get(hello, "generation")) >= 1)))
 		return 0;
 	return err_set(e, -EBADMSG, "what the source says of its VM makes no sense");
@@ -324,6 +328,19 @@ static int begin(struct destination *d, struct err *e)
 	return r ? r : accept_data(d, e);
 }
 
+/* The source may have another number of connections from now on. */
+static int resize(struct destination *d, const json_t *hello, struct err *e)
+{
+	unsigned n = (unsigned)json_integer_value(json_object_get(hello, "streams"));
+
+	if (n == d->m->ndata)
+		return 0;
+	pthread_mutex_lock(&d->m->lock);
+	d->m->ndata = n;
+	pthread_mutex_unlock(&d->m->lock);
+	return ram_receiver_resize(d->ram, n, e);
+}
+
 /* The source's next connection, of this role or of both.  It takes the place of the last one, which
  * the source has lost, whatever it looks like from here. */
 static int accept_again(struct destination *d, uint64_t limit_ns, const struct channel *last,
@@ -339,13 +356,14 @@ static int accept_again(struct destination *d, uint64_t limit_ns, const struct c
 		r = acceptor_next(m->acceptor, limit_ns, last, &in, e);
 		if (r)
 			return r;
-		*data = is(d, in.hello, "again");
+		*data = is(d, in.hello, "again") && good_streams(in.hello);
 		settle = is(d, in.hello, "settle");
 		if (*data || settle) {
-			json_decref(in.hello);
 			drop_connections(d);
 			m->talk = in.ch;
-			return welcome(&m->talk, NULL, e);
+			r = *data ? resize(d, in.hello, e) : 0;
+			json_decref(in.hello);
+			return r ? r : welcome(&m->talk, NULL, e);
 		}
 		hello_refuse(&in.ch, "another migration is under way here");
 		dismiss(&in);

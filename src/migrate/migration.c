@@ -152,7 +152,6 @@ static int prepare(struct migration **out, const struct migration_config *c, boo
 	m->incoming = incoming;
 	m->vm = c->vm;
 	m->paused = c->paused;
-	m->streams = c->streams;
 	m->goals = c->goals;
 	m->began_ns[PHASE_CONNECT] = loop_now_ns();
 	m->began_wall_us = migration_wall_us();
@@ -198,7 +197,7 @@ int migration_send(struct migration **out, const struct migration_config *c, str
 	if (!r)
 		r = uuid_new(m->session, e);
 	if (!r)
-		vcpu_throttled_ns(c->vm, m->throttled_before_ns, MIGRATION_VCPUS_TOLD);
+		m->nvcpus = vcpu_throttled_ns(c->vm, m->throttled_before_ns, MIGRATION_VCPUS_TOLD);
 	return start(out, m, r, e);
 }
 
@@ -361,6 +360,7 @@ void migration_set_goals(struct migration *m, const struct migration_goals *goal
 	pthread_mutex_lock(&m->lock);
 	m->goals = *goals;
 	if (m->ram) {
+		ram_sender_set_end(m->ram, 0); /* its thread looks what there is to do */
 		ram_sender_set_bandwidth(m->ram, goals->bandwidth);
 		ram_sender_set_compress(m->ram, goals->compress);
 	}

@@ -62,7 +62,6 @@ struct migration {
 	char *vm_hello;
 	struct tls_credentials *tls; /* NULL: in the clear */
 	struct vm *vm; /* a destination's: once it is built */
-	unsigned streams;
 	char url[MIGRATION_URL_MAX];
 	char uuid[37];
 	pthread_t thread;

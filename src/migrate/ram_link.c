@@ -90,17 +90,12 @@ static int read_ack(struct ram_link *l, uint64_t least, uint64_t *count, struct 
 	return 0;
 }
 
-int ram_link_attach(struct ram_link *l, struct channel *ch, struct err *e)
+/* What is gathered, or went after so many sections. */
+static void take_back(struct ram_link *l, uint64_t count)
 {
 	struct ram_runs *const gathered[] = { &l->pages, &l->zeros, &l->copies, &l->diffs };
 	struct ram_source *s = l->source;
-	uint64_t count;
-	int r;
 
-	l->ch = ch;
-	r = read_ack(l, l->acked, &count, e);
-	if (r)
-		return r;
 	for (uint64_t i = count; i < l->sent; i++) {
 		const struct ram_runs *runs = &l->ring[i % RAM_RING];
 
@@ -113,10 +108,26 @@ int ram_link_attach(struct ram_link *l, struct channel *ch, struct err *e)
 	}
 	ram_pack_restart(l->pack);
 	l->sent = l->acked = count;
-	return 0;
 }
 
-/* Until the limit lets the next section pass, or is another. */
+void ram_link_abandon(struct ram_link *l)
+{
+	take_back(l, l->acked);
+}
+
+int ram_link_attach(struct ram_link *l, struct channel *ch, struct err *e)
+{
+	uint64_t count;
+	int r;
+
+	l->ch = ch;
+	r = read_ack(l, l->acked, &count, e);
+	if (!r)
+		take_back(l, count);
+	return r;
+}
+
+/* Until the limit lets the next section pass, or is another, or the round ends. */
 static int wait_turn(struct ram_link *l, uint64_t bytes, struct err *e)
 {
 	enum { LOOK_MS = 20 };
@@ -126,7 +137,8 @@ static int wait_turn(struct ram_link *l, uint64_t bytes, struct err *e)
 	uint64_t now_ns = loop_now_ns(), then_ns;
 
 	then_ns = now_ns + limiter_charge(limiter, &l->taker, bytes, now_ns);
-	while (now_ns < then_ns && changes == atomic_load(&limiter->changes)) {
+	while (now_ns < MIN(then_ns, l->source->end_ns) &&
+	       changes == atomic_load(&limiter->changes)) {
 		uint64_t ms = (then_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
 
 		if (poll(&cancel, 1, (int)MIN(ms, LOOK_MS)) > 0)

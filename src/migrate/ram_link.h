@@ -28,6 +28,7 @@ struct ram_source {
 	_Atomic unsigned compress; /* enum migration_compress */
 	struct ram_bits bits[GUEST_MEM_REGIONS];
 	struct limiter limiter;
+	_Atomic uint64_t end_ns; /* a round but the last ends then: ram_sender_set_end() */
 	struct ram_progress progress;
 };
 
@@ -61,6 +62,8 @@ static inline bool ram_runs_is_full(const struct ram_runs *runs, gpa_t gpa)
 /* A page, unless it is full. */
 void ram_runs_add(struct ram_runs *, gpa_t);
 
+/* Its connection is gone for good: what the receiver need not have is pending again. */
+void ram_link_abandon(struct ram_link *);
 /* On a new connection: the receiver says what it has, the rest is pending again. */
 int ram_link_attach(struct ram_link *, struct channel *, struct err *);
 

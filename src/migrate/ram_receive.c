@@ -9,6 +9,7 @@
 
 #include "bits.h"
 #include "guest_mem.h"
+#include "migration.h"
 #include "ram_unpack.h"
 #include "section.h"
 
@@ -18,27 +19,40 @@ struct ram_receiver {
 	struct {
 		uint64_t applied; /* sections */
 		struct ram_unpack *unpack;
-	} connection[]; /* its thread's */
+	} connection[MIGRATION_STREAMS_MAX]; /* its thread's */
 };
+
+int ram_receiver_resize(struct ram_receiver *r, unsigned n, struct err *e)
+{
+	assert(n && n <= MIGRATION_STREAMS_MAX);
+	while (r->nconnections > n)
+		ram_unpack_free(r->connection[--r->nconnections].unpack);
+	for (; r->nconnections < n; r->nconnections++) {
+		int error = ram_unpack_new(&r->connection[r->nconnections].unpack, e);
+
+		if (error)
+			return error;
+	}
+	for (unsigned i = 0; i < n; i++)
+		r->connection[i].applied = 0;
+	return 0;
+}
 
 int ram_receiver_new(struct ram_receiver **out, struct guest_mem *mem, unsigned nconnections,
 		     struct err *e)
 {
-	struct ram_receiver *r = calloc(1, sizeof(*r) + nconnections * sizeof(r->connection[0]));
+	struct ram_receiver *r = calloc(1, sizeof(*r));
+	int error;
 
 	if (!r)
 		return err_set(e, -ENOMEM, "out of memory for a migration");
 	r->mem = mem;
-	for (; r->nconnections < nconnections; r->nconnections++) {
-		int error = ram_unpack_new(&r->connection[r->nconnections].unpack, e);
-
-		if (error) {
-			ram_receiver_free(r);
-			return error;
-		}
-	}
-	*out = r;
-	return 0;
+	error = ram_receiver_resize(r, nconnections, e);
+	if (error)
+		ram_receiver_free(r);
+	else
+		*out = r;
+	return error;
 }
 
 void ram_receiver_free(struct ram_receiver *r)

@@ -20,6 +20,9 @@ int ram_receiver_new(struct ram_receiver **, struct guest_mem *, unsigned nconne
 		     struct err *);
 void ram_receiver_free(struct ram_receiver *);
 
+/* No connection runs: there are so many from now on, and on each the first one comes. */
+int ram_receiver_resize(struct ram_receiver *, unsigned nconnections, struct err *);
+
 /*
  * Receive connection i until its sender is done: 0, and all of it is in memory. -ENOTCONN: the
  * connection is lost; run it again with a new one, also if it was done, should the sender come

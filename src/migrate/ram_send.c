@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "bits.h"
+#include "cleanup.h"
 #include "compress_choice.h"
 #include "dirty_log.h"
 #include "encodings.h"
@@ -33,7 +34,7 @@ struct ram_sender {
 	struct vm *vm;
 	struct dirty_log *log; /* NULL: off */
 	struct ram_source source;
-	struct ram_worker worker[RAM_CONNECTIONS_MAX];
+	struct ram_worker worker[MIGRATION_STREAMS_MAX];
 	unsigned nworkers;
 
 	/* Of the round that is under way */
@@ -64,6 +65,7 @@ int ram_sender_new(struct ram_sender **out, struct vm *vm, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory for a migration");
 	s->vm = vm;
 	s->source.mem = vm->mem;
+	s->source.end_ns = UINT64_MAX;
 	for (unsigned i = 0; i < vm->mem->nregions; i++) {
 		struct ram_bits *bits = &s->source.bits[i];
 		uint64_t words = nwords(&vm->mem->region[i]);
@@ -79,6 +81,17 @@ int ram_sender_new(struct ram_sender **out, struct vm *vm, struct err *e)
 	return 0;
 }
 
+static void free_links(struct ram_sender *s)
+{
+	while (s->nworkers) {
+		struct ram_link *link = s->worker[--s->nworkers].link;
+
+		ram_pack_free(link->pack);
+		free(link);
+	}
+	page_cache_free(TAKE(s->source.cache));
+}
+
 void ram_sender_free(struct ram_sender *s)
 {
 	if (!s)
@@ -88,11 +101,7 @@ void ram_sender_free(struct ram_sender *s)
 		free(s->source.bits[i].pending);
 		free(s->source.bits[i].filled);
 	}
-	for (unsigned i = 0; i < s->nworkers; i++) {
-		ram_pack_free(s->worker[i].link->pack);
-		free(s->worker[i].link);
-	}
-	page_cache_free(s->source.cache);
+	free_links(s);
 	free(s);
 }
 
@@ -136,7 +145,12 @@ int ram_sender_attach(struct ram_sender *s, struct channel *const data[], unsign
 {
 	int r;
 
-	assert(n && n <= RAM_CONNECTIONS_MAX && (!s->nworkers || s->nworkers == n));
+	assert(n && n <= MIGRATION_STREAMS_MAX);
+	if (s->nworkers != n) {
+		for (unsigned i = 0; i < s->nworkers; i++)
+			ram_link_abandon(s->worker[i].link);
+		free_links(s);
+	}
 	r = make_links(s, n, e);
 	for (unsigned i = 0; !r && i < n; i++)
 		r = ram_link_attach(s->worker[i].link, data[i], e);
@@ -191,6 +205,8 @@ static int send_piece(struct ram_worker *w, unsigned region, uint64_t first, str
 
 	if (!todo)
 		return 0;
+	if (!s->last && loop_now_ns() >= s->source.end_ns)
+		return err_set(e, -ETIME, "its time is up");
 	/* Nothing writes any more when the VM is stopped. */
 	if (!s->last)
 		r = dirty_log_clear(s->log, region, first, npages, pending, e);
@@ -325,6 +341,11 @@ void ram_sender_set_bandwidth(struct ram_sender *s, uint64_t bytes_per_second)
 			.size = MAX(bytes_per_second / BURSTS, 1), .refill_time = BURST_MS
 		};
 	limiter_set(&s->source.limiter, &c, loop_now_ns());
+}
+
+void ram_sender_set_end(struct ram_sender *s, uint64_t at_ns)
+{
+	atomic_store(&s->source.end_ns, at_ns);
 }
 
 void ram_sender_set_compress(struct ram_sender *s, enum migration_compress compress)

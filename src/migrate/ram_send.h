@@ -24,8 +24,6 @@
 struct ram_sender;
 struct vm;
 
-enum { RAM_CONNECTIONS_MAX = 16 };
-
 /* Since the beginning; any thread may read it. */
 struct ram_progress {
 	_Atomic uint64_t bytes; /* handed to the connections */
@@ -51,12 +49,13 @@ int ram_sender_new(struct ram_sender **, struct vm *, struct err *);
 /* Before the first attach: what else than whole pages the receiver can read, of encodings.h. */
 void ram_sender_allow(struct ram_sender *, unsigned encodings);
 
-/* The receiver is at work behind each of them. The same n each time; the channels stay the caller's
- * and are used until the next attach or free. */
+/* The receiver is at work behind each of them, and if n is another one than before it has been
+ * resized; the channels stay the caller's and are used until the next attach or free. */
 int ram_sender_attach(struct ram_sender *, struct channel *const data[], unsigned n, struct err *);
 
 /* Log on. From here on pages count as pending when they are written. */
 int ram_sender_start(struct ram_sender *, struct err *);
+/* -ETIME: it has ended early, and there is more to be sent, by this connections or new ones. */
 int ram_sender_round(struct ram_sender *, struct ram_round *, struct err *);
 /* The VM is stopped, and it knows no bandwidth limit: when this returns 0, all is in the
  * receiver's memory. */
@@ -72,6 +71,8 @@ uint64_t ram_sender_pending(const struct ram_sender *);
 /* Any thread, one at a time; from then on. 0: no limit. */
 void ram_sender_set_bandwidth(struct ram_sender *, uint64_t bytes_per_second);
 void ram_sender_set_compress(struct ram_sender *, enum migration_compress);
+/* A round ends then, of CLOCK_MONOTONIC; in the beginning never. */
+void ram_sender_set_end(struct ram_sender *, uint64_t at_ns);
 const struct ram_progress *ram_sender_progress(const struct ram_sender *);
 
 #endif

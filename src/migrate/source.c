@@ -12,183 +12,63 @@
 #include "bits.h"
 #include "cleanup.h"
 #include "converge.h"
-#include "devices.h"
-#include "encodings.h"
 #include "handover.h"
-#include "hello.h"
 #include "lease.h"
 #include "log.h"
 #include "loop.h"
-#include "migration_internal.h"
 #include "owner.h"
 #include "section.h"
-#include "tcp.h"
+#include "source.h"
 #include "vm.h"
 
 enum {
-	PAUSE_FIRST_MS = 50, /* before the next attempt to connect */
-	PAUSE_LAST_MS = 2000,
-	STREAMS_DEFAULT = 1,
 	RATE_BYTES_MIN = 1 << 20, /* a shorter round says nothing of the rate */
 	CLOSE_MS = 3000, /* for the other side, to hear that it is called off */
 };
 
-struct source {
-	struct migration *m;
-	char host[TCP_HOST_MAX]; /* whom a certificate must name */
-	struct handover_source hand;
-	json_t *versions; /* of states, that the other side knows */
-	struct ram_round last; /* while the guest runs */
-	bool stopped;
-	bool decided; /* behind the token: it is known who has the VM, and written */
-	bool left; /* neither: the process ends before that */
-};
-
-static int pause_ms(int ms, int cancel_fd, struct err *e)
+/* With the lock: when a round has to end at the latest. */
+static uint64_t end_ns(const struct migration *m)
 {
-	struct pollfd p = { .fd = cancel_fd, .events = POLLIN };
-
-	return poll(&p, 1, ms) > 0 ? err_set(e, -ECANCELED, "it was called off") : 0;
+	return m->goals.late
+		       ? UINT64_MAX
+		       : m->began_ns[PHASE_CONNECT] + m->goals.deadline_s * UINT64_C(1000000000);
 }
 
-static int connect_one(struct source *s, struct channel *ch, json_t *hello, struct err *e)
+static int refuse_late(const struct source *s, const struct migration_goals *goals, struct err *e)
+{
+	const struct migration *m = s->m;
+
+	if (!m->nrounds)
+		return err_set(e, -ETIMEDOUT,
+			       "after %u s there are %" PRIu64
+			       " MiB to be sent for the first time; a higher bandwidth or a later "
+			       "deadline is needed",
+			       goals->deadline_s,
+			       ram_sender_pending(m->ram) * GUEST_PAGE_BYTES / MIB);
+	return err_set(
+		e, -ETIMEDOUT,
+		"the guest writes too much: after %u s it would still stand still for %" PRIu64
+		" ms instead of %u",
+		goals->deadline_s, m->blackout_ns / 1000000, goals->blackout_ms);
+}
+
+/* A round was ended: the goals are others now, or it is too late for them. */
+static int look_at_goals(struct source *s, struct err *e)
 {
 	struct migration *m = s->m;
-	int r;
+	struct migration_goals goals;
+	uint64_t end;
+	unsigned n;
 
-	ch->silence_ms = MIGRATION_SILENCE_MS;
-	r = migration_connect(ch, m->url, m->tls, s->host, e);
-	if (r)
-		return r;
-	json_object_set_new(hello, "session", json_string(m->session));
-	return hello_begin(ch, hello, e);
-}
-
-/* Of states; what cannot be written for it is refused before anything else goes there. */
-static int take_versions(struct source *s, const json_t *versions, struct err *e)
-{
-	json_auto_t *vm = json_loads(s->m->vm_hello, 0, NULL);
-	json_auto_t *blockers = json_array();
-
-	if (!json_is_object(versions))
-		return err_set(e, -EBADMSG, "the destination does not say what it can read");
-	devices_check_versions(json_object_get(vm, "records"), versions, blockers);
-	if (json_array_size(blockers))
-		return migration_refuse(blockers, e);
-	s->versions = json_deep_copy(versions);
-	return s->versions ? 0 : err_set(e, -ENOMEM, "out of memory");
-}
-
-/* What the destination says of itself. */
-static int take_answer(struct source *s, const json_t *answer, struct err *e)
-{
-	char refused[400], host[TLS_IDENTITY_MAX];
-	int r = 0;
-
-	hello_copy_text(answer, "refused", refused, sizeof(refused));
-	if (*refused)
-		return err_set(e, -ECONNREFUSED, "the destination refuses: %s", refused);
-	if (!s->versions) {
-		r = take_versions(s, json_object_get(answer, "versions"), e);
-		ram_sender_allow(s->m->ram, encodings_of(answer));
-	}
-	if (r)
-		return r;
-	hello_copy_text(answer, "host", host, sizeof(host));
-	migration_know_peer(s->m, host, s->m->tls ? s->host : "");
-	return 0;
-}
-
-/* The first of a session, which brings the VM's configuration, or one after a loss. */
-static int connect_talk(struct source *s, const char *role, struct err *e)
-{
-	struct migration *m = s->m;
-	json_auto_t *hello = json_pack("{s:s, s:s, s:s, s:i, s:b, s:I}", "role", role, "godwit",
-				       GODWIT_VERSION, "vm", m->uuid, "streams", (int)m->ndata,
-				       "paused", m->paused, "generation",
-				       (json_int_t)s->hand.h.id.generation);
-	const bool first = !strcmp(role, "begin");
-	json_auto_t *vm = first ? json_loads(m->vm_hello, 0, NULL) : NULL;
-	json_auto_t *answer = NULL;
-	int r;
-
-	if (first)
-		json_object_update(hello, vm);
-	r = connect_one(s, &m->talk, hello, e);
-	if (first && !r) {
-		migration_enter(m, PHASE_HELLO);
-		m->talk.silence_ms = MIGRATION_BUILD_MS;
-	}
-	if (!r)
-		r = hello_await_answer(&m->talk, &answer, e);
-	m->talk.silence_ms = MIGRATION_SILENCE_MS;
-	return r ? r : take_answer(s, answer, e);
-}
-
-static int connect_all(struct source *s, const char *role, struct err *e)
-{
-	struct channel *data[MIGRATION_STREAMS_MAX];
-	struct migration *m = s->m;
-	int r;
-
-	m->talk.cancel_fd = m->cancel_fd;
-	r = connect_talk(s, role, e);
-	for (unsigned i = 0; !r && i < m->ndata; i++) {
-		json_auto_t *hello = json_pack("{s:s, s:i}", "role", "data", "index", (int)i);
-
-		m->data[i].cancel_fd = m->cancel_fd;
-		r = connect_one(s, &m->data[i], hello, e);
-		data[i] = &m->data[i];
-	}
-	return r ? r : ram_sender_attach(m->ram, data, m->ndata, e);
-}
-
-/* The vCPUs are slowed down by that much from now on. */
-static void throttle(struct source *s, unsigned percent)
-{
-	struct migration *m = s->m;
-
-	if (percent == migration_throttle(m))
-		return;
-	m->control.throttle(m->control.arg, percent);
 	pthread_mutex_lock(&m->lock);
-	m->step[m->nsteps++ % MIGRATION_STEPS_KEPT] =
-		(struct migration_step){ .at_ns = loop_now_ns(), .percent = percent };
+	goals = m->goals;
+	n = source_streams(m);
+	end = end_ns(m);
+	ram_sender_set_end(m->ram, end);
 	pthread_mutex_unlock(&m->lock);
-}
-
-static int reconnect(struct source *s, struct err *e)
-{
-	uint64_t limit = loop_now_ns() + MIGRATION_RECONNECT_S * UINT64_C(1000000000);
-	int ms = PAUSE_FIRST_MS, r;
-
-	throttle(s, 0);
-	do {
-		migration_close(s->m);
-		r = pause_ms(ms, s->m->cancel_fd, e);
-		if (!r)
-			r = connect_all(s, "again", e);
-		ms = MIN(2 * ms, PAUSE_LAST_MS);
-	} while (r == -ENOTCONN && loop_now_ns() < limit);
-	s->hand.h.connected = !r;
-	pthread_mutex_lock(&s->m->lock);
-	s->m->reconnects++;
-	pthread_mutex_unlock(&s->m->lock);
-	return r == -ENOTCONN ? err_prefix(e, -EIO, "the connection did not come back in %d s",
-					   MIGRATION_RECONNECT_S)
-			      : r;
-}
-
-/* After the token; only the hand-over goes on, and it cannot be called off. */
-static int settle_again(void *arg, struct channel *ch, struct err *e)
-{
-	struct source *s = arg;
-	int r;
-
-	channel_close(ch);
-	ch->cancel_fd = s->hand.resolve_fd;
-	r = pause_ms(PAUSE_LAST_MS / 4, s->hand.resolve_fd, e);
-	return r ? r : connect_talk(s, "settle", e);
+	if (loop_now_ns() >= end)
+		return refuse_late(s, &goals, e);
+	return n == m->ndata ? 0 : source_rearrange(s, n, e);
 }
 
 static void note_round(struct source *s, const struct ram_round *round)
@@ -207,14 +87,14 @@ static void note_round(struct source *s, const struct ram_round *round)
 	pthread_mutex_unlock(&m->lock);
 }
 
-/* One more round; a lost connection is no failure. */
+/* One more round; a lost connection is no failure, nor are other goals. */
 static int one_round(struct source *s, struct err *e)
 {
 	struct ram_round round;
 	int r = ram_sender_round(s->m->ram, &round, e);
 
-	while (r == -ENOTCONN) {
-		r = reconnect(s, e);
+	while (r == -ENOTCONN || r == -ETIME) {
+		r = r == -ETIME ? look_at_goals(s, e) : source_reconnect(s, e);
 		if (!r)
 			r = ram_sender_round(s->m->ram, &round, e);
 	}
@@ -264,16 +144,11 @@ static int judge(struct source *s, bool *enough, struct err *e)
 	if (*enough)
 		return 0;
 	if ((loop_now_ns() - m->began_ns[PHASE_CONNECT]) / 1000000000 < goals.deadline_s) {
-		throttle(s, converge_percent(&o));
+		source_throttle(s, converge_percent(&o));
 		return 0;
 	}
 	*enough = goals.late;
-	return goals.late ? 0
-			  : err_set(e, -ETIMEDOUT,
-				    "the guest writes too much: after %u s it would still stand "
-				    "still for %" PRIu64 " ms instead of %u",
-				    goals.deadline_s, converge_blackout_ns(&o) / 1000000,
-				    goals.blackout_ms);
+	return goals.late ? 0 : refuse_late(s, &goals, e);
 }
 
 /* Rounds until there were enough; at least one, in all. */
@@ -295,7 +170,7 @@ static int offer(struct source *s, struct err *e)
 	int r = handover_source_offer(&s->hand, e);
 
 	while (r == -ENOTCONN) {
-		r = reconnect(s, e);
+		r = source_reconnect(s, e);
 		if (!r)
 			r = handover_source_offer(&s->hand, e);
 	}
@@ -422,12 +297,12 @@ static void take_back(struct source *s, bool cut, const char *why)
 		s->left = atomic_load(&s->hand.leave);
 		if (s->left)
 			break;
-		pause_ms(PAUSE_LAST_MS, s->hand.resolve_fd, &e);
+		source_pause(SOURCE_PAUSE_MS, s->hand.resolve_fd, &e);
 	}
 	if (!s->left)
 		go_on(s);
 	if (cut && s->versions)
-		h->connected = !settle_again(s, h->ch, &e);
+		h->connected = !source_settle(s, h->ch, &e);
 	call_off(s, why);
 }
 
@@ -454,7 +329,7 @@ static void go_on_here(struct source *s, int r, const char *why)
 static int migrate(struct source *s, struct err *e)
 {
 	struct migration *m = s->m;
-	int r = connect_all(s, "begin", e);
+	int r = source_connect(s, "begin", e);
 
 	if (r)
 		return r;
@@ -522,15 +397,16 @@ static int prepare(struct source *s, struct err *e)
 	snprintf(h->peer, sizeof(h->peer), "%.255s", m->url);
 	h->ch = &m->talk;
 	h->connected = true;
-	h->reconnect = settle_again;
+	h->reconnect = source_settle;
 	h->reconnect_arg = s;
 	r = ram_sender_new(&ram, m->vm, e);
 	pthread_mutex_lock(&m->lock);
-	m->ndata = m->streams ? m->streams : STREAMS_DEFAULT;
+	m->ndata = source_streams(m);
 	for (unsigned i = 0; i < m->vm->mem->nregions; i++)
 		m->memory_bytes += m->vm->mem->region[i].size_bytes;
 	if (!r) {
 		m->ram = ram;
+		ram_sender_set_end(ram, end_ns(m));
 		ram_sender_set_bandwidth(ram, m->goals.bandwidth);
 		ram_sender_set_compress(ram, m->goals.compress);
 	}
@@ -564,7 +440,7 @@ int migration_source(struct migration *m, struct err *e)
 		r = migrate(&s, e);
 	if (!r)
 		migration_enter(m, PHASE_END);
-	throttle(&s, 0);
+	source_throttle(&s, 0);
 	if (r)
 		go_on_here(&s, r, e->text);
 	migration_close(m);

@@ -12,12 +12,12 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "net.h"
+#include "thread.h"
 
 static const char path[] = "/dev/vhost-net";
 
@@ -72,9 +72,7 @@ static const char *set_up(int fd, const struct guest_mem *mem)
  * it moves every packet as it comes, and the I/O thread's batches are better. */
 static bool runs_beside_guest(void)
 {
-	cpu_set_t allowed;
-
-	return sched_getaffinity(0, sizeof(allowed), &allowed) || CPU_COUNT(&allowed) > 1;
+	return thread_processors() > 1;
 }
 
 int net_vhost_open(struct net *net, struct err *e)

@@ -132,7 +132,7 @@ static void *receive(void *arg)
 /* Each pass ends with finish, which waits for the other side; the next begins with DONE behind. */
 static void receive_all(const struct pair *p, unsigned n, uint64_t size)
 {
-	struct receiver receivers[RAM_CONNECTIONS_MAX];
+	struct receiver receivers[MIGRATION_STREAMS_MAX];
 	struct ram_receiver *r;
 	struct err e;
 
@@ -151,8 +151,8 @@ static void receive_all(const struct pair *p, unsigned n, uint64_t size)
 static void ram(struct guest_mem *m, uint64_t size, unsigned n)
 {
 	struct vm vm = { .fd = -1, .kvm_fd = -1, .mem = m };
-	struct channel out[RAM_CONNECTIONS_MAX], *data[RAM_CONNECTIONS_MAX];
-	struct pair p[RAM_CONNECTIONS_MAX];
+	struct channel out[MIGRATION_STREAMS_MAX], *data[MIGRATION_STREAMS_MAX];
+	struct pair p[MIGRATION_STREAMS_MAX];
 	struct ram_sender *s;
 	struct ram_round round;
 	struct err e;

@@ -54,3 +54,42 @@ def test_migrate_goals_change(rig):
                         ["state"], "goes on")
                 check(b.ended() == 1, b.logged)
                 finish(a)
+
+
+def test_migrate_connections_change(rig):
+    """Memory goes over more connections, or fewer, from when that is asked for."""
+    with source(rig) as a, destination(rig) as b:
+        client = a.client()
+
+        def progress():
+            return wants(client, 200, "GET", "vm.migration-progress")
+
+        def sent():
+            return progress()["memory_transmission_info"]["memory_bytes_transmitted"]
+
+        def connections():
+            return progress()["transportation_mode"]["Tcp"]["connections"]
+
+        wants(client, 204, "PUT", "vm.send-migration",
+              {"destination_url": b.url(), "bandwidth_limit": 4 << 20, "compress": "none"})
+        a.until(lambda: progress()["phase"] == "copy", "does not copy")
+        for n in (3, 16, 2):
+            check(connections() != n, progress())
+            wants(client, 204, "PUT", "vm.set-migration-parameters", {"connections": n})
+            a.until(lambda n=n: connections() == n, f"not {n} connections")
+            before = sent()
+            a.until(lambda was=before: sent() > was, f"nothing goes over {n} connections")
+        wants(client, 400, "PUT", "vm.set-migration-parameters", {"connections": 17})
+        wants(client, 204, "PUT", "vm.set-migration-parameters", {"bandwidth_limit": 0})
+        check(a.ended() == 0, a.logged)
+        finish(b)
+
+
+def test_migrate_deadline_first_pass(rig):
+    """Not even all memory has gone over by then."""
+    with source(rig) as a, destination(rig) as b:
+        said = migrate(rig, a, b.url(), "--deadline", "1s", "--bandwidth", "1M", "--compress",
+                       "none", status=1)
+        check("MiB to be sent for the first time" in said, said)
+        check(b.ended() == 1, b.logged)
+        finish(a)

@@ -46,6 +46,7 @@ static inline struct ram_round finish(struct ram_rig *rig)
 struct cuts {
 	struct ram_rig *rig;
 	unsigned seed, cut;
+	bool others; /* each time as many as it happens */
 };
 
 static inline void reconnect(struct cuts *c)
@@ -56,6 +57,8 @@ static inline void reconnect(struct cuts *c)
 
 	do {
 		ram_disconnect(c->rig, -ENOTCONN);
+		if (c->others)
+			ram_resize(c->rig, 1 + (unsigned)rand_r(&c->seed) % 4);
 		for (int i = 0; i < 4; i++)
 			bytes[i] = 1 + (uint64_t)rand_r(&c->seed) % (1 << (8 + c->cut));
 		c->cut += rand_r(&c->seed) % 2;

@@ -126,6 +126,17 @@ static inline int ram_connect(struct ram_rig *rig, const uint64_t *bytes, struct
 	return ram_sender_attach(rig->sender, out, rig->n, e);
 }
 
+/* Not while connected. */
+static inline void ram_resize(struct ram_rig *rig, unsigned n)
+{
+	struct err e;
+
+	if (n == rig->n)
+		return;
+	rig->n = n;
+	ck_assert_int_eq(ram_receiver_resize(rig->receiver, n, &e), 0);
+}
+
 /* Every receiver ends with this. */
 static inline void ram_disconnect(struct ram_rig *rig, int result)
 {

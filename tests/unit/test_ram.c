@@ -141,10 +141,10 @@ END_TEST
 
 START_TEST(test_lost_connections)
 {
-	struct cuts c = { .seed = (unsigned)_i + 1 };
+	struct cuts c = { .seed = (unsigned)_i + 1, .others = _i % 2 };
 	struct ram_rig rig;
 
-	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, (unsigned)_i % 3 + 1, _i % 2);
+	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, (unsigned)_i % 3 + 1, _i / 2 % 2);
 	for (unsigned i = 0; i < PAGES; i += 1 + (unsigned)rand_r(&c.seed) % 3)
 		ram_page(rig.vm.mem, i)[i] = 1;
 	begin(&rig);
@@ -160,6 +160,32 @@ START_TEST(test_lost_connections)
 	ram_disconnect(&rig, 0);
 	ram_assert_same(&rig);
 	ck_assert_uint_gt(ram_sender_progress(rig.sender)->resent_pages, 0);
+	ram_rig_free(&rig);
+}
+END_TEST
+
+/* It ends before all is sent, and goes on with another number of connections. */
+START_TEST(test_round_ends_early)
+{
+	struct ram_round round;
+	struct ram_rig rig;
+	struct err e = { "" };
+
+	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, 1, false);
+	for (unsigned i = 0; i < PAGES; i++)
+		ram_page(rig.vm.mem, i)[0] = 1;
+	begin(&rig);
+	ram_sender_set_end(rig.sender, 0);
+	ck_assert_int_eq(ram_sender_round(rig.sender, &round, &e), -ETIME);
+	ck_assert_uint_eq(round.pages, 0);
+	ram_disconnect(&rig, -ENOTCONN);
+	ram_resize(&rig, 3);
+	ok(ram_connect(&rig, uncut, &e), &e);
+	ram_sender_set_end(rig.sender, UINT64_MAX);
+	ck_assert_uint_eq(go_round(&rig).pages, PAGES);
+	ram_write(&rig, 5, 2);
+	ram_sender_set_end(rig.sender, 0);
+	ck_assert_uint_eq(finish(&rig).pages, 1);
 	ram_rig_free(&rig);
 }
 END_TEST
@@ -240,6 +266,7 @@ static Suite *ram_suite(void)
 	tcase_add_test(tc, test_many_rounds);
 	tcase_add_test(tc, test_memory_above_the_hole);
 	tcase_add_loop_test(tc, test_lost_connections, 0, SEEDS);
+	tcase_add_test(tc, test_round_ends_early);
 	tcase_add_test(tc, test_bandwidth_limit);
 	tcase_add_test(tc, test_cancel);
 	suite_add_tcase(s, tc);

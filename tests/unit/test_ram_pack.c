@@ -165,12 +165,12 @@ END_TEST
 /* Before the cuts each connection has sent differences; its new one begins with whole pages. */
 START_TEST(test_lost_connections)
 {
-	struct cuts c = { .seed = (unsigned)_i + 1, .cut = 4 };
+	struct cuts c = { .seed = (unsigned)_i + 1, .cut = 4, .others = _i % 2 };
 	struct ram_rig rig;
 
 	rig_new(&rig, (unsigned)_i % 3 + 1, ENCODING_DIFF | ENCODING_LZ4, c.seed);
 	begin_slowly(&rig);
-	if (_i % 2)
+	if (_i / 2 % 2)
 		ram_sender_set_compress(rig.sender, MIGRATION_COMPRESS_LZ4);
 	c.rig = &rig;
 	for (int round = 0; round < 12; round++) {
