@@ -39,6 +39,7 @@ struct ram_sender {
 
 	/* Of the round that is under way */
 	bool last; /* the VM is stopped */
+	atomic_bool early; /* it ends before all is sent */
 	struct ram_worker *_Atomic failed; /* the first that did */
 	int error; /* its */
 };
@@ -194,6 +195,13 @@ void ram_sender_stop(struct ram_sender *s)
 	s->log = NULL;
 }
 
+static bool ends_early(struct ram_sender *s)
+{
+	if (!s->last && loop_now_ns() >= s->source.end_ns)
+		s->early = true;
+	return s->early;
+}
+
 static int send_piece(struct ram_worker *w, unsigned region, uint64_t first, struct err *e)
 {
 	struct ram_sender *s = w->sender;
@@ -203,10 +211,8 @@ static int send_piece(struct ram_worker *w, unsigned region, uint64_t first, str
 	uint64_t words = align_up(npages, 64) / 64, todo = count(pending, words);
 	int r = 0;
 
-	if (!todo)
+	if (!todo || ends_early(s))
 		return 0;
-	if (!s->last && loop_now_ns() >= s->source.end_ns)
-		return err_set(e, -ETIME, "its time is up");
 	/* Nothing writes any more when the VM is stopped. */
 	if (!s->last)
 		r = dirty_log_clear(s->log, region, first, npages, pending, e);
@@ -257,6 +263,7 @@ static int work_all(struct ram_sender *s, struct err *e)
 	int r = 0;
 
 	s->failed = NULL;
+	s->early = false;
 	for (started = 1; started < s->nworkers; started++) {
 		snprintf(name, sizeof(name), "_migrate%u", started);
 		r = thread_new(&s->worker[started].thread, name, 0, work, &s->worker[started]);
@@ -269,10 +276,11 @@ static int work_all(struct ram_sender *s, struct err *e)
 		s->error = err_set(&s->worker[0].e, r, "cannot start a thread: %s", strerror(-r));
 	while (--started)
 		pthread_join(s->worker[started].thread, NULL);
-	if (!s->failed)
-		return 0;
-	*e = s->failed->e;
-	return s->error;
+	if (s->failed) {
+		*e = s->failed->e;
+		return s->error;
+	}
+	return s->early ? err_set(e, -ETIME, "its time is up") : 0;
 }
 
 int ram_sender_harvest(struct ram_sender *s, struct err *e)

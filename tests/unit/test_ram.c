@@ -190,6 +190,37 @@ START_TEST(test_round_ends_early)
 }
 END_TEST
 
+/* What it has gathered by then went before what the next one finds. */
+START_TEST(test_next_round_is_newer)
+{
+	const unsigned a_section = SECTION_PAGES_MAX / GUEST_PAGE_BYTES;
+	struct ram_round round;
+	struct ram_rig rig;
+	struct err e = { "" };
+
+	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, 1, false);
+	for (unsigned i = 0; i < PAGES; i++)
+		ram_page(rig.vm.mem, i)[0] = 1;
+	begin(&rig);
+	go_round(&rig);
+	ram_write(&rig, 0, 0);
+	for (unsigned i = 1; i <= a_section + 1; i++)
+		ram_write(&rig, i, 2);
+	ram_write(&rig, PAGES - 1, 2);
+	/* The limit holds it up behind the first section until its end. */
+	ram_sender_set_bandwidth(rig.sender, 1);
+	ram_sender_set_end(rig.sender, loop_now_ns() + 100000000);
+	ck_assert_int_eq(ram_sender_round(rig.sender, &round, &e), -ETIME);
+	ck_assert_uint_eq(ram_sender_pending(rig.sender), 1);
+	ram_write(&rig, 0, 3);
+	ram_sender_set_bandwidth(rig.sender, 0);
+	ram_sender_set_end(rig.sender, UINT64_MAX);
+	ck_assert_uint_eq(go_round(&rig).pages, 2);
+	finish(&rig);
+	ram_rig_free(&rig);
+}
+END_TEST
+
 static void *round_of(void *arg)
 {
 	return (void *)(uintptr_t)go_round(arg).pages;
@@ -267,6 +298,7 @@ static Suite *ram_suite(void)
 	tcase_add_test(tc, test_memory_above_the_hole);
 	tcase_add_loop_test(tc, test_lost_connections, 0, SEEDS);
 	tcase_add_test(tc, test_round_ends_early);
+	tcase_add_test(tc, test_next_round_is_newer);
 	tcase_add_test(tc, test_bandwidth_limit);
 	tcase_add_test(tc, test_cancel);
 	suite_add_tcase(s, tc);
