@@ -47,6 +47,9 @@ struct device_class {
 					* NULL: stopped at once */
 	int (*loaded)(struct device *, struct err *); /* refuse, or re-derive, after a load */
 	int (*fetch)(struct device *, struct err *); /* only where the kernel holds the state */
+	/* vm->logged has changed.  done(), once all that writes to memory for it knows: during the
+	 * call, or later on main.  NULL: nothing ever does but vCPUs and the monitor. */
+	void (*log)(struct device *, void (*done)(void *arg), void *arg);
 	/* What is behind it gets this size; NULL: it has none.  In STOPPED on any thread, without
 	 * the lock: it may take its time.  Then the guest learns of it. */
 	int (*resize)(struct device *, uint64_t bytes, struct err *);
@@ -68,9 +71,6 @@ struct device {
 	struct pace notes; /* of device_note() */
 	struct rate_limit *limit; /* NULL: nothing of it can be limited */
 	void *fresh; /* its state after the first reset; NULL: all versions have the same fields */
-	/* The kernel writes guest memory for it, which no dirty log shows; but not if vm->logged,
-	 * which changes while all devices are STOPPED. */
-	bool unlogged;
 	const char *host_path; /* where to connect to it: its pty or socket; NULL: nowhere */
 	struct hub *port; /* whose listeners there may be; NULL: it is none */
 	void *counters; /* ncounters blocks, see device_claim_counters() */

@@ -78,6 +78,8 @@ struct virtio_device {
 	struct virtio_queue *queue; /* nqueues of them */
 	unsigned handed_over; /* queues that an I/O thread has, or is giving back */
 	bool resetting; /* the guest's reset waits for queues */
+	void (*restarted)(void *arg); /* of virtio_restart_queues(), while it goes on */
+	void *restarted_arg;
 	struct pace told; /* of events */
 	struct ioeventfd kick[VIRTIO_QUEUES_MAX];
 };
@@ -93,8 +95,9 @@ int virtio_loaded(struct device *, struct err *);
 
 /* Have the class's kick run once more, after other work of that queue's I/O thread.  Any thread. */
 void virtio_kick(struct virtio_device *, unsigned queue);
-/* Take all queues back and hand them over anew, by the class's queue_stop and queue_start; main. */
-void virtio_restart_queues(struct virtio_device *);
+/* Take all queues back and hand them over anew, by the class's queue_stop and queue_start; main.
+ * done(), once all were back: during the call, or later on main; NULL: it need not be known. */
+void virtio_restart_queues(struct virtio_device *, void (*done)(void *arg), void *arg);
 /* Eventfds for a queue that the kernel serves: what the guest's kicks signal, and what interrupts
  * the guest, by the vector that the queue has now; -1: none. */
 int virtio_kick_fd(const struct virtio_device *, unsigned queue);

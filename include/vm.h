@@ -74,8 +74,7 @@ struct vm {
 	/* Its guest comes from elsewhere and does not run here yet: disks are opened, not taken. */
 	bool incoming;
 	struct vm_arrival arrival;
-	/* Memory is, and devices that otherwise would be unlogged (device.h) do without the
-	 * kernel. */
+	/* Its memory is, or is about to be: only vCPUs and the monitor may write to it. */
 	atomic_bool logged;
 	struct list disks; /* struct vm_disk, in order of id (strcmp) */
 	struct lease *lease; /* that decides where it runs (lease.h); NULL: none */

@@ -55,35 +55,31 @@ static void release(struct vmm_migration *g)
 	machine_release(g->vmm->machine);
 }
 
-static bool has_unlogged(struct vm *vm)
-{
-	struct device *dev;
-
-	list_for_each (dev, &vm->devices, node)
-		if (dev->unlogged)
-			return true;
-	return false;
-}
-
-/* No queue is handed over; each learns how it is served when it is again. */
-static void log_while_stopped(void *arg)
+static void is_logged(void *arg)
 {
 	struct vmm_migration *g = arg;
 
-	machine_vm(g->vmm->machine)->logged = g->logs;
-	release(g);
-	answer(g, 0);
+	if (!--g->to_log)
+		answer(g, 0);
 }
 
 static void log_on_main(void *arg)
 {
 	struct vmm_migration *g = arg;
-	struct machine *m = g->vmm->machine;
+	struct vm *vm = g->vmm->machine ? machine_vm(g->vmm->machine) : NULL;
+	struct device *dev;
 
-	if (m && machine_vm(m)->logged != g->logs && has_unlogged(machine_vm(m)))
-		machine_hold(m, log_while_stopped, g);
-	else
-		answer(g, 0);
+	g->to_log = 1;
+	if (vm && vm->logged != g->logs) {
+		vm->logged = g->logs;
+		list_for_each (dev, &vm->devices, node) {
+			if (!dev->class->log)
+				continue;
+			g->to_log++;
+			dev->class->log(dev, is_logged, g);
+		}
+	}
+	is_logged(g);
 }
 
 static int log_memory(void *arg, bool on, struct err *e)

@@ -31,6 +31,7 @@ struct vmm_migration {
 	struct ask ask;
 	/* Arguments of what is asked. */
 	bool logs;
+	unsigned to_log; /* devices that have not done so yet, and one */
 	const json_t *versions;
 	json_t *hello;
 	bool stays;

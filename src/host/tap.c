@@ -212,7 +212,7 @@ static int set_mac(int sock, struct tap *t, const struct tap_config *c, struct e
 			       c->host_mac);
 	if (!c->host_mac) {
 		memcpy(mac, c->guest_mac, 6);
-		mac[0] = 0xfe;
+		mac[0] = c->guest_mac[0] == 0xfe ? 0xfa : 0xfe;
 	}
 	return interface_set(sock, t, SIOCSIFHWADDR, "host_mac", &ifr, e);
 }

@@ -74,8 +74,9 @@ static int welcome(struct channel *ch, json_t *versions, struct err *e)
 	char host[65];
 
 	owner_this_host(host);
-	answer = json_pack("{s:s, s:s, s:o, s:o*}", "host", host, "godwit", GODWIT_VERSION,
-			   "encodings", encodings_list(), "versions", versions);
+	answer = json_pack("{s:s, s:s, s:i, s:o, s:o*}", "host", host, "godwit", GODWIT_VERSION,
+			   "streams", MIGRATION_STREAMS_MAX, "encodings", encodings_list(),
+			   "versions", versions);
 	return hello_answer(ch, answer, e);
 }
 
@@ -342,7 +343,7 @@ static int resize(struct destination *d, const json_t *hello, struct err *e)
 }
 
 /* The source's next connection, of this role or of both.  It takes the place of the last one, which
- * the source has lost, whatever it looks like from here. */
+ * the source has lost or closed, whatever it looks like from here. */
 static int accept_again(struct destination *d, uint64_t limit_ns, const struct channel *last,
 			bool *data, struct err *e)
 {
@@ -363,9 +364,14 @@ static int accept_again(struct destination *d, uint64_t limit_ns, const struct c
 			m->talk = in.ch;
 			r = *data ? resize(d, in.hello, e) : 0;
 			json_decref(in.hello);
-			return r ? r : welcome(&m->talk, NULL, e);
+			if (!r)
+				return welcome(&m->talk, NULL, e);
+			hello_refuse(&m->talk, e->text);
+			return r;
 		}
-		hello_refuse(&in.ch, "another migration is under way here");
+		hello_refuse(&in.ch, is(d, in.hello, "again")
+					     ? "memory comes over 1 to 16 connections"
+					     : "another migration is under way here");
 		dismiss(&in);
 	}
 }

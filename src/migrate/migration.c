@@ -198,6 +198,8 @@ int migration_send(struct migration **out, const struct migration_config *c, str
 		r = uuid_new(m->session, e);
 	if (!r)
 		m->nvcpus = vcpu_throttled_ns(c->vm, m->throttled_before_ns, MIGRATION_VCPUS_TOLD);
+	if (!r)
+		memcpy(m->throttled_ns, m->throttled_before_ns, sizeof(m->throttled_ns));
 	return start(out, m, r, e);
 }
 
@@ -355,12 +357,19 @@ int migration_resolve(struct migration *m, bool run, struct err *e)
 	return r;
 }
 
+/* What a round need not end for is set where it is used. */
+static bool end_round(const struct migration_goals *a, const struct migration_goals *b)
+{
+	return a->streams != b->streams || a->deadline_s != b->deadline_s || a->late != b->late;
+}
+
 void migration_set_goals(struct migration *m, const struct migration_goals *goals)
 {
 	pthread_mutex_lock(&m->lock);
+	if (m->ram && end_round(&m->goals, goals))
+		ram_sender_set_end(m->ram, 0);
 	m->goals = *goals;
 	if (m->ram) {
-		ram_sender_set_end(m->ram, 0); /* its thread looks what there is to do */
 		ram_sender_set_bandwidth(m->ram, goals->bandwidth);
 		ram_sender_set_compress(m->ram, goals->compress);
 	}

@@ -39,7 +39,8 @@ struct ram_sender {
 
 	/* Of the round that is under way */
 	bool last; /* the VM is stopped */
-	atomic_bool early; /* it ends before all is sent */
+	atomic_bool early; /* it ends, or has ended, before all is sent */
+	struct ram_round before; /* counts and time, when it began */
 	struct ram_worker *_Atomic failed; /* the first that did */
 	int error; /* its */
 };
@@ -292,28 +293,37 @@ int ram_sender_harvest(struct ram_sender *s, struct err *e)
 	return r;
 }
 
+static void begin_round(struct ram_sender *s)
+{
+	struct ram_progress *p = &s->source.progress;
+
+	atomic_fetch_add(&p->round, 1);
+	s->before = (struct ram_round){ .pending = ram_sender_pending(s),
+					.bytes = p->bytes,
+					.pages = p->pages,
+					.zero_pages = p->zero_pages,
+					.diff_pages = p->diff_pages,
+					.duration_ns = loop_now_ns() };
+}
+
 static int send_round(struct ram_sender *s, struct ram_round *round, struct err *e)
 {
 	struct ram_progress *p = &s->source.progress;
-	struct ram_round before = { .bytes = p->bytes,
-				    .pages = p->pages,
-				    .zero_pages = p->zero_pages,
-				    .diff_pages = p->diff_pages };
-	uint64_t began_ns = loop_now_ns();
+	const struct ram_round *before = &s->before;
 	int r = ram_sender_harvest(s, e);
 
 	if (r)
 		return r;
-	before.pending = ram_sender_pending(s);
-	atomic_fetch_add(&p->round, 1);
-	atomic_store(&p->remaining, before.pending);
+	if (!s->early)
+		begin_round(s);
+	atomic_store(&p->remaining, ram_sender_pending(s));
 	r = work_all(s, e);
-	*round = (struct ram_round){ .pending = before.pending,
-				     .bytes = p->bytes - before.bytes,
-				     .pages = p->pages - before.pages,
-				     .zero_pages = p->zero_pages - before.zero_pages,
-				     .diff_pages = p->diff_pages - before.diff_pages,
-				     .duration_ns = loop_now_ns() - began_ns };
+	*round = (struct ram_round){ .pending = before->pending,
+				     .bytes = p->bytes - before->bytes,
+				     .pages = p->pages - before->pages,
+				     .zero_pages = p->zero_pages - before->zero_pages,
+				     .diff_pages = p->diff_pages - before->diff_pages,
+				     .duration_ns = loop_now_ns() - before->duration_ns };
 	return r;
 }
 
@@ -326,7 +336,17 @@ int ram_sender_round(struct ram_sender *s, struct ram_round *round, struct err *
 int ram_sender_finish(struct ram_sender *s, struct ram_round *round, struct err *e)
 {
 	s->last = true;
+	s->early = false;
 	return send_round(s, round, e);
+}
+
+int ram_sender_settle(struct ram_sender *s, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < s->nworkers; i++)
+		r = ram_link_done(s->worker[i].link, e);
+	return r;
 }
 
 uint64_t ram_sender_pending(const struct ram_sender *s)

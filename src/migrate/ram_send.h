@@ -55,8 +55,12 @@ int ram_sender_attach(struct ram_sender *, struct channel *const data[], unsigne
 
 /* Log on. From here on pages count as pending when they are written. */
 int ram_sender_start(struct ram_sender *, struct err *);
-/* -ETIME: it has ended early, and there is more to be sent, by this connections or new ones. */
+/* -ETIME: it has ended early, and goes on when it is called again, over these connections or new
+ * ones. */
 int ram_sender_round(struct ram_sender *, struct ram_round *, struct err *);
+/* After a round that ended early: all that went is acknowledged when this returns, and the
+ * receivers are done. New connections are to be attached before more can go. */
+int ram_sender_settle(struct ram_sender *, struct err *);
 /* The VM is stopped, and it knows no bandwidth limit: when this returns 0, all is in the
  * receiver's memory. */
 int ram_sender_finish(struct ram_sender *, struct ram_round *, struct err *);

@@ -26,49 +26,36 @@ enum {
 	CLOSE_MS = 3000, /* for the other side, to hear that it is called off */
 };
 
-/* With the lock: when a round has to end at the latest. */
+/* With the lock: when a round has to end.  If it may be late, the first one goes on. */
 static uint64_t end_ns(const struct migration *m)
 {
-	return m->goals.late
+	return m->goals.late && !m->nrounds
 		       ? UINT64_MAX
 		       : m->began_ns[PHASE_CONNECT] + m->goals.deadline_s * UINT64_C(1000000000);
 }
 
-static int refuse_late(const struct source *s, const struct migration_goals *goals, struct err *e)
-{
-	const struct migration *m = s->m;
-
-	if (!m->nrounds)
-		return err_set(e, -ETIMEDOUT,
-			       "after %u s there are %" PRIu64
-			       " MiB to be sent for the first time; a higher bandwidth or a later "
-			       "deadline is needed",
-			       goals->deadline_s,
-			       ram_sender_pending(m->ram) * GUEST_PAGE_BYTES / MIB);
-	return err_set(
-		e, -ETIMEDOUT,
-		"the guest writes too much: after %u s it would still stand still for %" PRIu64
-		" ms instead of %u",
-		goals->deadline_s, m->blackout_ns / 1000000, goals->blackout_ms);
-}
-
-/* A round was ended: the goals are others now, or it is too late for them. */
+/* Before a round, or the rest of one.  -ETIME: there is no time for it. */
 static int look_at_goals(struct source *s, struct err *e)
 {
 	struct migration *m = s->m;
-	struct migration_goals goals;
 	uint64_t end;
-	unsigned n;
+	unsigned n, deadline_s;
 
 	pthread_mutex_lock(&m->lock);
-	goals = m->goals;
 	n = source_streams(m);
 	end = end_ns(m);
+	deadline_s = m->goals.deadline_s;
 	ram_sender_set_end(m->ram, end);
 	pthread_mutex_unlock(&m->lock);
-	if (loop_now_ns() >= end)
-		return refuse_late(s, &goals, e);
-	return n == m->ndata ? 0 : source_rearrange(s, n, e);
+	if (loop_now_ns() < end)
+		return n == m->ndata ? 0 : source_rearrange(s, n, e);
+	return m->nrounds
+		       ? -ETIME
+		       : err_set(e, -ETIMEDOUT,
+				 "after %u s there are %" PRIu64
+				 " MiB to be sent for the first time; a higher bandwidth or a "
+				 "later deadline is needed",
+				 deadline_s, ram_sender_pending(m->ram) * GUEST_PAGE_BYTES / MIB);
 }
 
 static void note_round(struct source *s, const struct ram_round *round)
@@ -87,20 +74,26 @@ static void note_round(struct source *s, const struct ram_round *round)
 	pthread_mutex_unlock(&m->lock);
 }
 
-/* One more round; a lost connection is no failure, nor are other goals. */
+/* One more round, or as much of it as there is time for; a lost connection is no failure. */
 static int one_round(struct source *s, struct err *e)
 {
 	struct ram_round round;
-	int r = ram_sender_round(s->m->ram, &round, e);
 
-	while (r == -ENOTCONN || r == -ETIME) {
-		r = r == -ETIME ? look_at_goals(s, e) : source_reconnect(s, e);
-		if (!r)
-			r = ram_sender_round(s->m->ram, &round, e);
+	for (;;) {
+		int r = look_at_goals(s, e);
+
+		if (r)
+			return r == -ETIME ? 0 : r;
+		r = ram_sender_round(s->m->ram, &round, e);
+		if (!r) {
+			note_round(s, &round);
+			return 0;
+		}
+		if (r == -ENOTCONN)
+			r = source_reconnect(s, e);
+		if (r && r != -ETIME)
+			return r;
 	}
-	if (!r)
-		note_round(s, &round);
-	return r;
 }
 
 /* What was written since the last round began, and what that means. */
@@ -147,8 +140,13 @@ static int judge(struct source *s, bool *enough, struct err *e)
 		source_throttle(s, converge_percent(&o));
 		return 0;
 	}
-	*enough = goals.late;
-	return goals.late ? 0 : refuse_late(s, &goals, e);
+	*enough = goals.late || converge_blackout_ns(&o) <= o.limit_ns;
+	return *enough ? 0
+		       : err_set(e, -ETIMEDOUT,
+				 "the guest writes too much: after %u s it would still stand still "
+				 "for %" PRIu64 " ms instead of %u",
+				 goals.deadline_s, converge_blackout_ns(&o) / 1000000,
+				 goals.blackout_ms);
 }
 
 /* Rounds until there were enough; at least one, in all. */
@@ -319,7 +317,7 @@ static void go_on_here(struct source *s, int r, const char *why)
 	if (s->decided) {
 		go_on(s);
 	} else if (m->phase >= PHASE_OFFER) {
-		take_back(s, r == -ENOTCONN, why);
+		take_back(s, r == -ENOTCONN || !s->hand.h.connected, why);
 	} else {
 		go_on(s);
 		call_off(s, why);

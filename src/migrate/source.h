@@ -15,6 +15,7 @@ struct source {
 	char host[TCP_HOST_MAX]; /* whom a certificate must name */
 	struct handover_source hand;
 	json_t *versions; /* of states, that the other side knows */
+	bool may_rearrange; /* it takes another number of connections later */
 	struct ram_round last; /* while the guest runs */
 	bool stopped;
 	bool decided; /* behind the token: it is known who has the VM, and written */
@@ -27,7 +28,7 @@ int source_pause(int ms, int fd, struct err *);
 int source_connect(struct source *, const char *role, struct err *);
 /* They were lost, and memory goes on over new ones. -EIO: not for a long time. */
 int source_reconnect(struct source *, struct err *);
-/* There shall be n for memory from now on. */
+/* There shall be n for memory, if the other side can; before a round or the rest of one. */
 int source_rearrange(struct source *, unsigned n, struct err *);
 /* handover's reconnect, whose arg is a source. */
 int source_settle(void *source, struct channel *, struct err *);

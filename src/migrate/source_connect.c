@@ -63,6 +63,7 @@ static int take_answer(struct source *s, const json_t *answer, struct err *e)
 	if (!s->versions) {
 		r = take_versions(s, json_object_get(answer, "versions"), e);
 		ram_sender_allow(s->m->ram, encodings_of(answer));
+		s->may_rearrange = json_is_integer(json_object_get(answer, "streams"));
 	}
 	if (r)
 		return r;
@@ -71,7 +72,7 @@ static int take_answer(struct source *s, const json_t *answer, struct err *e)
 	return 0;
 }
 
-/* The first of a session, which brings the VM's configuration, or one after a loss. */
+/* The first of a session, which brings the VM's configuration, or one that follows. */
 static int connect_talk(struct source *s, const char *role, struct err *e)
 {
 	struct migration *m = s->m;
@@ -176,16 +177,22 @@ unsigned source_streams(const struct migration *m)
 	return m->goals.streams ? m->goals.streams : good_streams(m);
 }
 
-/* From now on over so many connections. */
+/* What was sent is there, and nothing of it goes again. */
 int source_rearrange(struct source *s, unsigned n, struct err *e)
 {
 	struct migration *m = s->m;
-	int r;
+	int r = s->may_rearrange ? ram_sender_settle(m->ram, e) : 0;
 
+	if (!s->may_rearrange || (r && r != -ENOTCONN))
+		return r;
+	s->hand.h.connected = false;
 	migration_close(m);
 	pthread_mutex_lock(&m->lock);
 	m->ndata = n;
 	pthread_mutex_unlock(&m->lock);
 	r = source_connect(s, "again", e);
-	return r == -ENOTCONN ? source_reconnect(s, e) : r;
+	if (r == -ENOTCONN)
+		return source_reconnect(s, e);
+	s->hand.h.connected = !r;
+	return r;
 }

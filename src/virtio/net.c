@@ -291,9 +291,19 @@ static void net_limits_changed(struct device *dev)
 	struct net *net = net_of(dev);
 
 	if (net->pair[0].vhost >= 0)
-		virtio_restart_queues(&net->v);
+		virtio_restart_queues(&net->v, NULL, NULL);
 	else
 		throttle_changed(dev);
+}
+
+static void net_log(struct device *dev, void (*done)(void *arg), void *arg)
+{
+	struct net *net = net_of(dev);
+
+	if (net->pair[0].vhost >= 0)
+		virtio_restart_queues(&net->v, done, arg);
+	else
+		done(arg);
 }
 
 static uint64_t net_features(const struct net *net)
@@ -446,5 +456,6 @@ const struct device_class virtio_net_class = {
 	.start = net_start,
 	.stop = net_stop,
 	.loaded = net_loaded,
+	.log = net_log,
 	.fetch = virtio_fetch,
 };

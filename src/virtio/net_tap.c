@@ -348,9 +348,7 @@ static int tap_plug_in(struct net *net, struct err *e)
 	r = net->fd ? 0 : device_claim_watch(&net->v.dev, &net->link, EPOLLIN, e);
 	if (r || net->vhost == NET_VHOST_OFF)
 		return r;
-	r = net_vhost_open(net, e);
-	net->v.dev.unlogged = net->pair[0].vhost >= 0;
-	return r;
+	return net_vhost_open(net, e);
 }
 
 static uint64_t tap_features(const struct net *net)

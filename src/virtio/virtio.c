@@ -224,11 +224,27 @@ void virtio_reset(struct device *dev)
 }
 
 /* They come back by way of virtio_settle(), which finds them missing. */
-void virtio_restart_queues(struct virtio_device *v)
+void virtio_restart_queues(struct virtio_device *v, void (*done)(void *arg), void *arg)
 {
+	assert(!v->restarted);
+	v->restarted = done;
+	v->restarted_arg = arg;
 	for (unsigned i = 0; i < v->nqueues; i++)
 		if (v->queue[i].handed_over && !v->queue[i].recalled)
 			virtio_queue_recall(&v->queue[i]);
+	virtio_look_restarted(v);
+}
+
+void virtio_look_restarted(struct virtio_device *v)
+{
+	void (*done)(void *arg) = v->restarted;
+
+	for (unsigned i = 0; done && i < v->nqueues; i++)
+		if (v->queue[i].recalled)
+			return;
+	v->restarted = NULL;
+	if (done)
+		done(v->restarted_arg);
 }
 
 void virtio_start(struct device *dev)

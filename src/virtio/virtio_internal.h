@@ -33,6 +33,7 @@ struct virtio_queue {
 
 /* Hand over, call back, finish a reset or a stop: whatever the device's state asks for now. */
 void virtio_settle(struct virtio_device *);
+void virtio_look_restarted(struct virtio_device *); /* whether all queues were back */
 void virtio_set_status(struct virtio_device *, uint8_t status);
 void virtio_needs_reset(struct virtio_device *, const char *why);
 

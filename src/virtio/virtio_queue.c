@@ -133,6 +133,7 @@ static void run_returned(void *arg)
 	q->handed_over = q->recalled = false;
 	q->v->handed_over--;
 	virtio_settle(q->v);
+	virtio_look_restarted(q->v);
 }
 
 void virtio_queue_hand_over(struct virtio_queue *q)
