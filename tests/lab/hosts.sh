@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # hosts.sh moves nfs|block CPUS TIMES          a stock guest moves so often between the two hosts
+# hosts.sh profiles FEATURE                    only host 1 has that: where a guest moves, and where not
 # hosts.sh reset nfs|block [MESSAGE-HOST...]   source or destination is reset while MESSAGE is under
 #                                              way; without any, each at each
 # Its disk is on an NFS export, whose locks are the arbiter, or is the hosts' shared /dev/vdb, and
@@ -38,6 +39,28 @@ move() {
 		here=$(other "$here")
 	done
 	on "$here" "$GODWIT shutdown web"
+}
+
+# profiles FEATURE: a guest that may use it stays where it is; one of a profile without it moves.
+profiles() {
+	local host profile
+	trap ends EXIT
+	answer_guests
+	for host in 1 2; do on $host "$GODWIT probe --json >/srv/facts$host"; done
+	on 1 "$GODWIT probe --baseline /srv/facts1 /srv/facts2 >/srv/fleet"
+	new_disk nfs 1
+	starts 1
+	awaits_vm 2
+	on 1 "! $GODWIT migrate web tcp:$(address 2):4444 2>refused && cat refused && grep $1 refused"
+	all_goes_on 1
+	on 1 "$GODWIT shutdown web"
+	for profile in x86-64-v2 x86-64-v3 /srv/fleet; do
+		new_disk nfs "1,profile=$profile"
+		starts 1
+		moves 1
+		moves 2
+		on 1 "$GODWIT shutdown web"
+	done
 }
 
 # reset HOST: it forgets all that is not on its disk, at once, and boots.
@@ -154,5 +177,6 @@ mount -o ro,loop "$LAB/tools.img" /mnt
 for host in 1 2; do joins $host; done
 case $1 in
 moves) check "hosts: $4 moves, disk on $2, CPUs: $3" move "${@:2}" ;;
+profiles) check "profiles: a host without $2: refused, and with x86-64-v2, v3 and a file there and back" profiles "$2" ;;
 reset) resets "${@:2}" ;;
 esac
