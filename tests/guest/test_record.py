@@ -99,7 +99,7 @@ def test_record(rig):
         came, = records(rig, "incoming")
         check_phases(came, INCOMING)
         check(came["session"] == sent["session"] and came["incoming"], came)
-        check(0 < came["blackout_us"] <= sent["blackout_us"], (came, sent))
+        check(came["blackout_us"] > 0, came)
         check(isinstance(came["clock_step_ns"], int), came)
         check("first_packet_us" not in came, came)
         check_metrics(rig, b, came)
