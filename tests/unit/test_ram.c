@@ -164,6 +164,15 @@ START_TEST(test_lost_connections)
 }
 END_TEST
 
+/* One connection, and all of memory is to be sent. */
+static void begin_full(struct ram_rig *rig)
+{
+	ram_rig_new(rig, PAGES * GUEST_PAGE_BYTES, 1, false);
+	for (unsigned i = 0; i < PAGES; i++)
+		ram_page(rig->vm.mem, i)[0] = 1;
+	begin(rig);
+}
+
 /* It ends before all is sent, and goes on with another number of connections. */
 START_TEST(test_round_ends_early)
 {
@@ -171,10 +180,7 @@ START_TEST(test_round_ends_early)
 	struct ram_rig rig;
 	struct err e = { "" };
 
-	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, 1, false);
-	for (unsigned i = 0; i < PAGES; i++)
-		ram_page(rig.vm.mem, i)[0] = 1;
-	begin(&rig);
+	begin_full(&rig);
 	ram_sender_set_end(rig.sender, 0);
 	ck_assert_int_eq(ram_sender_round(rig.sender, &round, &e), -ETIME);
 	ck_assert_uint_eq(round.pages, 0);
@@ -190,27 +196,45 @@ START_TEST(test_round_ends_early)
 }
 END_TEST
 
+/* The round of a rig that is ended as soon as so many pages went. */
+struct ending {
+	struct ram_rig *rig;
+	uint64_t pages;
+};
+
+static void *end_round(void *arg)
+{
+	const struct ending *end = arg;
+	const struct ram_progress *p = ram_sender_progress(end->rig->sender);
+
+	while (p->pages < end->pages)
+		usleep(1000);
+	ram_sender_set_end(end->rig->sender, 0);
+	return NULL;
+}
+
 /* What it has gathered by then went before what is found afterwards, and does not go again. */
 START_TEST(test_next_round_is_newer)
 {
 	const unsigned a_section = SECTION_PAGES_MAX / GUEST_PAGE_BYTES;
+	struct ending end;
 	struct ram_round round;
 	struct ram_rig rig;
 	struct err e = { "" };
+	pthread_t thread;
 
-	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, 1, false);
-	for (unsigned i = 0; i < PAGES; i++)
-		ram_page(rig.vm.mem, i)[0] = 1;
-	begin(&rig);
+	begin_full(&rig);
 	go_round(&rig);
+	end = (struct ending){ &rig, PAGES + a_section };
 	ram_write(&rig, 0, 0);
 	for (unsigned i = 1; i <= a_section + 1; i++)
 		ram_write(&rig, i, 2);
 	ram_write(&rig, PAGES - 1, 2);
 	/* The limit holds it up behind the first section until its end. */
 	ram_sender_set_bandwidth(rig.sender, 1);
-	ram_sender_set_end(rig.sender, loop_now_ns() + 100000000);
+	pthread_create(&thread, NULL, end_round, &end);
 	ck_assert_int_eq(ram_sender_round(rig.sender, &round, &e), -ETIME);
+	pthread_join(thread, NULL);
 	ck_assert_uint_eq(ram_sender_pending(rig.sender), 1);
 	ck_assert_uint_eq(round.pages, a_section + 1);
 	ck_assert_uint_eq(round.zero_pages, 1);
