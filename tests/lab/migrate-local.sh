@@ -67,7 +67,7 @@ call_off() {
 receive() {
 	local sum
 	ip link add lab type bridge
-	ip address add 10.0.0.1/24 dev lab
+	ip address add 10.0.1.1/24 dev lab
 	ip link set lab up
 	dd if=/dev/urandom of=data bs=1M count=4 2>/dev/null
 	sum=$(sha256sum <data)
