@@ -10,6 +10,7 @@
 #ifndef GUEST_MEM_H
 #define GUEST_MEM_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,13 +29,19 @@ struct guest_mem_region {
 	uint64_t fd_offset;
 	_Atomic uint64_t *_Atomic dirty; /* one bit per page the monitor wrote; NULL: not logging */
 	_Atomic uint64_t *dirty_bits; /* what dirty points to; lives until guest_mem_free() */
+	/* Of a view of a file: one bit per page that was given back, and has no file behind it any
+	 * more.  NULL: no view. */
+	_Atomic uint64_t *detached;
 };
 
 struct guest_mem {
 	struct guest_mem_region region[GUEST_MEM_REGIONS];
 	unsigned nregions;
 	int fd; /* shared memory behind all regions, in order; -1: private */
-	bool anonymous; /* private, and with no file behind: what was never touched is zero */
+	uint64_t page_bytes; /* of the host's pages behind it: what can be given back */
+	bool thp, mergeable;
+	pthread_mutex_t detaching;
+	unsigned pieces; /* under detaching: how often a view of a file was divided */
 };
 
 struct guest_mem_config {
@@ -71,6 +78,10 @@ static inline void *guest_mem_at(struct guest_mem *m, gpa_t gpa, uint64_t len)
 	return r ? r->host + (gpa - r->base) : NULL;
 }
 
+/* What kind of memory a new mapping is to be; for the module's own files.  -EINVAL: the host cannot
+ * merge pages. */
+int guest_mem_advise(const struct guest_mem *, void *host, uint64_t size_bytes);
+
 static inline uint64_t guest_mem_region_pages(const struct guest_mem_region *r)
 {
 	return r->size_bytes / GUEST_PAGE_BYTES;
@@ -80,6 +91,19 @@ static inline uint64_t guest_mem_region_pages(const struct guest_mem_region *r)
  * empty.  One thread at a time starts and stops; any may mark meanwhile. */
 int guest_mem_log_start(struct guest_mem *, struct err *);
 void guest_mem_log_stop(struct guest_mem *);
+
+/*
+ * Give the memory of whole pages of one region back to the host: from now on they are zero, and
+ * cost nothing until they are written.  -EFAULT: not RAM; -EINVAL: not whole pages of page_bytes;
+ * else what the host says.  On failure any of them may have gone.
+ */
+int guest_mem_discard(struct guest_mem *, gpa_t, uint64_t len);
+/* Set the bits of all pages of private memory that may be anything but zero. */
+void guest_mem_find_touched(const struct guest_mem_region *, uint64_t *bits);
+/* How many pages of the region, of those whose bits are set, the host holds in memory or swap;
+ * where it does not say, all of them. */
+uint64_t guest_mem_count_held(const struct guest_mem *, const struct guest_mem_region *,
+			      const _Atomic uint64_t *bits);
 
 /* Call it when the bytes are there. */
 void guest_mem_mark_dirty(struct guest_mem *, gpa_t, uint64_t len);

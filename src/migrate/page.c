@@ -2,12 +2,10 @@
 #include "page.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <immintrin.h>
 #include <unistd.h>
 
 #include "bits.h"
-#include "cleanup.h"
 
 __attribute__((target("avx2"))) static bool is_zero_avx2(const __m256i *p, const __m256i *end)
 {
@@ -71,33 +69,12 @@ static void set_bits(uint64_t *bits, uint64_t from, uint64_t to)
 		bits[from / 64] |= BIT(from % 64);
 }
 
-/* Linux, Documentation/admin-guide/mm/pagemap.rst: bit 63 present, bit 62 swapped out */
-static void find_touched(const struct guest_mem_region *r, uint64_t *bits)
-{
-	enum { ENTRIES = 512, TOUCHED_SHIFT = 62 };
-	CLEANUP(fd) int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	uint64_t entry[ENTRIES], first = (uintptr_t)r->host / GUEST_PAGE_BYTES;
-	uint64_t pages = guest_mem_region_pages(r), n;
-
-	for (uint64_t at = 0; at < pages; at += n) {
-		n = MIN(ENTRIES, pages - at);
-		if (pread(fd, entry, n * sizeof(*entry), (off_t)((first + at) * sizeof(*entry))) !=
-		    (ssize_t)(n * sizeof(*entry))) {
-			set_bits(bits, at, pages);
-			return;
-		}
-		for (uint64_t i = 0; i < n; i++)
-			if (entry[i] >> TOUCHED_SHIFT)
-				bits[(at + i) / 64] |= BIT((at + i) % 64);
-	}
-}
-
 void page_find_data(const struct guest_mem *m, const struct guest_mem_region *r, uint64_t *bits)
 {
 	uint64_t at = 0, to;
 
-	if (m->anonymous) {
-		find_touched(r, bits);
+	if (m->fd < 0) {
+		guest_mem_find_touched(r, bits);
 		return;
 	}
 	for (; page_next_data(m, r, &at, &to); at = to)

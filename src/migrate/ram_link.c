@@ -254,12 +254,12 @@ static int gather(struct ram_link *l, gpa_t gpa, bool zero, bool first_time, boo
 	return 0;
 }
 
-int ram_link_page(struct ram_link *l, struct guest_mem_region *region, uint64_t page, bool hurry,
-		  struct err *e)
+int ram_link_page(struct ram_link *l, struct guest_mem_region *region, uint64_t page, bool hole,
+		  bool hurry, struct err *e)
 {
 	struct ram_bits *bits = &l->source->bits[region - l->source->mem->region];
 	gpa_t gpa = region->base + page * GUEST_PAGE_BYTES;
-	bool zero = page_is_zero(region->host + page * GUEST_PAGE_BYTES);
+	bool zero = hole || page_is_zero(region->host + page * GUEST_PAGE_BYTES);
 	bool first_time = !(bits->filled[page / 64] & BIT(page % 64));
 	int r = 0;
 

@@ -67,9 +67,10 @@ void ram_link_abandon(struct ram_link *);
 /* On a new connection: the receiver says what it has, the rest is pending again. */
 int ram_link_attach(struct ram_link *, struct channel *, struct err *);
 
-/* The page is pending no more when it is taken. hurry: no bandwidth limit. */
-int ram_link_page(struct ram_link *, struct guest_mem_region *, uint64_t page, bool hurry,
-		  struct err *);
+/* The page is pending no more when it is taken. hole: it is zero, and is not looked at; hurry: no
+ * bandwidth limit. */
+int ram_link_page(struct ram_link *, struct guest_mem_region *, uint64_t page, bool hole,
+		  bool hurry, struct err *);
 int ram_link_flush(struct ram_link *, bool hurry, struct err *);
 /* What the pack made of these runs; they are empty then. Nothing, if they are already. */
 int ram_link_send(struct ram_link *, enum section_type, struct ram_runs *, const void *body,

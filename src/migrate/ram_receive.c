@@ -95,11 +95,18 @@ static int find_runs(struct guest_mem *m, const uint8_t *table, uint64_t nruns, 
 	return 0;
 }
 
+/* The runs of a section. */
+struct runs {
+	uint8_t table[SECTION_RUNS_MAX * SECTION_RUN_BYTES];
+	struct iovec iov[SECTION_RUNS_MAX];
+	int n;
+	uint64_t bytes;
+};
+
 /* The flags of a section, or an error. */
-static int read_runs(struct section *in, struct guest_mem *m, struct iovec *iov, int *niov,
-		     uint64_t *bytes, struct err *e)
+static int read_runs(struct section *in, struct guest_mem *m, struct runs *runs, struct err *e)
 {
-	uint8_t table[SECTION_RUNS_MAX * SECTION_RUN_BYTES], head[SECTION_RAM_HEAD_BYTES];
+	uint8_t head[SECTION_RAM_HEAD_BYTES];
 	uint64_t nruns, flags;
 	int r = section_read(in, head, sizeof(head), e);
 
@@ -109,10 +116,10 @@ static int read_runs(struct section *in, struct guest_mem *m, struct iovec *iov,
 	flags = get_le(head + 4, 4);
 	if (nruns > SECTION_RUNS_MAX || flags & ~(uint64_t)SECTION_FIRST_TIME)
 		return err_set(e, -EBADMSG, "the stream is damaged: a section has no sense");
-	*niov = (int)nruns;
-	r = section_read(in, table, nruns * SECTION_RUN_BYTES, e);
+	runs->n = (int)nruns;
+	r = section_read(in, runs->table, nruns * SECTION_RUN_BYTES, e);
 	if (!r)
-		r = find_runs(m, table, nruns, iov, bytes, e);
+		r = find_runs(m, runs->table, nruns, runs->iov, &runs->bytes, e);
 	return r ? r : (int)flags;
 }
 
@@ -125,41 +132,51 @@ static void populate(const struct iovec *iov, int niov)
 
 static int receive_pages(struct section *in, struct guest_mem *m, struct err *e)
 {
-	struct iovec iov[SECTION_RUNS_MAX];
-	uint64_t bytes;
-	int niov, r, flags = read_runs(in, m, iov, &niov, &bytes, e);
+	struct runs runs;
+	int r, flags = read_runs(in, m, &runs, e);
 
 	if (flags < 0)
 		return flags;
-	if (in->left != bytes)
+	if (in->left != runs.bytes)
 		return err_set(e, -EBADMSG, "the stream is damaged: a section has no sense");
 	r = section_check(in, e);
 	if (!r && flags & SECTION_FIRST_TIME)
-		populate(iov, niov);
-	return r ? r : section_read_pages(in, iov, niov, e);
+		populate(runs.iov, runs.n);
+	return r ? r : section_read_pages(in, runs.iov, runs.n, e);
+}
+
+/*
+ * Zero pages are only sent of what had been filled.  Much at once is more likely given up than
+ * about to be written, and costs nothing from here on; less would only break up a large page.
+ */
+static void zero_run(struct guest_mem *m, gpa_t gpa, const struct iovec *run)
+{
+	enum { GIVE_BACK_BYTES = 64 * KIB };
+
+	if (run->iov_len < GIVE_BACK_BYTES || m->page_bytes != GUEST_PAGE_BYTES ||
+	    guest_mem_discard(m, gpa, run->iov_len))
+		memset(run->iov_base, 0, run->iov_len);
 }
 
 static int receive_zeros(struct section *in, struct guest_mem *m, struct err *e)
 {
-	struct iovec iov[SECTION_RUNS_MAX];
-	uint64_t bytes;
-	int niov, r = read_runs(in, m, iov, &niov, &bytes, e);
+	struct runs runs;
+	int r = read_runs(in, m, &runs, e);
 
 	if (r >= 0)
 		r = section_end(in, e);
-	for (int i = 0; !r && i < niov; i++)
-		memset(iov[i].iov_base, 0, iov[i].iov_len);
+	for (int i = 0; !r && i < runs.n; i++)
+		zero_run(m, get_le(runs.table + i * SECTION_RUN_BYTES, 8), &runs.iov[i]);
 	return r;
 }
 
 static int receive_packed(struct section *in, struct guest_mem *m, struct ram_unpack *u,
 			  struct err *e)
 {
-	struct iovec iov[SECTION_RUNS_MAX];
-	uint64_t bytes;
-	int niov, r = read_runs(in, m, iov, &niov, &bytes, e);
+	struct runs runs;
+	int r = read_runs(in, m, &runs, e);
 
-	return r < 0 ? r : ram_unpack_section(u, in, iov, niov, e);
+	return r < 0 ? r : ram_unpack_section(u, in, runs.iov, runs.n, e);
 }
 
 static int receive_done(struct section *in, uint64_t applied, struct err *e)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bits.h"
 #include "cleanup.h"
@@ -203,6 +204,32 @@ static bool ends_early(struct ram_sender *s)
 	return s->early;
 }
 
+/* To read what is not there would make it be there: so it is with shared memory. */
+static void find_holes(const struct guest_mem *mem, const struct guest_mem_region *m,
+		       uint64_t first, uint64_t npages, uint64_t holes[PIECE_PAGES / 64])
+{
+	uint64_t at = first * GUEST_PAGE_BYTES, end = at + npages * GUEST_PAGE_BYTES, to;
+
+	memset(holes, mem->fd < 0 ? 0 : 0xff, PIECE_PAGES / 8);
+	for (; mem->fd >= 0 && page_next_data(mem, m, &at, &to) && at < end; at = to)
+		for (uint64_t page = at / GUEST_PAGE_BYTES - first;
+		     page < MIN(to, end) / GUEST_PAGE_BYTES - first; page++)
+			holes[page / 64] &= ~BIT(page % 64);
+}
+
+static int send_word(struct ram_worker *w, struct guest_mem_region *m, uint64_t first,
+		     const uint64_t *pending, uint64_t holes, struct err *e)
+{
+	int r = 0;
+
+	while (!r && *pending) {
+		unsigned bit = (unsigned)__builtin_ctzll(*pending);
+
+		r = ram_link_page(w->link, m, first + bit, holes & BIT(bit), w->sender->last, e);
+	}
+	return r;
+}
+
 static int send_piece(struct ram_worker *w, unsigned region, uint64_t first, struct err *e)
 {
 	struct ram_sender *s = w->sender;
@@ -210,6 +237,7 @@ static int send_piece(struct ram_worker *w, unsigned region, uint64_t first, str
 	uint64_t *pending = s->source.bits[region].pending + first / 64;
 	uint64_t npages = MIN(PIECE_PAGES, guest_mem_region_pages(m) - first);
 	uint64_t words = align_up(npages, 64) / 64, todo = count(pending, words);
+	uint64_t holes[PIECE_PAGES / 64];
 	int r = 0;
 
 	if (!todo || ends_early(s))
@@ -217,11 +245,9 @@ static int send_piece(struct ram_worker *w, unsigned region, uint64_t first, str
 	/* Nothing writes any more when the VM is stopped. */
 	if (!s->last)
 		r = dirty_log_clear(s->log, region, first, npages, pending, e);
+	find_holes(s->vm->mem, m, first, npages, holes);
 	for (uint64_t i = 0; !r && i < words; i++)
-		while (!r && pending[i])
-			r = ram_link_page(w->link, m,
-					  first + i * 64 + (uint64_t)__builtin_ctzll(pending[i]),
-					  s->last, e);
+		r = send_word(w, m, first + i * 64, &pending[i], holes[i], e);
 	if (!r)
 		atomic_fetch_sub(&s->source.progress.remaining, todo);
 	return r;

@@ -66,16 +66,25 @@ static int map_region(struct guest_mem *m, const struct guest_mem_config *c, gpa
 	if (r->host == MAP_FAILED)
 		return map_error(c, e);
 	m->nregions++;
-	if (!c->hugepages)
-		madvise(r->host, size, c->thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-	if (c->mergeable && madvise(r->host, size, MADV_MERGEABLE) < 0)
+	if (c->from_file)
+		r->detached = calloc(align_up(size / GUEST_PAGE_BYTES, 64) / 64, sizeof(uint64_t));
+	if (c->from_file && !r->detached)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (guest_mem_advise(m, r->host, size))
 		return err_set(e, -errno,
 			       "this kernel cannot merge memory (KSM); leave out mergeable=on");
 	/* Older kernels cannot populate ahead of a write: then pages come at first touch. */
 	if (c->prefault && madvise(r->host, size, MADV_POPULATE_WRITE) < 0 && errno != EINVAL)
 		return err_set(e, -errno, "cannot prefault guest memory: %s", strerror(errno));
-	madvise(r->host, size, MADV_DONTDUMP);
 	return 0;
+}
+
+int guest_mem_advise(const struct guest_mem *m, void *host, uint64_t size_bytes)
+{
+	if (m->page_bytes == GUEST_PAGE_BYTES)
+		madvise(host, size_bytes, m->thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	madvise(host, size_bytes, MADV_DONTDUMP);
+	return m->mergeable && madvise(host, size_bytes, MADV_MERGEABLE) ? -errno : 0;
 }
 
 int guest_mem_new(struct guest_mem **out, const struct guest_mem_config *c, struct err *e)
@@ -87,7 +96,12 @@ int guest_mem_new(struct guest_mem **out, const struct guest_mem_config *c, stru
 	if (!m)
 		return err_set(e, -ENOMEM, "out of memory");
 	m->fd = -1;
-	m->anonymous = !c->shared && !c->from_file;
+	m->page_bytes = !c->hugepages            ? GUEST_PAGE_BYTES
+			: c->hugepage_size_bytes ? c->hugepage_size_bytes
+						 : 2 * MIB;
+	m->thp = c->thp;
+	m->mergeable = c->mergeable;
+	pthread_mutex_init(&m->detaching, NULL);
 	if (c->shared)
 		r = memfd_open(m, c, e);
 	if (!r)
@@ -109,7 +123,9 @@ void guest_mem_free(struct guest_mem *m)
 	for (unsigned i = 0; i < m->nregions; i++) {
 		munmap(m->region[i].host, m->region[i].size_bytes);
 		free(m->region[i].dirty_bits);
+		free(m->region[i].detached);
 	}
+	pthread_mutex_destroy(&m->detaching);
 	if (m->fd >= 0)
 		close(m->fd);
 	free(m);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "bits.h"
 #include "check_main.h"
@@ -91,6 +94,195 @@ START_TEST(too_few_huge_pages_is_said)
 }
 END_TEST
 
+enum { PAGES = 4096 };
+
+static uint8_t *page(struct guest_mem *m, unsigned n)
+{
+	return guest_mem_at(m, n * (gpa_t)GUEST_PAGE_BYTES, GUEST_PAGE_BYTES);
+}
+
+static void fill(struct guest_mem *m, unsigned first, unsigned end)
+{
+	for (unsigned i = first; i < end; i++)
+		memset(page(m, i), 'x', GUEST_PAGE_BYTES);
+}
+
+/* A view of a file full of 'f'. */
+static struct guest_mem *view_new(void)
+{
+	struct guest_mem_config c = { .size_bytes = PAGES * GUEST_PAGE_BYTES, .from_file = true };
+	char block[GUEST_PAGE_BYTES];
+	struct guest_mem *m;
+	struct err e;
+
+	memset(block, 'f', sizeof(block));
+	c.file_fd = memfd_create("view", MFD_CLOEXEC);
+	for (unsigned i = 0; i < PAGES; i++)
+		ck_assert_int_eq(write(c.file_fd, block, sizeof(block)), sizeof(block));
+	ck_assert_msg(guest_mem_new(&m, &c, &e) == 0, "%s", e.text);
+	close(c.file_fd);
+	return m;
+}
+
+enum { PRIVATE, SHARED, VIEW, KINDS };
+
+static struct guest_mem *mem_of(int kind)
+{
+	const struct guest_mem_config c = { .size_bytes = PAGES * GUEST_PAGE_BYTES,
+					    .shared = kind == SHARED };
+	struct guest_mem *m;
+	struct err e;
+
+	if (kind == VIEW)
+		return view_new();
+	ck_assert_msg(guest_mem_new(&m, &c, &e) == 0, "%s", e.text);
+	return m;
+}
+
+static uint64_t held(struct guest_mem *m)
+{
+	static _Atomic uint64_t all[PAGES / 64];
+
+	for (unsigned i = 0; i < PAGES / 64; i++)
+		all[i] = UINT64_MAX;
+	return guest_mem_count_held(m, &m->region[0], all);
+}
+
+static int discard(struct guest_mem *m, unsigned first, unsigned n)
+{
+	return guest_mem_discard(m, first * (gpa_t)GUEST_PAGE_BYTES, n * GUEST_PAGE_BYTES);
+}
+
+START_TEST(gives_pages_back)
+{
+	struct guest_mem *m = mem_of(_i);
+	char other = _i == VIEW ? 'f' : 0;
+
+	ck_assert_uint_eq(held(m), 0);
+	fill(m, 512, 1024);
+	ck_assert_uint_eq(held(m), 512);
+	ck_assert_int_eq(discard(m, 600, 100), 0);
+	ck_assert_uint_eq(held(m), 412);
+	/* In part again, and some that were never there. */
+	ck_assert_int_eq(discard(m, 500, 112), 0);
+	ck_assert_int_eq(discard(m, 650, 1), 0);
+	ck_assert_uint_eq(held(m), 324);
+	ck_assert_uint_eq(page(m, 499)[5], other);
+	for (unsigned i = 500; i < 700; i++)
+		ck_assert_uint_eq(page(m, i)[5], 0);
+	ck_assert_uint_eq(page(m, 700)[5], 'x');
+	if (_i != SHARED)
+		ck_assert_uint_eq(held(m), 324); /* a look takes no memory */
+	fill(m, 650, 651);
+	ck_assert_uint_eq(page(m, 650)[5], 'x');
+	ck_assert_int_eq(discard(m, 0, PAGES), 0);
+	ck_assert_uint_eq(held(m), 0);
+	guest_mem_free(m);
+}
+END_TEST
+
+START_TEST(counts_only_what_is_asked_for)
+{
+	struct guest_mem *m = mem_of(_i);
+	_Atomic uint64_t bits[PAGES / 64] = { 0 };
+
+	fill(m, 100, 200);
+	ck_assert_uint_eq(guest_mem_count_held(m, &m->region[0], bits), 0);
+	bits[1] = BIT(99 % 64) | BIT(100 % 64) | BIT(101 % 64);
+	bits[3] = BIT(199 % 64) | BIT(200 % 64);
+	ck_assert_uint_eq(guest_mem_count_held(m, &m->region[0], bits), 3);
+	guest_mem_free(m);
+}
+END_TEST
+
+START_TEST(finds_what_was_touched)
+{
+	struct guest_mem *m = mem_of(_i ? VIEW : PRIVATE);
+	uint64_t bits[PAGES / 64] = { 0 };
+
+	fill(m, 64, 128);
+	ck_assert_int_eq(discard(m, 96, 64), 0);
+	fill(m, 150, 151);
+	guest_mem_find_touched(&m->region[0], bits);
+	ck_assert_uint_eq(bits[0], _i ? UINT64_MAX : 0); /* the file may hold anything */
+	ck_assert_uint_eq(bits[1], UINT32_MAX);
+	ck_assert_uint_eq(bits[2], BIT(150 % 64) | (_i ? UINT64_MAX << 32 : 0));
+	guest_mem_free(m);
+}
+END_TEST
+
+START_TEST(discards_whole_pages_of_ram_only)
+{
+	struct guest_mem *m = mem_of(_i);
+	gpa_t end = PAGES * (gpa_t)GUEST_PAGE_BYTES;
+
+	fill(m, 0, PAGES);
+	ck_assert_int_eq(guest_mem_discard(m, 1, GUEST_PAGE_BYTES), -EINVAL);
+	ck_assert_int_eq(guest_mem_discard(m, 0, GUEST_PAGE_BYTES - 1), -EINVAL);
+	ck_assert_int_eq(guest_mem_discard(m, 0, 0), -EINVAL);
+	ck_assert_int_eq(guest_mem_discard(m, end, GUEST_PAGE_BYTES), -EFAULT);
+	ck_assert_int_eq(discard(m, PAGES - 1, 2), -EFAULT);
+	ck_assert_int_eq(guest_mem_discard(m, 0, UINT64_MAX), -EFAULT);
+	m->page_bytes = 2 * MIB;
+	ck_assert_int_eq(discard(m, 0, 511), -EINVAL);
+	ck_assert_int_eq(discard(m, 1, 512), -EINVAL);
+	ck_assert_uint_eq(held(m), PAGES);
+	guest_mem_free(m);
+}
+END_TEST
+
+START_TEST(marks_what_it_discards)
+{
+	struct guest_mem *m = mem_of(_i);
+	struct err e;
+
+	ck_assert_int_eq(discard(m, 1, 1), 0);
+	ck_assert_int_eq(guest_mem_log_start(m, &e), 0);
+	ck_assert_int_eq(discard(m, 62, 4), 0);
+	ck_assert_uint_eq(m->region[0].dirty_bits[0], BIT(62) | BIT(63));
+	ck_assert_uint_eq(m->region[0].dirty_bits[1], 3);
+	guest_mem_free(m);
+}
+END_TEST
+
+static unsigned mappings(void)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	unsigned n = 0;
+	int c;
+
+	while ((c = getc(f)) != EOF)
+		n += c == '\n';
+	fclose(f);
+	return n;
+}
+
+/* Every other page: each is a piece, until there are too many for a process. */
+START_TEST(a_view_is_not_divided_without_end)
+{
+	enum { MANY = 40000 };
+	struct guest_mem_config c = { .size_bytes = MANY * (uint64_t)GUEST_PAGE_BYTES,
+				      .from_file = true };
+	unsigned before, given = 0;
+	struct guest_mem *m;
+	struct err e;
+
+	c.file_fd = memfd_create("view", MFD_CLOEXEC);
+	ck_assert_int_eq(ftruncate(c.file_fd, (off_t)c.size_bytes), 0);
+	ck_assert_int_eq(guest_mem_new(&m, &c, &e), 0);
+	close(c.file_fd);
+	before = mappings();
+	for (unsigned i = 0; i < MANY; i += 2)
+		given += !discard(m, i, 1);
+	ck_assert_uint_eq(given, 16384);
+	ck_assert_uint_le(mappings(), before + 2 * given);
+	/* What was given back once can be again. */
+	ck_assert_int_eq(discard(m, MANY - 2, 1), -ENOSPC);
+	ck_assert_int_eq(discard(m, 0, 1), 0);
+	guest_mem_free(m);
+}
+END_TEST
+
 static Suite *guest_mem_suite(void)
 {
 	Suite *s = suite_create("guest_mem");
@@ -101,6 +293,12 @@ static Suite *guest_mem_suite(void)
 	tcase_add_test(t, more_than_a_tebibyte);
 	tcase_add_test(t, marks_the_pages_it_writes);
 	tcase_add_test(t, too_few_huge_pages_is_said);
+	tcase_add_loop_test(t, gives_pages_back, 0, KINDS);
+	tcase_add_loop_test(t, counts_only_what_is_asked_for, 0, KINDS);
+	tcase_add_loop_test(t, finds_what_was_touched, 0, 2);
+	tcase_add_loop_test(t, discards_whole_pages_of_ram_only, 0, KINDS);
+	tcase_add_loop_test(t, marks_what_it_discards, 0, KINDS);
+	tcase_add_test(t, a_view_is_not_divided_without_end);
 	suite_add_tcase(s, t);
 	return s;
 }

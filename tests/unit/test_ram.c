@@ -72,6 +72,42 @@ START_TEST(test_no_page_is_touched_here)
 }
 END_TEST
 
+/* _i: shared memory.  Given back before the move and in the middle of it. */
+START_TEST(test_discarded_pages)
+{
+	struct ram_round round;
+	struct ram_rig rig;
+	struct err e;
+
+	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, 2, _i);
+	for (unsigned i = 0; i < PAGES; i++)
+		ram_page(rig.vm.mem, i)[0] = 1;
+	ck_assert_int_eq(guest_mem_discard(rig.vm.mem, 0, 256 * GUEST_PAGE_BYTES), 0);
+	begin(&rig);
+	round = go_round(&rig);
+	ck_assert_uint_eq(round.pending, PAGES - 256);
+	ck_assert_uint_eq(round.pages, PAGES - 256);
+	ck_assert_uint_eq(round.zero_pages, 0);
+	ck_assert_uint_eq(resident(rig.to), PAGES - 256);
+	/* Much at once, a page that is zero over there already, and one by itself. */
+	ck_assert_int_eq(
+		guest_mem_discard(rig.vm.mem, 255 * GUEST_PAGE_BYTES, 513 * GUEST_PAGE_BYTES), 0);
+	ck_assert_int_eq(guest_mem_discard(rig.vm.mem, 2000 * GUEST_PAGE_BYTES, GUEST_PAGE_BYTES),
+			 0);
+	round = go_round(&rig);
+	ck_assert_uint_eq(round.pending, 514);
+	ck_assert_uint_eq(round.pages, 0);
+	ck_assert_uint_eq(round.zero_pages, 513);
+	ok(ram_sender_finish(rig.sender, &round, &e), &e);
+	ram_disconnect(&rig, 0);
+	if (_i) /* else what was read is the host's page of zeros */
+		ck_assert_uint_eq(resident(rig.vm.mem), PAGES - 769);
+	ck_assert_uint_eq(resident(rig.to), PAGES - 256 - 512);
+	ram_assert_same(&rig);
+	ram_rig_free(&rig);
+}
+END_TEST
+
 START_TEST(test_pages_written_meanwhile)
 {
 	struct ram_round round;
@@ -326,6 +362,7 @@ static Suite *ram_suite(void)
 	tcase_add_test(tc, test_zero_pages);
 	tcase_add_loop_test(tc, test_first_pass, 0, 8);
 	tcase_add_loop_test(tc, test_no_page_is_touched_here, 0, 2);
+	tcase_add_loop_test(tc, test_discarded_pages, 0, 2);
 	tcase_add_test(tc, test_pages_written_meanwhile);
 	tcase_add_test(tc, test_many_rounds);
 	tcase_add_test(tc, test_memory_above_the_hole);
