@@ -28,8 +28,13 @@ struct config_cpus {
 	const char *profile; /* what its CPUID may show: "host", a level, or a file */
 };
 
+/* Acpi is what clients send that give no hotplug_size; with one it is refused. */
+enum config_hotplug_method { HOTPLUG_VIRTIO_MEM, HOTPLUG_ACPI };
+
 struct config_memory {
 	uint64_t size, hugepage_size;
+	uint64_t hotplug_size, hotplugged_size; /* behind size; 0: none */
+	unsigned hotplug_method;
 	bool shared, hugepages, prefault, mergeable, thp;
 	bool reserve; /* checked when loading: the host's RAM and swap could hold it all */
 };

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest's memory and the one door to it.  RAM is one or two regions: low memory up to the
- * PCI hole, the rest from 4 GiB.  All lengths and ranges are checked here, and here the pages
- * that the monitor writes are marked dirty, which KVM's dirty log does not do.
+ * PCI hole, the rest from 4 GiB.  One more may follow that the guest has only in part: blocks of
+ * it are plugged and unplugged, and what is unplugged is no RAM.  All lengths and ranges are
+ * checked here, and here the pages that the monitor writes are marked dirty, which KVM's dirty log
+ * does not do.
  *
- * Any thread.  Pointers stay valid until guest_mem_free().  A range that is not wholly RAM of
- * one region is refused.  What guests place there may change at any time: read it once.
+ * Any thread.  Pointers stay valid until guest_mem_free(), or until the guest unplugs what they
+ * point to.  A range that is not wholly RAM of one region is refused.  What guests place there may
+ * change at any time: read it once.
  */
 #ifndef GUEST_MEM_H
 #define GUEST_MEM_H
@@ -20,7 +23,7 @@
 
 typedef uint64_t gpa_t;
 
-enum { GUEST_MEM_REGIONS = 2, GUEST_PAGE_BYTES = 4096 };
+enum { GUEST_MEM_REGIONS = 3, GUEST_PAGE_BYTES = 4096, GUEST_MEM_BLOCKS_MAX = 32768 };
 
 struct guest_mem_region {
 	gpa_t base;
@@ -32,6 +35,9 @@ struct guest_mem_region {
 	/* Of a view of a file: one bit per page that was given back, and has no file behind it any
 	 * more.  NULL: no view. */
 	_Atomic uint64_t *detached;
+	/* Of the pluggable region: a bit for each block that is plugged, which main writes. */
+	uint64_t block_bytes; /* 0: it is not pluggable */
+	_Atomic uint64_t *plugged;
 };
 
 struct guest_mem {
@@ -53,10 +59,25 @@ struct guest_mem_config {
 	 * caller may close it. */
 	bool from_file;
 	int file_fd;
+	/* Of the pluggable region, rounded up to whole blocks; 0: none.  At first all of it is
+	 * plugged, for whoever fills it, or nothing. */
+	uint64_t pluggable_bytes;
+	bool plugged;
 };
 
 int guest_mem_new(struct guest_mem **, const struct guest_mem_config *, struct err *);
 void guest_mem_free(struct guest_mem *);
+
+static inline bool guest_mem_is_plugged(const struct guest_mem_region *r, uint64_t offset,
+					uint64_t len)
+{
+	for (uint64_t b = offset / r->block_bytes, last = (offset + len - !!len) / r->block_bytes;
+	     b <= last; b++)
+		if (!(atomic_load_explicit(&r->plugged[b / 64], memory_order_acquire) >> b % 64 &
+		      1))
+			return false;
+	return true;
+}
 
 static inline struct guest_mem_region *guest_mem_find(struct guest_mem *m, gpa_t gpa, uint64_t len)
 {
@@ -65,7 +86,8 @@ static inline struct guest_mem_region *guest_mem_find(struct guest_mem *m, gpa_t
 
 		if (gpa >= r->base && gpa - r->base < r->size_bytes &&
 		    len <= r->size_bytes - (gpa - r->base))
-			return r;
+			return r->block_bytes && !guest_mem_is_plugged(r, gpa - r->base, len) ? NULL
+											      : r;
 	}
 	return NULL;
 }
@@ -78,9 +100,27 @@ static inline void *guest_mem_at(struct guest_mem *m, gpa_t gpa, uint64_t len)
 	return r ? r->host + (gpa - r->base) : NULL;
 }
 
+/*
+ * The region that is plugged in blocks; NULL: there is none.  n blocks from first on are plugged,
+ * which they were not, or unplugged, which they were: their memory goes back to the host.  Main.
+ * -ENOMEM: the process has too many mappings; what was to be unplugged is, and may be written to.
+ */
+struct guest_mem_region *guest_mem_pluggable(struct guest_mem *);
+int guest_mem_plug(struct guest_mem *, unsigned first, unsigned n);
+int guest_mem_unplug(struct guest_mem *, unsigned first, unsigned n);
+/* For the module's own files. */
+int guest_mem_make_pluggable(struct guest_mem_region *, uint64_t block_bytes, bool plugged);
+void guest_mem_forget_pluggable(const struct guest_mem_region *);
+
 /* What kind of memory a new mapping is to be; for the module's own files.  -EINVAL: the host cannot
  * merge pages. */
 int guest_mem_advise(const struct guest_mem *, void *host, uint64_t size_bytes);
+
+/* Those that are there from the start: what a kernel is loaded to, and is told of. */
+static inline unsigned guest_mem_ram_regions(const struct guest_mem *m)
+{
+	return m->nregions - !!m->region[m->nregions - 1].block_bytes;
+}
 
 static inline uint64_t guest_mem_region_pages(const struct guest_mem_region *r)
 {

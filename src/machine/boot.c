@@ -117,7 +117,7 @@ unsigned boot_memory_map(const struct guest_mem *mem, struct boot_range map[BOOT
 	map[n++] = (struct boot_range){ PLATFORM_KERNEL_MIN,
 					mem->region[0].size_bytes - PLATFORM_KERNEL_MIN, BOOT_RAM };
 	map[n++] = (struct boot_range){ PLATFORM_ECAM_BASE, PLATFORM_ECAM_BYTES, BOOT_RESERVED };
-	for (unsigned i = 1; i < mem->nregions; i++)
+	for (unsigned i = 1; i < guest_mem_ram_regions(mem); i++)
 		map[n++] = (struct boot_range){ mem->region[i].base, mem->region[i].size_bytes,
 						BOOT_RAM };
 	return n;

@@ -119,7 +119,7 @@ static int boot_linux_place_initrd(const struct boot *b, const struct boot_linux
 	if (!boot_place(&mem->region[0], l->end, end, b->initrd.size, at))
 		return 0;
 	if (l->hdr.xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G)
-		for (unsigned i = 1; i < mem->nregions; i++)
+		for (unsigned i = 1; i < guest_mem_ram_regions(mem); i++)
 			if (!boot_place(&mem->region[i], 0, UINT64_MAX, b->initrd.size, at))
 				return 0;
 	return boot_no_room_for_initrd(b, l->end, end, e);

@@ -21,7 +21,7 @@
 #include "state_codec.h"
 #include "vcpu.h"
 
-static int build_memory(struct build *b, struct err *e)
+static int build_memory(struct build *b, bool loaded, struct err *e)
 {
 	const struct config_memory *c = &b->config->memory;
 	const struct guest_mem_config want = { .size_bytes = c->size,
@@ -31,6 +31,8 @@ static int build_memory(struct build *b, struct err *e)
 					       .prefault = c->prefault,
 					       .mergeable = c->mergeable,
 					       .thp = c->thp,
+					       .pluggable_bytes = c->hotplug_size,
+					       .plugged = loaded,
 					       .from_file = b->memory_fd >= 0,
 					       .file_fd = b->memory_fd };
 	int r = guest_mem_new(&b->vm->mem, &want, e);
@@ -217,6 +219,14 @@ static int build_cpu(struct build *b, const json_t *needs, struct err *e)
 	return cpuid_parse(&b->guest_cpuid, json_object_get(needs, "cpuid"), e);
 }
 
+static int build_pluggable(struct build *b, struct err *e)
+{
+	const struct config_memory *c = &b->config->memory;
+	json_auto_t *options = json_pack("{s:I}", "size", (json_int_t)c->hotplugged_size);
+
+	return c->hotplug_size ? build_device(b, &virtio_mem_class, "mem", options, e) : 0;
+}
+
 /* Last of the devices: vCPUs start when all else runs. */
 static int build_vcpus(struct build *b, struct err *e)
 {
@@ -265,14 +275,30 @@ static int build_devices(struct build *b, struct err *e)
 		if (config_sections[i].class)
 			r = build_section(b, &config_sections[i], e);
 	if (!r)
+		r = build_pluggable(b, e);
+	if (!r)
 		r = build_vcpus(b, e);
 	return r;
+}
+
+/* Linux brings added memory up by itself if it is told to, and so that it can be taken away again,
+ * as far as the kernel has enough for its own use without it. */
+static int build_boot(struct build *b, struct err *e)
+{
+	static const char online[] =
+		"memhp_default_state=online memory_hotplug.online_policy=auto-movable";
+	const struct config_payload *p = &b->config->payload;
+	const char *given = p->cmdline ? p->cmdline : "";
+
+	if (b->config->memory.hotplug_size && !strstr(given, "memhp_default_state=") &&
+	    asprintf(&b->cmdline, "%s%s%s", given, *given ? " " : "", online) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	return boot_open(&b->boot, p->kernel, p->initramfs, b->cmdline ? b->cmdline : given, e);
 }
 
 int build_machine(struct build *b, struct vm *vm, const struct config *config,
 		  const struct machine_hooks *hooks, struct loop *loop, struct err *e)
 {
-	const struct config_payload *p = &config->payload;
 	int r;
 
 	*b = (struct build){ .config = config,
@@ -289,13 +315,13 @@ int build_machine(struct build *b, struct vm *vm, const struct config *config,
 	vm->incoming = hooks->incoming;
 	r = build_check(b, hooks, e);
 	if (!r)
-		r = boot_open(&b->boot, p->kernel, p->initramfs, p->cmdline, e);
+		r = build_boot(b, e);
 	if (!r && config->lease)
 		r = lease_new(&vm->lease, config->lease, config->uuid, e);
 	if (!r)
 		r = build_kvm(b, e);
 	if (!r)
-		r = build_memory(b, e);
+		r = build_memory(b, hooks->loaded, e);
 	if (!r)
 		r = build_cpu(b, hooks->needs, e);
 	if (!r)
@@ -311,6 +337,7 @@ void build_free(struct build *b)
 		lease_free(b->vm->lease);
 	}
 	boot_close(&b->boot);
+	free(b->cmdline);
 	if (b->kvm_fd >= 0)
 		close(b->kvm_fd);
 }

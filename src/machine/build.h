@@ -14,6 +14,7 @@ struct build {
 	int memory_fd; /* the caller's; RAM is a private view of it; -1: it is not */
 	struct vm *vm;
 	struct boot boot;
+	char *cmdline; /* the given one with more to it; NULL: nothing is to be added */
 	struct cpuid cpuid; /* the guest's; then of the vCPU under construction */
 	struct cpuid guest_cpuid;
 	int kvm_fd;

@@ -203,8 +203,12 @@ static int check_cpus(struct config *c, struct err *e)
 static int check_phys_bits(const struct config *c, struct err *e)
 {
 	uint64_t hole = PLATFORM_HIGH_RAM_BASE - PLATFORM_LOW_RAM_END;
-	uint64_t size = c->memory.size;
+	/* What can be added begins at a boundary. */
+	uint64_t more = c->memory.hotplug_size ? c->memory.hotplug_size + UINT64_C(4) * GIB : 0;
+	uint64_t size = c->memory.size + more;
 
+	if (more < c->memory.hotplug_size || size < more)
+		size = UINT64_MAX;
 	if (size <= PLATFORM_LOW_RAM_END || size <= BIT(c->cpus.max_phys_bits) - hole)
 		return 0;
 	return err_set(e, -EINVAL,
@@ -229,6 +233,25 @@ static int check_host_memory(const struct config_memory *m, struct err *e)
 		       (unsigned long long)(m->size / MIB), (unsigned long long)(bytes / MIB));
 }
 
+static int check_hotplug(const struct config_memory *m, struct err *e)
+{
+	if (m->hotplugged_size > m->hotplug_size)
+		return err_set(
+			e, -EINVAL,
+			"memory: hotplugged_size is more than hotplug_size; make that larger");
+	if (!m->hotplug_size)
+		return 0;
+	if (m->hotplug_method != HOTPLUG_VIRTIO_MEM)
+		return err_set(e, -EINVAL,
+			       "memory: it can be added by VirtioMem only; leave hotplug_method "
+			       "out");
+	if (m->shared || m->hugepages)
+		return err_set(e, -EINVAL,
+			       "memory: hotplug_size is for private memory without huge pages of a "
+			       "pool; leave out shared and hugepages");
+	return 0;
+}
+
 static int check_memory(const struct config_memory *m, struct err *e)
 {
 	uint64_t page = m->hugepages ? 2 * MIB : GUEST_PAGE_BYTES;
@@ -246,6 +269,8 @@ static int check_memory(const struct config_memory *m, struct err *e)
 			       "memory: size must be a multiple of its pages of %llu KiB, not %llu "
 			       "bytes",
 			       (unsigned long long)(page / KIB), (unsigned long long)m->size);
+	if (check_hotplug(m, e))
+		return -EINVAL;
 	return check_host_memory(m, e);
 }
 

@@ -49,6 +49,10 @@ static const struct option cpus[] = {
 };
 const struct option_table config_cpus_options = OPTION_TABLE(cpus, .first = "boot_vcpus");
 
+static const char *const hotplug_method_names[] = {
+	[HOTPLUG_VIRTIO_MEM] = "VirtioMem", [HOTPLUG_ACPI] = "Acpi", NULL
+};
+
 static const struct option memory[] = {
 	OPTION_SIZED(struct config_memory, size, .help = "RAM of the guest", .fallback = "512M",
 		     .min = 16 * MIB),
@@ -64,9 +68,12 @@ static const struct option memory[] = {
 	OPTION(struct config_memory, thp, .help = "transparent huge pages", .fallback = "on"),
 	OPTION(struct config_memory, reserve, .help = "refuse more than the host's RAM and swap",
 	       .fallback = "on"),
-	OPTION_REFUSE("hotplug_size"),
-	OPTION_REFUSE("hotplugged_size"),
-	OPTION_REFUSE("hotplug_method", .fallback = "Acpi"),
+	OPTION_SIZED(struct config_memory, hotplug_size,
+		     .help = "what can be added while the guest runs"),
+	OPTION_SIZED(struct config_memory, hotplugged_size,
+		     .help = "what of it the guest is asked to have at first"),
+	OPTION_NAMED(struct config_memory, hotplug_method, hotplug_method_names,
+		     .help = "how it is added", .fallback = "VirtioMem"),
 	OPTION_REFUSE("zones"),
 };
 const struct option_table config_memory_options = OPTION_TABLE(memory, .first = "size");

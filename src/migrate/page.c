@@ -37,16 +37,32 @@ bool page_is_zero(const void *page)
 	return __builtin_cpu_supports("avx2") ? is_zero_avx2(page, end) : is_zero_sse2(page, end);
 }
 
+/* Where blocks are unplugged there is nothing. */
+static bool next_plugged(const struct guest_mem_region *r, uint64_t *from, uint64_t *to)
+{
+	while (*from < r->size_bytes && r->block_bytes && !guest_mem_is_plugged(r, *from, 1))
+		*from = align_down(*from, r->block_bytes) + r->block_bytes;
+	*to = r->size_bytes;
+	if (*from >= r->size_bytes)
+		return false;
+	for (uint64_t at = *from; r->block_bytes && at < r->size_bytes; at += r->block_bytes)
+		if (!guest_mem_is_plugged(r, at, 1)) {
+			*to = align_down(at, r->block_bytes);
+			break;
+		}
+	return true;
+}
+
 bool page_next_data(const struct guest_mem *m, const struct guest_mem_region *r, uint64_t *from,
 		    uint64_t *to)
 {
 	off_t base = (off_t)r->fd_offset, data, hole;
 
+	if (m->fd < 0)
+		return next_plugged(r, from, to);
 	*to = r->size_bytes;
 	if (*from >= r->size_bytes)
 		return false;
-	if (m->fd < 0)
-		return true;
 	data = lseek(m->fd, base + (off_t)*from, SEEK_DATA);
 	if (data < 0)
 		return errno != ENXIO;

@@ -87,6 +87,28 @@ int guest_mem_advise(const struct guest_mem *m, void *host, uint64_t size_bytes)
 	return m->mergeable && madvise(host, size_bytes, MADV_MERGEABLE) ? -errno : 0;
 }
 
+/* Behind RAM, where Linux's blocks of memory can begin: those are of up to 2 GiB. */
+static int map_pluggable(struct guest_mem *m, const struct guest_mem_config *c, struct err *e)
+{
+	enum { LINUX_BLOCK_BYTES_MAX = 31, LINUX_BLOCK_BYTES = 27 }; /* powers of two */
+	const struct guest_mem_region *last = &m->region[m->nregions - 1];
+	struct guest_mem_config lazy = *c;
+	gpa_t base = align_up(MAX(last->base + last->size_bytes, PLATFORM_HIGH_RAM_BASE),
+			      BIT(LINUX_BLOCK_BYTES_MAX));
+	uint64_t block = 2 * MIB, size;
+	int r;
+
+	while (block * GUEST_MEM_BLOCKS_MAX < c->pluggable_bytes)
+		block *= 2;
+	size = align_up(c->pluggable_bytes, MAX(block, BIT(LINUX_BLOCK_BYTES)));
+	lazy.prefault = false;
+	r = map_region(m, &lazy, base, c->size_bytes, size, e);
+	if (r)
+		return r;
+	r = guest_mem_make_pluggable(&m->region[m->nregions - 1], block, c->plugged);
+	return r ? err_set(e, r, "out of memory") : 0;
+}
+
 int guest_mem_new(struct guest_mem **out, const struct guest_mem_config *c, struct err *e)
 {
 	uint64_t low = MIN(c->size_bytes, PLATFORM_LOW_RAM_END);
@@ -108,6 +130,8 @@ int guest_mem_new(struct guest_mem **out, const struct guest_mem_config *c, stru
 		r = map_region(m, c, 0, 0, low, e);
 	if (!r && c->size_bytes > low)
 		r = map_region(m, c, PLATFORM_HIGH_RAM_BASE, low, c->size_bytes - low, e);
+	if (!r && c->pluggable_bytes)
+		r = map_pluggable(m, c, e);
 	if (r) {
 		guest_mem_free(m);
 		return r;
@@ -124,6 +148,8 @@ void guest_mem_free(struct guest_mem *m)
 		munmap(m->region[i].host, m->region[i].size_bytes);
 		free(m->region[i].dirty_bits);
 		free(m->region[i].detached);
+		guest_mem_forget_pluggable(&m->region[i]);
+		free(m->region[i].plugged);
 	}
 	pthread_mutex_destroy(&m->detaching);
 	if (m->fd >= 0)

@@ -40,6 +40,7 @@ static const struct row rows[] = {
 	{ .kind = "rate-limit-group", .options = "{\"id\": \"gold\"}" },
 	{ .kind = "uart", .options = "{\"mode\": \"Null\"}" },
 	{ .kind = "virtio-rng", .pci = true },
+	{ .kind = "virtio-mem", .pci = true, .options = "{\"size\": 4194304}" },
 	{ .kind = "virtio-console", .options = "{\"mode\": \"Null\"}", .pci = true },
 	{ .kind = "virtio-blk", .pci = true, .options = "{\"path\": \"%s\", \"num_queues\": 2}" },
 	{ .kind = "virtio-net",
@@ -129,7 +130,8 @@ static inline struct device *rig_extra(struct rig *rig, const struct device_clas
 /* A VM that has all but the device itself. */
 static inline void rig_new(struct rig *rig, const struct device_class *class)
 {
-	const struct guest_mem_config memory = { .size_bytes = RAM_BYTES };
+	const struct guest_mem_config memory = { .size_bytes = RAM_BYTES,
+						 .pluggable_bytes = RAM_BYTES };
 	struct err e;
 
 	*rig = (struct rig){ .class = class, .row = row_of(class), .kvm_fd = -1 };

@@ -189,6 +189,26 @@ START_TEST(memory)
 }
 END_TEST
 
+START_TEST(memory_that_can_be_added)
+{
+	struct config c;
+
+	assert_loads(&c, "{" KERNEL ",'memory':{'hotplug_size':'2G','hotplugged_size':'1G'}}");
+	ck_assert_uint_eq(c.memory.hotplug_size, UINT64_C(2) * GIB);
+	ck_assert_uint_eq(c.memory.hotplugged_size, GIB);
+	config_free(&c);
+	/* What clients send that know of another way, and want none. */
+	assert_fine("{" KERNEL ",'memory':{'hotplug_size':null,'hotplug_method':'Acpi'}}");
+	assert_refused("{" KERNEL ",'memory':{'hotplug_size':'2G','hotplug_method':'Acpi'}}",
+		       "memory: it can be added by VirtioMem only; leave hotplug_method out");
+	assert_refused("{" KERNEL ",'memory':{'hotplugged_size':'2G'}}",
+		       "memory: hotplugged_size is more than hotplug_size; make that larger");
+	assert_refused("{" KERNEL ",'memory':{'hotplug_size':'2G','shared':true}}",
+		       "memory: hotplug_size is for private memory without huge pages of a pool; "
+		       "leave out shared and hugepages");
+}
+END_TEST
+
 START_TEST(more_memory_than_the_host)
 {
 	struct sysinfo host;
@@ -493,6 +513,7 @@ static Suite *config_suite(void)
 	tcase_add_test(t, vcpus);
 	tcase_add_test(t, phys_bits);
 	tcase_add_test(t, memory);
+	tcase_add_test(t, memory_that_can_be_added);
 	tcase_add_test(t, more_memory_than_the_host);
 	tcase_add_test(t, what_this_version_cannot_honour_is_refused);
 	tcase_add_test(t, serial_and_console);

@@ -315,7 +315,7 @@ static inline void find_capabilities(struct guest *g)
 
 static inline void guest_new(struct guest *g, const struct device_class *class)
 {
-	const struct guest_mem_config ram = { .size_bytes = RAM_BYTES };
+	const struct guest_mem_config ram = { .size_bytes = RAM_BYTES, .pluggable_bytes = MIB };
 	struct device *dev;
 	struct err e;
 
