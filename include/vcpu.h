@@ -3,6 +3,9 @@
  * A virtual CPU: a device like the others, with a thread "vcpuN" that owns the vCPU's fd and
  * kvm_run while it is RUNNING.  While STOPPED the thread is parked, and main may use them.
  * Each exit is dispatched under the machine lock.
+ *
+ * A vCPU may be absent: there is none, as far as the guest can tell.  It has all phases as the
+ * others, but its thread never enters the guest, whatever interrupts that sends to it.
  */
 #ifndef VCPU_H
 #define VCPU_H
@@ -13,6 +16,11 @@
 
 /* The MSRs that this host's KVM has for a vCPU: to be freed. */
 int vcpu_msr_list(int kvm_fd, struct kvm_msr_list **, struct err *);
+
+bool vcpu_is_present(const struct device *);
+/* On main: it comes, in any phase, or goes, STOPPED.  Either way it has its power-on values then,
+ * and waits for the guest to start it. */
+void vcpu_set_present(struct device *, bool present);
 
 /* What a vCPU's state takes of a host, known since it was made; in any phase, on main. */
 uint32_t vcpu_tsc_khz(const struct device *);
@@ -25,7 +33,8 @@ size_t vcpu_msrs(const struct device *, uint32_t *index, size_t max);
  * for none.  No sleep is longer than a few milliseconds, and a stop ends it; the setting stays.
  */
 void vcpu_throttle(struct vm *, unsigned percent);
-/* On main: how long each has slept so, in order of creation, up to max of them: how many. */
+/* On main: how long each that is present has slept so, in order of creation, up to max of them: how
+ * many. */
 unsigned vcpu_throttled_ns(struct vm *, uint64_t *ns, unsigned max);
 
 /* Registers of a STOPPED vCPU, on main. */

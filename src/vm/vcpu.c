@@ -17,6 +17,7 @@
 static const struct option vcpu_options[] = {
 	OPTION(struct vcpu, index, .fallback = "0"),
 	OPTION(struct vcpu, apic_id, .fallback = "0"),
+	OPTION(struct vcpu, absent, .fallback = "off"),
 };
 static const struct option_table vcpu_table = OPTION_TABLE(vcpu_options);
 
@@ -52,6 +53,8 @@ static bool vcpu_fetch_counters(struct device *dev)
 	CLEANUP(file) FILE *f = NULL;
 	char path[64];
 
+	if (v->absent)
+		return false;
 	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", (int)atomic_load(&v->tid));
 	f = fopen(path, "re");
 	if (f && fscanf(f, "%llu %llu", &run_ns, &wait_ns) == 2) {
@@ -68,6 +71,8 @@ static void vcpu_start(struct device *dev)
 {
 	struct vcpu *v = (struct vcpu *)dev;
 
+	if (v->absent)
+		return;
 	/* Tells the guest that lost time is not a hang; refused if it has no kvmclock. */
 	if (v->was_paused)
 		ioctl(v->fd, KVM_KVMCLOCK_CTRL, 0);
@@ -88,6 +93,10 @@ static void vcpu_stop(struct device *dev)
 {
 	struct vcpu *v = (struct vcpu *)dev;
 
+	if (v->absent) {
+		device_stopped(dev);
+		return;
+	}
 	v->was_paused = true;
 	atomic_store(&v->stop_asked, true);
 	vcpu_interrupt(v);
@@ -265,6 +274,42 @@ static int vcpu_fetch(struct device *dev, struct err *e)
 	return r;
 }
 
+/* Others may run meanwhile, and their fds are their threads'. */
+static int vcpu_power_on(struct vcpu *v, struct err *e)
+{
+	struct kvm_mp_state unused;
+	int r;
+
+	/* What a guest sent to it, INIT or SIPI, takes effect at this look, and then is over. */
+	if (ioctl(v->fd, KVM_GET_MP_STATE, &unused) < 0)
+		return err_set(e, -errno, "KVM cannot read a vCPU's run state: %s",
+			       strerror(errno));
+	r = vcpu_tsc_reset(v->fd, e);
+	v->s = v->fresh;
+	v->was_paused = false;
+	return r ? r : vcpu_state_set(&v->s, v->fd, &v->msr_warned, e);
+}
+
+bool vcpu_is_present(const struct device *dev)
+{
+	return !((const struct vcpu *)dev)->absent;
+}
+
+void vcpu_set_present(struct device *dev, bool present)
+{
+	struct vcpu *v = (struct vcpu *)dev;
+	struct err e;
+
+	assert(dev->phase == DEVICE_STOPPED || (dev->phase == DEVICE_RUNNING && v->absent));
+	if (present != v->absent)
+		return;
+	if (vcpu_power_on(v, &e))
+		vm_fail(dev->vm, "%s: %s", dev->id, e.text);
+	v->absent = !present;
+	if (dev->phase == DEVICE_RUNNING)
+		vcpu_start(dev);
+}
+
 uint32_t vcpu_tsc_khz(const struct device *dev)
 {
 	return ((const struct vcpu *)dev)->tsc_khz;
@@ -334,7 +379,7 @@ void vcpu_throttle(struct vm *vm, unsigned percent)
 		if (dev->class != &vcpu_class)
 			continue;
 		atomic_store(&v->throttle.percent, percent);
-		if (dev->phase == DEVICE_RUNNING)
+		if (dev->phase == DEVICE_RUNNING && !v->absent)
 			vcpu_interrupt(v);
 	}
 }
@@ -345,7 +390,7 @@ unsigned vcpu_throttled_ns(struct vm *vm, uint64_t *ns, unsigned max)
 	unsigned n = 0;
 
 	list_for_each (dev, &vm->devices, node)
-		if (dev->class == &vcpu_class && n < max)
+		if (dev->class == &vcpu_class && vcpu_is_present(dev) && n < max)
 			ns[n++] = counter_get(&((struct vcpu *)dev)->counters->throttled_ns);
 	return n;
 }

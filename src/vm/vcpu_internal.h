@@ -26,6 +26,8 @@ struct vcpu_counters {
 struct vcpu {
 	struct device dev;
 	uint32_t index, apic_id; /* options */
+	/* An option; then written by main under the machine lock: its thread stays parked. */
+	bool absent;
 	int fd;
 	struct kvm_run *run; /* the thread's while RUNNING; immediate_exit: any thread */
 	size_t run_bytes;

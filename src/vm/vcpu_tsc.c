@@ -80,6 +80,25 @@ static int set(const struct vcpu_state *s, int fd, int first_fd, uint64_t tsc)
 	return r ? r : do_offset(fd, KVM_SET_DEVICE_ATTR, &offset);
 }
 
+int vcpu_tsc_reset(int fd, struct err *e)
+{
+	uint64_t adjust = 0, value = 0;
+	bool by_offset = !do_offset(fd, KVM_HAS_DEVICE_ATTR, &value);
+	int r = do_msr(fd, KVM_GET_MSRS, MSR_TSC_ADJUST, &adjust);
+
+	if (!r && !adjust)
+		return 0;
+	if (!r)
+		r = by_offset ? do_offset(fd, KVM_GET_DEVICE_ATTR, &value)
+			      : do_msr(fd, KVM_GET_MSRS, MSR_TSC, &value);
+	value -= adjust;
+	if (!r)
+		r = by_offset ? do_offset(fd, KVM_SET_DEVICE_ATTR, &value)
+			      : do_msr(fd, KVM_SET_MSRS, MSR_TSC, &value);
+	return r ? err_set(e, r, "KVM cannot reset a vCPU's time-stamp counter: %s", strerror(-r))
+		 : 0;
+}
+
 int vcpu_tsc_restore(const struct vcpu_state *s, int fd, int first_fd, uint64_t away_ns,
 		     struct err *e)
 {

@@ -18,5 +18,7 @@
  * vCPU's, which was restored before, or is this one. */
 int vcpu_tsc_restore(const struct vcpu_state *, int fd, int first_fd, uint64_t away_ns,
 		     struct err *);
+/* What the guest added to it is taken away.  No other vCPU is asked, so they may run. */
+int vcpu_tsc_reset(int fd, struct err *);
 
 #endif
