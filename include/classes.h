@@ -10,7 +10,8 @@
 
 extern const struct device_class irqchip_class, pit_class, clock_class, vcpu_class;
 extern const struct device_class pci_host_class, acpi_pm_class, cmos_class, i8042_class;
-extern const struct device_class pci_hotplug_class, pvpanic_class, uart_class, limit_group_class;
+extern const struct device_class pci_hotplug_class, cpu_hotplug_class, pvpanic_class, uart_class;
+extern const struct device_class limit_group_class;
 extern const struct device_class virtio_blk_class, virtio_net_class, virtio_rng_class;
 extern const struct device_class virtio_console_class, virtio_mem_class;
 

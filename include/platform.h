@@ -44,6 +44,7 @@ enum {
 	PLATFORM_ACPI_RESET = 0x604, /* write 1 */
 	PLATFORM_ACPI_EVENT = 0x608, /* generic event device: bits of what happened; read clears */
 	PLATFORM_PCI_HOTPLUG = 0x610,
+	PLATFORM_CPU_HOTPLUG = 0x620, /* of a VM that may be given more vCPUs */
 	PLATFORM_PCI_CONFIG = 0xcf8, /* address; reset control at 0xcf9; data at 0xcfc */
 };
 
@@ -53,7 +54,9 @@ enum { PLATFORM_ACPI_S5 = 5, PLATFORM_ACPI_RESET_VALUE = 1 };
 enum {
 	PLATFORM_ACPI_EVENT_BUTTON = 1 << 0,
 	PLATFORM_ACPI_EVENT_PCI = 1 << 1, /* a PCI slot: see PLATFORM_PCI_HOTPLUG */
-	PLATFORM_ACPI_EVENTS = PLATFORM_ACPI_EVENT_BUTTON | PLATFORM_ACPI_EVENT_PCI,
+	PLATFORM_ACPI_EVENT_CPU = 1 << 2, /* a vCPU: see PLATFORM_CPU_HOTPLUG */
+	PLATFORM_ACPI_EVENTS = PLATFORM_ACPI_EVENT_BUTTON | PLATFORM_ACPI_EVENT_PCI |
+			       PLATFORM_ACPI_EVENT_CPU,
 };
 
 /* Registers of PCI hotplug: dwords with a bit for each slot, at these offsets */
@@ -62,6 +65,21 @@ enum {
 	PLATFORM_PCI_HOTPLUG_WANTED = 4, /* the guest is asked to give it up; read clears */
 	PLATFORM_PCI_HOTPLUG_EJECT = 8, /* write: the guest gives it up; reads 0 */
 	PLATFORM_PCI_HOTPLUG_BYTES = 12,
+};
+
+/* Registers of CPU hotplug: of each kind eight dwords with a bit for each vCPU, at these offsets */
+enum {
+	PLATFORM_CPU_HOTPLUG_DWORDS = 8,
+	PLATFORM_CPU_HOTPLUG_PRESENT = 0, /* it is there */
+	PLATFORM_CPU_HOTPLUG_INSERTED = 32, /* it is new; read clears */
+	PLATFORM_CPU_HOTPLUG_WANTED = 64, /* the guest is asked to give it up; read clears */
+	PLATFORM_CPU_HOTPLUG_EJECT = 96, /* write: the guest gives it up; reads 0 */
+	/* One dword: the guest's _OST; reads 0 */
+	PLATFORM_CPU_HOTPLUG_OST = 128,
+	PLATFORM_CPU_HOTPLUG_BYTES = 132,
+	/* Of which bits 0 to 7 are the status; above are the event and the vCPU */
+	PLATFORM_CPU_HOTPLUG_OST_EVENT = 8,
+	PLATFORM_CPU_HOTPLUG_OST_CPU = 16,
 };
 
 /* GSIs */

@@ -11,6 +11,6 @@ const struct device_class *const device_classes[] = {
 	&virtio_blk_class,  &virtio_net_class,
 	&virtio_rng_class,  &virtio_console_class,
 	&limit_group_class, &pci_hotplug_class,
-	&virtio_mem_class,
+	&virtio_mem_class,  &cpu_hotplug_class,
 };
 const size_t ndevice_classes = ARRAY_SIZE(device_classes);

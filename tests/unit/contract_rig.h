@@ -38,6 +38,7 @@ struct row {
 
 static const struct row rows[] = {
 	{ .kind = "rate-limit-group", .options = "{\"id\": \"gold\"}" },
+	{ .kind = "cpu-hotplug", .options = "{\"boot\": 3, \"max\": 40}" },
 	{ .kind = "uart", .options = "{\"mode\": \"Null\"}" },
 	{ .kind = "virtio-rng", .pci = true },
 	{ .kind = "virtio-mem", .pci = true, .options = "{\"size\": 4194304}" },
