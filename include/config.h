@@ -16,6 +16,8 @@
 #include "option.h"
 
 enum { CONFIG_VCPUS_MAX = 255 };
+/* What is wrong with a number of vCPUs, behind max_vcpus */
+#define CONFIG_VCPUS_RANGE "the VM can have 1 to %u vCPUs (max_vcpus), not %u"
 
 struct config_topology {
 	uint16_t threads_per_core, cores_per_die, dies_per_package, packages;
@@ -23,7 +25,8 @@ struct config_topology {
 
 struct config_cpus {
 	uint32_t boot_vcpus, max_vcpus;
-	struct config_topology topology; /* all 0: one package of boot_vcpus cores */
+	bool hotplug; /* vCPUs can be added, up to max_vcpus, and removed */
+	struct config_topology topology; /* all 0: one package of max_vcpus cores */
 	uint8_t max_phys_bits; /* of a guest's physical address: never more than the host's */
 	const char *profile; /* what its CPUID may show: "host", a level, or a file */
 };
@@ -104,6 +107,8 @@ int config_pass_files(struct config *, const char *id, const int *fd, unsigned n
  * -EEXIST: the id is taken. */
 int config_add(struct config *, const char *key, const json_t *in, const int *fd, unsigned nfds,
 	       const json_t **added, struct err *);
+/* It has as many vCPUs from now on.  -EINVAL: not 1 to max_vcpus. */
+int config_set_vcpus(struct config *, unsigned count, struct err *);
 /* False: no such device is there, or it stays for life. */
 bool config_remove(struct config *, const char *id);
 /* As it is written in c->json, and its section; NULL: there is none. */

@@ -17,6 +17,9 @@ struct machine;
 struct machine_hooks {
 	/* The VM is over: 0 the guest powered off, else 1 and why.  Called once. */
 	void (*ended)(void *arg, int status, const char *why);
+	/* The VM has as many vCPUs from now on; the configuration's boot_vcpus is to say so.  NULL:
+	 * nobody wants to know. */
+	void (*vcpus_changed)(void *arg, unsigned count);
 	void *arg;
 	struct events *events; /* what happens is told there; NULL: nowhere */
 	const char *run_dir; /* of this VM, for sockets of its devices; NULL: none */
@@ -62,7 +65,8 @@ int machine_press_power_button(struct machine *);
 int machine_soft_reboot(struct machine *);
 int machine_inject_nmi(struct machine *, struct err *); /* into every vCPU */
 bool machine_is_paused(const struct machine *); /* or about to be */
-bool machine_is_changing(const struct machine *); /* a device goes, or changes its size */
+/* A device goes, or changes its size; or the number of vCPUs changes. */
+bool machine_is_changing(const struct machine *);
 bool machine_has_panicked(const struct machine *); /* and has a moment for its last words */
 
 /*
@@ -96,6 +100,19 @@ int machine_remove_device(struct machine *, const char *id,
 int machine_resize_device(struct machine *, const char *id, uint64_t bytes,
 			  void (*done)(void *arg, int result, const char *why), void *arg,
 			  struct err *);
+
+/*
+ * Give the VM as many vCPUs: new ones run at once, and the guest is asked for those that are too
+ * many, with the highest numbers.  done() is called later, once: 0, the guest has looked at all
+ * that are new, or has had time to, and given up all others; or -errno and why: some of those it
+ * has not given up, and they stay; -ECANCELED, the VM ended.  A paused guest answers when it goes
+ * on.
+ * -ENOTSUP: the number is fixed.  -EINVAL: too few or too many.  -EBUSY: it is being changed.
+ * -ESHUTDOWN: the VM has ended.
+ */
+int machine_resize_cpus(struct machine *, unsigned count,
+			void (*done)(void *arg, int result, const char *why), void *arg,
+			struct err *);
 
 /* What the guest needs of a host (cpu_compat.h), the same all its life: a new reference. */
 json_t *machine_needs(struct machine *);

@@ -27,7 +27,7 @@ enum vm_event {
 	VM_PANIC = 1 << 2, /* pvpanic */
 	VM_FAILED = 1 << 3, /* the guest cannot go on; vm->failure says why */
 	VM_LEAVE = 1 << 4, /* the person at the terminal wants out */
-	/* The guest answers what it was told of PCI slots and vCPUs: pci_hotplug.h, cpu_hotplug.h */
+	/* The guest answers what it was told: pci_hotplug.h, cpu_hotplug.h */
 	VM_HOTPLUG = 1 << 5,
 };
 

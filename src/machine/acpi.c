@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "acpi.h"
+#include "acpi_cpus.h"
 #include "acpi_hotplug.h"
 #include "aml.h"
 #include "bits.h"
@@ -17,8 +18,6 @@ enum {
 	ACPI_HEADER_CHECKSUM = 9,
 	ACPI_FADT_BYTES = 276,
 	ACPI_MADT_PCAT_COMPAT = 1,
-	ACPI_MADT_ENABLED = 1,
-	ACPI_LAPIC_ID_MAX = 254,
 	ACPI_NOTIFY_BUTTON = 0x80,
 	ACPI_CMOS_CENTURY = 0x32,
 };
@@ -113,7 +112,7 @@ static void acpi_pci_bridge(struct aml *a, const struct acpi_machine *m)
 }
 
 /* What no driver of another device reserves: ECAM, as PCI firmware 3.2, 4.1.2 wants, and ours. */
-static void acpi_motherboard(struct aml *a)
+static void acpi_motherboard(struct aml *a, const struct acpi_machine *m)
 {
 	size_t device = aml_open_device(a, "MBRD", "PNP0C02", 0);
 	size_t crs = aml_open_resources(a);
@@ -121,19 +120,10 @@ static void acpi_motherboard(struct aml *a)
 	aml_memory32(a, PLATFORM_ECAM_BASE, PLATFORM_ECAM_BYTES);
 	aml_io(a, PLATFORM_ACPI_SLEEP_CONTROL,
 	       PLATFORM_PCI_HOTPLUG + PLATFORM_PCI_HOTPLUG_BYTES - PLATFORM_ACPI_SLEEP_CONTROL);
+	if (m->present)
+		aml_io(a, PLATFORM_CPU_HOTPLUG, PLATFORM_CPU_HOTPLUG_BYTES);
 	aml_close_resources(a, crs);
 	aml_close(a, device);
-}
-
-static void acpi_processors(struct aml *a, const struct acpi_machine *m)
-{
-	static const char hex[] = "0123456789ABCDEF";
-
-	for (unsigned i = 0; i < m->ncpus; i++) {
-		char name[] = { 'C', hex[i >> 8 & 0xf], hex[i >> 4 & 0xf], hex[i & 0xf], 0 };
-
-		aml_close(a, aml_open_device(a, name, "ACPI0007", i));
-	}
 }
 
 /* A device of the PC at ports and with an interrupt of its own. */
@@ -154,7 +144,7 @@ static void acpi_isa_device(struct aml *a, const char *name, const char *hid, ui
  * The event register keeps its interrupt up until it is read: level triggered, so that an
  * event from before the guest listened is not lost, and the next ones with it.
  */
-static void acpi_event_device(struct aml *a)
+static void acpi_event_device(struct aml *a, const struct acpi_machine *m)
 {
 	size_t device = aml_open_device(a, "GED_", "ACPI0013", 0), element, inner;
 
@@ -182,6 +172,8 @@ static void acpi_event_device(struct aml *a)
 	inner = aml_open_if_bit(a, AML_LOCAL0, PLATFORM_ACPI_EVENT_PCI);
 	acpi_hotplug_event(a);
 	aml_close(a, inner);
+	if (m->present)
+		acpi_cpus_event(a, m);
 	aml_close(a, element);
 	aml_close(a, device);
 }
@@ -202,16 +194,16 @@ static gpa_t acpi_dsdt(struct acpi_tables *t, const struct acpi_machine *m)
 
 	scope = aml_open(a, AML_SCOPE);
 	aml_path(a, "\\_SB_");
-	acpi_processors(a, m);
+	acpi_cpus(a, m);
 	acpi_pci_bridge(a, m);
-	acpi_motherboard(a);
+	acpi_motherboard(a, m);
 	if (m->serial)
 		acpi_isa_device(a, "COM1", "PNP0501", PLATFORM_COM1, 8, PLATFORM_IRQ_COM1);
 	acpi_isa_device(a, "RTC_", "PNP0B00", PLATFORM_CMOS, 2, PLATFORM_IRQ_RTC);
 	if (m->pvpanic)
 		acpi_isa_device(a, "PANC", "QEMU0001", PLATFORM_PVPANIC, 1, 0);
 	aml_close(a, aml_open_device(a, "PWRB", "PNP0C0C", 0));
-	acpi_event_device(a);
+	acpi_event_device(a, m);
 	aml_close(a, scope);
 	return acpi_close_table(t, table);
 }
@@ -251,24 +243,6 @@ static gpa_t acpi_fadt(struct acpi_tables *t, gpa_t dsdt)
 	return acpi_close_table(t, table);
 }
 
-static void acpi_madt_processor(struct aml *a, unsigned uid, uint32_t apic_id)
-{
-	if (apic_id <= ACPI_LAPIC_ID_MAX && uid <= UINT8_MAX) {
-		aml_byte(a, 0); /* local APIC */
-		aml_byte(a, 8);
-		aml_byte(a, uid);
-		aml_byte(a, apic_id);
-		aml_le(a, ACPI_MADT_ENABLED, 4);
-		return;
-	}
-	aml_byte(a, 9); /* local x2APIC */
-	aml_byte(a, 16);
-	aml_le(a, 0, 2);
-	aml_le(a, apic_id, 4);
-	aml_le(a, ACPI_MADT_ENABLED, 4);
-	aml_le(a, uid, 4);
-}
-
 static void acpi_madt_override(struct aml *a, uint8_t irq, uint32_t gsi, uint16_t flags)
 {
 	aml_byte(a, 2); /* interrupt source override */
@@ -286,8 +260,7 @@ static gpa_t acpi_madt(struct acpi_tables *t, const struct acpi_machine *m)
 
 	aml_le(a, PLATFORM_LAPIC_BASE, 4);
 	aml_le(a, ACPI_MADT_PCAT_COMPAT, 4);
-	for (unsigned i = 0; i < m->ncpus; i++)
-		acpi_madt_processor(a, i, m->apic_id[i]);
+	acpi_cpus_madt(a, m);
 	aml_byte(a, 1); /* I/O APIC */
 	aml_byte(a, 12);
 	aml_le(a, 0, 2); /* id */

@@ -17,6 +17,7 @@ enum { ACPI_SYSTEM_IO = 1 }; /* address space */
 struct acpi_machine {
 	unsigned ncpus;
 	const uint32_t *apic_id; /* ncpus of them */
+	const bool *present; /* so many as well; NULL: all are, for life */
 	uint64_t high_mmio_base, high_mmio_bytes; /* 64-bit window for PCI; 0: none */
 	bool serial, pvpanic;
 };

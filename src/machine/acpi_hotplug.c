@@ -8,11 +8,6 @@
 #include "pci.h"
 #include "platform.h"
 
-/* ACPI 6.4, table 5.187 */
-enum { ACPI_NOTIFY_DEVICE_CHECK = 1, ACPI_NOTIFY_EJECT_REQUEST = 3 };
-
-enum { ACPI_FIELD_DWORDS = 3 }; /* accesses, without a lock: ACPI 6.4, 20.2.5.2 */
-
 static void acpi_slot_name(char name[5], unsigned slot)
 {
 	snprintf(name, 5, "S%02X_", slot);

@@ -13,6 +13,7 @@
 #include "classes.h"
 #include "cleanup.h"
 #include "cpu_compat.h"
+#include "cpu_hotplug.h"
 #include "cpu_profile.h"
 #include "kvm.h"
 #include "lease.h"
@@ -111,6 +112,15 @@ static int build_device(struct build *b, const struct device_class *class, const
 	return r ? r : device_attach(dev, e);
 }
 
+static int build_cpu_hotplug(struct build *b, struct err *e)
+{
+	const struct config_cpus *c = &b->config->cpus;
+	json_auto_t *options = json_pack("{s:i, s:i}", "boot", (int)c->boot_vcpus, "max",
+					 (int)c->max_vcpus);
+
+	return build_device(b, &cpu_hotplug_class, "cpu-hotplug", options, e);
+}
+
 /* What every machine has, in the order of loading. */
 static int build_platform(struct build *b, struct err *e)
 {
@@ -127,6 +137,8 @@ static int build_platform(struct build *b, struct err *e)
 
 	for (size_t i = 0; !r && i < ARRAY_SIZE(platform); i++)
 		r = build_device(b, platform[i].class, platform[i].id, NULL, e);
+	if (!r && b->config->cpus.hotplug)
+		r = build_cpu_hotplug(b, e);
 	if (!r && json_is_true(json_object_get(b->config->json, "pvpanic")))
 		r = build_device(b, &pvpanic_class, "pvpanic", NULL, e);
 	return r;
@@ -232,9 +244,10 @@ static int build_vcpus(struct build *b, struct err *e)
 {
 	int r = 0;
 
-	for (unsigned i = 0; !r && i < b->config->cpus.boot_vcpus; i++) {
-		json_t *options = json_pack("{s:i, s:i}", "index", (int)i, "apic_id",
-					    (int)cpuid_apic_id(&b->config->cpus, i));
+	for (unsigned i = 0; !r && i < b->config->cpus.max_vcpus; i++) {
+		json_t *options = json_pack("{s:i, s:i, s:b}", "index", (int)i, "apic_id",
+					    (int)cpuid_apic_id(&b->config->cpus, i), "absent",
+					    i >= b->config->cpus.boot_vcpus);
 		char id[32];
 
 		snprintf(id, sizeof(id), "vcpu%u", i);
@@ -359,20 +372,31 @@ json_t *build_needs(const struct build *b)
 	return cpu_compat_needs(&guest);
 }
 
+static bool is_present(const struct build *b, unsigned cpu)
+{
+	const struct device *registers = vm_device(b->vm, "cpu-hotplug");
+
+	return !registers || cpu_hotplug_is_present(registers, cpu);
+}
+
 static int build_tables(struct build *b, struct err *e)
 {
 	const struct config_cpus *cpus = &b->config->cpus;
 	uint32_t apic_id[CONFIG_VCPUS_MAX];
-	struct acpi_machine acpi = { .ncpus = cpus->boot_vcpus,
+	bool present[CONFIG_VCPUS_MAX];
+	struct acpi_machine acpi = { .ncpus = cpus->max_vcpus,
 				     .apic_id = apic_id,
+				     .present = cpus->hotplug ? present : NULL,
 				     .serial = vm_device(b->vm, "serial"),
 				     .pvpanic = vm_device(b->vm, "pvpanic") };
 	CLEANUP(free) uint8_t *tables = NULL;
 	size_t len;
 	int r;
 
-	for (unsigned i = 0; i < cpus->boot_vcpus; i++)
+	for (unsigned i = 0; i < cpus->max_vcpus; i++) {
 		apic_id[i] = cpuid_apic_id(cpus, i);
+		present[i] = is_present(b, i);
+	}
 	r = acpi_build(&acpi, PLATFORM_ACPI_BASE, &tables, &len, e);
 	if (!r)
 		r = guest_mem_write(b->vm->mem, PLATFORM_ACPI_BASE, tables, len);
@@ -404,7 +428,7 @@ int build_inject_nmi(struct build *b, struct err *e)
 	const struct config_cpus *cpus = &b->config->cpus;
 	int r = 0;
 
-	for (unsigned i = 0; !r && i < cpus->boot_vcpus; i++) {
+	for (unsigned i = 0; !r && i < cpus->max_vcpus; i++) {
 		uint32_t id = cpuid_apic_id(cpus, i);
 		struct kvm_msi msi = {
 			.address_lo = PLATFORM_LAPIC_BASE | (id & 0xff) << MSI_DESTINATION_SHIFT,
@@ -412,8 +436,8 @@ int build_inject_nmi(struct build *b, struct err *e)
 			.data = MSI_DELIVERY_NMI,
 		};
 
-		/* above 0: delivered */
-		r = MIN(kvm_ioctl(b->vm->fd, KVM_SIGNAL_MSI, "KVM_SIGNAL_MSI", &msi, e), 0);
+		if (is_present(b, i)) /* above 0: delivered */
+			r = MIN(kvm_ioctl(b->vm->fd, KVM_SIGNAL_MSI, "KVM_SIGNAL_MSI", &msi, e), 0);
 	}
 	return r;
 }

@@ -171,31 +171,54 @@ static int load_rest(struct config *c, const json_t *in, struct err *e)
 	return rc;
 }
 
+static void put_vcpus(struct config *c)
+{
+	json_t *cpus = json_object_get(c->json, "cpus");
+
+	c->cpus.hotplug |= c->cpus.boot_vcpus < c->cpus.max_vcpus;
+	json_object_set_new(cpus, "boot_vcpus", json_integer(c->cpus.boot_vcpus));
+	json_object_set_new(cpus, "max_vcpus", json_integer(c->cpus.max_vcpus));
+	if (c->cpus.hotplug)
+		json_object_set_new(cpus, "hotplug", json_true());
+}
+
+int config_set_vcpus(struct config *c, unsigned count, struct err *e)
+{
+	if (count < 1 || count > c->cpus.max_vcpus)
+		return err_set(e, -EINVAL, CONFIG_VCPUS_RANGE, c->cpus.max_vcpus, count);
+	c->cpus.boot_vcpus = count;
+	put_vcpus(c);
+	return 0;
+}
+
 static int check_cpus(struct config *c, struct err *e)
 {
 	const struct config_topology *t = &c->cpus.topology;
+	json_t *cpus = json_object_get(c->json, "cpus");
 	uint64_t product = (uint64_t)t->threads_per_core * t->cores_per_die * t->dies_per_package *
 			   t->packages;
 	uint32_t n = c->cpus.boot_vcpus;
 
 	if (!c->cpus.max_vcpus)
 		c->cpus.max_vcpus = n;
-	if (c->cpus.max_vcpus != n)
-		return err_set(
-			e, -EINVAL,
-			"cpus: max_vcpus is %u and boot_vcpus %u: vCPUs cannot be added to a "
-			"running guest yet; make them equal or leave max_vcpus out",
-			c->cpus.max_vcpus, n);
-	if (t->packages && product != n)
+	if (c->cpus.max_vcpus < n)
+		return err_set(e, -EINVAL,
+			       "cpus: max_vcpus is %u and boot_vcpus %u; make it as much or more",
+			       c->cpus.max_vcpus, n);
+	if (c->cpus.max_vcpus > n && json_is_false(json_object_get(cpus, "hotplug")))
+		return err_set(e, -EINVAL,
+			       "cpus: max_vcpus is %u and boot_vcpus %u, but hotplug is off; make "
+			       "them equal or leave hotplug out",
+			       c->cpus.max_vcpus, n);
+	if (t->packages && product != c->cpus.max_vcpus)
 		return err_set(e, -EINVAL,
 			       "cpus: the topology of %u x %u x %u x %u holds %llu vCPUs but "
-			       "boot_vcpus is %u; make the product equal to it",
+			       "max_vcpus is %u; make the product equal to it",
 			       t->threads_per_core, t->cores_per_die, t->dies_per_package,
-			       t->packages, (unsigned long long)product, n);
+			       t->packages, (unsigned long long)product, c->cpus.max_vcpus);
 	c->cpus.max_phys_bits = MIN(c->cpus.max_phys_bits, kvm_phys_bits());
-	json_object_update_new(json_object_get(c->json, "cpus"),
-			       json_pack("{s:I, s:i}", "max_vcpus", (json_int_t)n, "max_phys_bits",
-					 c->cpus.max_phys_bits));
+	json_object_set_new(cpus, "max_phys_bits", json_integer(c->cpus.max_phys_bits));
+	put_vcpus(c);
 	return 0;
 }
 

@@ -129,7 +129,7 @@ json_t *cpu_compat_needs(const struct cpu_compat_guest *g)
 			 needed_caps(), "xsave_bytes", (json_int_t)g->xsave_bytes, "tsc_khz",
 			 (json_int_t)g->tsc_khz, "physical_address_bits",
 			 (int)g->config->cpus.max_phys_bits, "vcpus",
-			 (json_int_t)g->config->cpus.boot_vcpus, "memory_bytes",
+			 (json_int_t)g->config->cpus.max_vcpus, "memory_bytes",
 			 (json_int_t)(m->reserve || m->hugepages ? m->size : 0), "page_bytes",
 			 (json_int_t)page_bytes(m));
 }

@@ -44,7 +44,7 @@ static struct cpuid_topology cpuid_topology(const struct config_cpus *cpus, unsi
 	unsigned core, die;
 
 	if (!t.threads || !t.cores || !t.dies)
-		t = (struct cpuid_topology){ .threads = 1, .cores = cpus->boot_vcpus, .dies = 1 };
+		t = (struct cpuid_topology){ .threads = 1, .cores = cpus->max_vcpus, .dies = 1 };
 	t.core_shift = cpuid_bits(t.threads);
 	t.die_shift = t.core_shift + cpuid_bits(t.cores);
 	t.package_shift = t.die_shift + cpuid_bits(t.dies);

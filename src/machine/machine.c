@@ -7,6 +7,7 @@
 #include "build.h"
 #include "classes.h"
 #include "hotplug.h"
+#include "hotplug_cpus.h"
 #include "log.h"
 #include "machine.h"
 #include "ownership.h"
@@ -27,6 +28,7 @@ struct machine {
 	struct vm vm;
 	struct build build;
 	struct hotplug hotplug;
+	struct hotplug_cpus cpus;
 	struct resize resize;
 	const struct config *config;
 	struct machine_hooks hooks;
@@ -71,12 +73,12 @@ static void device_has_stopped(struct device *dev, void *arg)
 	loop_post(m->vm.loop, &m->step);
 }
 
-/* A device that is being removed or resized, on its own or while the whole VM stops. */
+/* A device that is being removed or resized, on its own or while all of its kind stop. */
 static void one_has_stopped(struct device *dev, void *arg)
 {
 	struct machine *m = arg;
 
-	if (m->phase == PHASE_STOPPING && m->vcpus_stopped)
+	if (m->phase == PHASE_STOPPING && (dev->class == &vcpu_class) != m->vcpus_stopped)
 		device_has_stopped(dev, m);
 	else
 		loop_post(m->vm.loop, &m->step);
@@ -131,6 +133,7 @@ static void machine_over(struct machine *m, int status, const char *why)
 	m->ended = true;
 	resize_cancel(&m->resize);
 	hotplug_cancel(&m->hotplug);
+	hotplug_cpus_cancel(&m->cpus);
 	m->hooks.ended(m->hooks.arg, status, why);
 }
 
@@ -143,6 +146,7 @@ static void machine_do_reset(struct machine *m)
 	m->panicked = false;
 	loop_timer_cancel(m->vm.loop, &m->last_words);
 	hotplug_guest_is_gone(&m->hotplug);
+	hotplug_cpus_guest_is_gone(&m->cpus);
 	list_for_each (dev, &m->vm.devices, node)
 		device_reset(dev);
 	if (build_load(&m->build, &e))
@@ -189,6 +193,7 @@ static void machine_settle(struct machine *m)
 	}
 	loop_timer_cancel(m->vm.loop, &m->limit);
 	hotplug_settle(&m->hotplug);
+	hotplug_cpus_settle(&m->cpus, m->phase == PHASE_RUNNING);
 	if (m->phase == PHASE_RUNNING) {
 		if (stop)
 			machine_stop(m);
@@ -268,8 +273,10 @@ static void on_event(void *arg, unsigned events)
 {
 	struct machine *m = arg;
 
-	if (events & VM_HOTPLUG)
+	if (events & VM_HOTPLUG) {
 		hotplug_answered(&m->hotplug);
+		hotplug_cpus_answered(&m->cpus);
+	}
 	if (events & VM_FAILED)
 		machine_end(m, 1, m->vm.failure.text);
 	else if (m->panicked && (events & (VM_POWEROFF | VM_RESET)))
@@ -305,6 +312,9 @@ int machine_new(struct machine **out, const struct config *config, struct loop *
 	m->last_words = (struct timer){ .expired = act_on_panic, .arg = m };
 	m->step = (struct work){ .run = machine_step, .arg = m };
 	hotplug_init(&m->hotplug, &m->vm, &m->step, one_has_stopped, m);
+	hotplug_cpus_init(&m->cpus, &m->vm, &m->step, one_has_stopped, m);
+	m->cpus.changed = hooks->vcpus_changed;
+	m->cpus.changed_arg = hooks->arg;
 	resize_init(&m->resize, &m->vm, &m->step, one_has_stopped, m);
 	r = build_machine(&m->build, &m->vm, config, hooks, loop, e);
 	if (!r && !hooks->loaded)
@@ -332,6 +342,7 @@ bool machine_free(struct machine *m)
 		return false;
 	resize_cancel(&m->resize);
 	hotplug_cancel(&m->hotplug);
+	hotplug_cpus_cancel(&m->cpus);
 	loop_set_lock(m->vm.loop, NULL);
 	build_free(&m->build);
 	loop_unpost(m->vm.loop, &m->step);
@@ -472,9 +483,19 @@ int machine_resize_device(struct machine *m, const char *id, uint64_t bytes,
 	return resize_device(&m->resize, id, bytes, done, arg, e);
 }
 
+int machine_resize_cpus(struct machine *m, unsigned count,
+			void (*done)(void *arg, int result, const char *why), void *arg,
+			struct err *e)
+{
+	if (m->ended)
+		return err_set(e, -ESHUTDOWN, "the VM has ended");
+	return hotplug_cpus_resize(&m->cpus, count, done, arg, e);
+}
+
 bool machine_is_changing(const struct machine *m)
 {
-	return !list_empty(&m->hotplug.removals) || !list_empty(&m->resize.changes);
+	return !list_empty(&m->hotplug.removals) || !list_empty(&m->resize.changes) ||
+	       m->cpus.active;
 }
 
 json_t *machine_needs(struct machine *m)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tables as a guest finds them.  With ACPI_DUMP=DIR in the environment those of three machines
+ * The tables as a guest finds them.  With ACPI_DUMP=DIR in the environment those of some machines
  * are written there, one file per table, for acpi.sh.
  */
 #include <check.h>
@@ -14,9 +14,10 @@
 #include "check_main.h"
 #include "platform.h"
 
-enum { MANY = 300 };
+enum { MANY = 300, MOST = 255 };
 
 static uint32_t apic_ids[MANY];
+static const bool present[MOST] = { true, true, [33] = true };
 
 static const struct acpi_machine machines[] = {
 	{ .ncpus = 1, .apic_id = apic_ids },
@@ -27,6 +28,8 @@ static const struct acpi_machine machines[] = {
 	  .pvpanic = true,
 	  .high_mmio_base = UINT64_C(1) << 40,
 	  .high_mmio_bytes = UINT64_C(1) << 38 },
+	{ .ncpus = 40, .apic_id = apic_ids, .present = present },
+	{ .ncpus = MOST, .apic_id = apic_ids, .present = present },
 };
 
 static const gpa_t base = PLATFORM_ACPI_BASE;
@@ -232,6 +235,51 @@ START_TEST(slots_can_be_given_up)
 }
 END_TEST
 
+START_TEST(processors_come_and_go)
+{
+	/* Method (_STA) { If (CPP1 & bit) Return (0xf) Return (0) }, ACPI 6.4, 20.2.5 */
+	static const uint8_t sta[] = "_STA\x00\xa0\x0c\x7b"
+				     "CPP1\x0a\x02\x00\xa4\x0a\x0f\xa4\x00";
+	/* Name (_MAT) { its entry of the MADT, enabled } */
+	static const uint8_t mat[] = "\x08_MAT\x11\x0b\x0a\x08\x00\x08\x21\x21\x01\x00\x00\x00";
+	/* Method (_EJ0, 1) { CPE1 = bit } */
+	static const uint8_t ej0[] = "_EJ0\x01\x70\x0a\x02"
+				     "CPE1";
+	/* Method (_OST, 3) { CPST (cpu << 16, Arg0, Arg1) } */
+	static const uint8_t ost[] = "_OST\x03"
+				     "CPST\x0c\x00\x00\x21\x00\x68\x69";
+	/* If (Arg0 & bit) { Notify (C021, Arg1) } */
+	static const uint8_t notify[] = "\x7b\x68\x0a\x02\x00\x86"
+					"C021\x69";
+	/* If (Local0 & 4) { CPN0 (CPI0, 1) CPN1 (CPI1, 1) CPN0 (CPW0, 3) CPN1 (CPW1, 3) } */
+	static const uint8_t event[] = "\x7b\x60\x0a\x04\x00"
+				       "CPN0CPI0\x01"
+				       "CPN1CPI1\x01"
+				       "CPN0CPW0\x0a\x03"
+				       "CPN1CPW1\x0a\x03";
+	const uint8_t *p;
+
+	build(&machines[3]);
+	ck_assert_uint_eq(dsdt_count("_STA", 4), 40);
+	ck_assert_uint_eq(dsdt_count("_MAT", 4), 40);
+	ck_assert(dsdt_has(sta, sizeof(sta) - 1));
+	ck_assert(dsdt_has(mat, sizeof(mat) - 1));
+	ck_assert(dsdt_has(ej0, sizeof(ej0) - 1));
+	ck_assert(dsdt_has(ost, sizeof(ost) - 1));
+	ck_assert(dsdt_has(notify, sizeof(notify) - 1));
+	ck_assert(dsdt_has(event, sizeof(event) - 1));
+	p = find("APIC") + 44;
+	for (unsigned i = 0; i < machines[3].ncpus; i++)
+		ck_assert_uint_eq(get_le(p + 8 * i + 4, 4), present[i] ? 1 : 2);
+	build(&machines[1]);
+	ck_assert(!dsdt_has("CPHP", 4));
+	ck_assert(!dsdt_has("_STA", 4));
+	p = find("APIC") + 44;
+	for (unsigned i = 0; i < machines[1].ncpus; i++)
+		ck_assert_uint_eq(get_le(p + 8 * i + 4, 4), 1);
+}
+END_TEST
+
 START_TEST(too_many_processors)
 {
 	static uint32_t ids[65536];
@@ -319,6 +367,7 @@ static Suite *suite(void)
 	tcase_add_test(t, memory_mapped_configuration);
 	tcase_add_test(t, devices_follow_the_machine);
 	tcase_add_test(t, slots_can_be_given_up);
+	tcase_add_test(t, processors_come_and_go);
 	tcase_add_test(t, too_many_processors);
 	tcase_add_test(t, aml_lengths);
 	tcase_add_test(t, aml_stops_at_the_end);

@@ -120,17 +120,15 @@ START_TEST(vcpus)
 		       "cpus: boot_vcpus must be a number from 1 to 255, not 0");
 	assert_refused("{" KERNEL ",'cpus':{'boot_vcpus':256}}",
 		       "cpus: boot_vcpus must be a number from 1 to 255, not 256");
-	assert_refused("{" KERNEL ",'cpus':{'boot_vcpus':2,'max_vcpus':4}}",
-		       "cpus: max_vcpus is 4 and boot_vcpus 2: vCPUs cannot be added to a running "
-		       "guest yet; make them equal or leave max_vcpus out");
-	assert_refused(
-		"{" KERNEL ",'cpus':{'boot_vcpus':4,'topology':{'cores_per_die':3}}}",
-		"cpus: the topology of 1 x 3 x 1 x 1 holds 3 vCPUs but boot_vcpus is 4; make "
-		"the product equal to it");
+	assert_refused("{" KERNEL ",'cpus':{'boot_vcpus':4,'max_vcpus':2}}",
+		       "cpus: max_vcpus is 2 and boot_vcpus 4; make it as much or more");
+	assert_refused("{" KERNEL ",'cpus':{'boot_vcpus':4,'topology':{'cores_per_die':3}}}",
+		       "cpus: the topology of 1 x 3 x 1 x 1 holds 3 vCPUs but max_vcpus is 4; make "
+		       "the product equal to it");
 	assert_refused("{" KERNEL ",'cpus':{'topology':{'threads_per_core':65535,"
 		       "'cores_per_die':65535,'dies_per_package':65535,'packages':65535}}}",
 		       "cpus: the topology of 65535 x 65535 x 65535 x 65535 holds "
-		       "18445618199572250625 vCPUs but boot_vcpus is 1; make the product equal to "
+		       "18445618199572250625 vCPUs but max_vcpus is 1; make the product equal to "
 		       "it");
 	assert_refused("{" KERNEL ",'cpus':{'features':{'amx':true}}}",
 		       "cpus: features is not supported by this version; leave it out");
@@ -502,6 +500,42 @@ START_TEST(limits_change)
 }
 END_TEST
 
+/* What has been said by then still holds when a configuration is loaded again. */
+START_TEST(vcpus_that_come_and_go)
+{
+	struct config c, again;
+	struct err e;
+
+	assert_loads(&c, "{" KERNEL ",'cpus':{'boot_vcpus':2,'max_vcpus':6,'topology':{"
+			 "'cores_per_die':3,'packages':2}}}");
+	ck_assert(c.cpus.hotplug);
+	ck_assert_int_eq(config_set_vcpus(&c, 7, &e), -EINVAL);
+	ck_assert_str_eq(e.text, "the VM can have 1 to 6 vCPUs (max_vcpus), not 7");
+	ck_assert_int_eq(config_set_vcpus(&c, 0, &e), -EINVAL);
+	ck_assert_uint_eq(c.cpus.boot_vcpus, 2);
+	ck_assert_int_eq(config_set_vcpus(&c, 6, &e), 0);
+	ck_assert_msg(!config_load(&again, c.json, &e), "%s", e.text);
+	ck_assert(json_equal(c.json, again.json));
+	ck_assert_uint_eq(again.cpus.boot_vcpus, 6);
+	ck_assert_uint_eq(again.cpus.max_vcpus, 6);
+	ck_assert(again.cpus.hotplug);
+	config_free(&again);
+	config_free(&c);
+	assert_loads(&c, "{" KERNEL ",'cpus':{'boot_vcpus':2}}");
+	ck_assert(!c.cpus.hotplug);
+	ck_assert_ptr_null(json_object_get(json_object_get(c.json, "cpus"), "hotplug"));
+	ck_assert_int_eq(config_set_vcpus(&c, 1, &e), 0);
+	ck_assert(c.cpus.hotplug);
+	config_free(&c);
+	assert_loads(&c, "{" KERNEL ",'cpus':{'boot_vcpus':2,'hotplug':true}}");
+	ck_assert(c.cpus.hotplug);
+	config_free(&c);
+	assert_refused("{" KERNEL ",'cpus':{'boot_vcpus':2,'max_vcpus':4,'hotplug':false}}",
+		       "cpus: max_vcpus is 4 and boot_vcpus 2, but hotplug is off; make them "
+		       "equal or leave hotplug out");
+}
+END_TEST
+
 static Suite *config_suite(void)
 {
 	Suite *s = suite_create("config");
@@ -511,6 +545,7 @@ static Suite *config_suite(void)
 	tcase_add_test(t, complete_json_is_a_fixed_point);
 	tcase_add_test(t, old_clients_name_the_kernel_at_top_level);
 	tcase_add_test(t, vcpus);
+	tcase_add_test(t, vcpus_that_come_and_go);
 	tcase_add_test(t, phys_bits);
 	tcase_add_test(t, memory);
 	tcase_add_test(t, memory_that_can_be_added);
