@@ -196,12 +196,24 @@ static void on_ended(void *arg, int status, const char *why)
 		vmm_over(v, status, why);
 }
 
+static void on_vcpus_changed(void *arg, unsigned count)
+{
+	struct vmm *v = arg;
+	struct err unused;
+
+	if (count == v->config.cpus.boot_vcpus)
+		return;
+	config_set_vcpus(&v->config, count, &unused);
+	events_add(v->hooks.events, "vm", "resized", json_pack("{s:i}", "vcpus", (int)count));
+}
+
 int vmm_build(struct vmm *v, const struct machine_hooks *how, struct err *e)
 {
 	struct machine_hooks hooks = *how;
 	int r;
 
 	hooks.ended = on_ended;
+	hooks.vcpus_changed = on_vcpus_changed;
 	hooks.arg = v;
 	hooks.events = v->hooks.events;
 	hooks.run_dir = v->dir.path;

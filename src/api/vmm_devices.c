@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Devices that come to a VM, change and leave it, booted or not. */
+/* Devices and vCPUs that come to a VM, change and leave it, booted or not. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "disk.h"
 #include "machine.h"
+#include "option.h"
 #include "pci.h"
 #include "rate_limit.h"
 #include "vmm_internal.h"
@@ -167,6 +168,44 @@ void vmm_resize_disk(struct vmm *v, struct vmm_request *q)
 			 SECTOR_BYTES);
 	else
 		resize(v, q, id, (uint64_t)bytes);
+}
+
+struct size {
+	uint32_t desired_vcpus;
+};
+
+static const struct option size_keys[] = {
+	OPTION(struct size, desired_vcpus, .required = true),
+	OPTION_REFUSE("desired_ram"),
+	OPTION_REFUSE("desired_balloon"),
+};
+static const struct option_table size_table = OPTION_TABLE(size_keys);
+
+static int resize_cpus(struct vmm *v, struct vmm_request *q, unsigned count)
+{
+	return v->machine ? machine_resize_cpus(v->machine, count, done_later, q, &q->e)
+			  : config_set_vcpus(&v->config, count, &q->e);
+}
+
+void vmm_resize(struct vmm *v, struct vmm_request *q)
+{
+	struct size size;
+	int r;
+
+	if (option_load(&size_table, "vm.resize", q->in, &size, &q->e)) {
+		vmm_finish(v, VMM_INVALID);
+		return;
+	}
+	if (!vmm_check_created(v))
+		return;
+	r = resize_cpus(v, q, size.desired_vcpus);
+	if (r || !v->machine)
+		vmm_finish(v, r == -EINVAL  ? VMM_INVALID
+			      : r == -EBUSY ? VMM_LATER
+			      : r           ? VMM_FAILED
+					    : VMM_OK);
+	else
+		vmm_release(v);
 }
 
 void vmm_set_rate_limit(struct vmm *v, struct vmm_request *q)

@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "chardev.h"
+#include "classes.h"
 #include "machine.h"
 #include "pci.h"
+#include "vcpu.h"
 #include "vmm_compat.h"
 #include "vmm_internal.h"
 
@@ -74,6 +76,8 @@ void vmm_info(struct vmm *v, struct vmm_request *q)
 	if (v->machine) {
 		vm = machine_vm(v->machine);
 		list_for_each (dev, &vm->devices, node) {
+			if (dev->class == &vcpu_class && !vcpu_is_present(dev))
+				continue;
 			put_host_path(config, dev);
 			json_object_set_new(tree, dev->id, tree_entry(vm, dev));
 		}

@@ -282,8 +282,8 @@ static int send(struct vmm *v, const json_t *request, const struct send_options 
 
 	if (machine_is_changing(v->machine))
 		return err_set(e, -EBUSY,
-			       "a device of the VM is being removed or resized; migrate it when "
-			       "that is done");
+			       "a device of the VM is being removed or resized, or the number of "
+			       "its vCPUs changes; migrate it when that is done");
 	r = json_array_size(blockers) ? migration_refuse(blockers, e) : new_migration(v, false, e);
 	if (r)
 		return r;

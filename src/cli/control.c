@@ -6,6 +6,7 @@
 #include "bits.h"
 #include "cli.h"
 #include "client.h"
+#include "config.h"
 #include "log.h"
 
 int control_each(const struct verb_args *args,
@@ -115,6 +116,24 @@ int resize_disk_run(const struct verb *v, const struct verb_args *args)
 	}
 	body = json_pack("{s:s, s:I}", "id", args->rest[1], "desired_size", (json_int_t)bytes);
 	return change(args->rest[0], "vm.resize-disk", body, false);
+}
+
+int resize_run(const struct verb *v, const struct verb_args *args)
+{
+	const struct option_table *keys = config_section_table(config_find_section("cpus"));
+	json_auto_t *body = NULL, *count = NULL;
+	struct err e;
+
+	if (!args->value[0]) {
+		log_error("%s: to what size? give it --cpus N", v->name);
+		return CLI_USAGE;
+	}
+	if (option_value(keys, "--cpus", "boot_vcpus", args->value[0], &count, &e)) {
+		log_error("%s", e.text);
+		return CLI_USAGE;
+	}
+	body = json_pack("{s:O}", "desired_vcpus", count);
+	return change(args->rest[0], "vm.resize", body, false);
 }
 
 int limit_run(const struct verb *v, const struct verb_args *args)

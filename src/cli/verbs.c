@@ -238,6 +238,13 @@ const struct verb verbs[] = {
 		   "within 30 seconds, the device stays and the command fails.",
 	  .examples = { { "godwit remove web disk1", "Take disk1 away from VM web" } },
 	  .run = remove_run },
+	{ "resize", "NAME", "give a running VM more or fewer CPUs", VERB_DEVICES,
+	  .about = "As many as max of godwit run --cpus boot=2,max=8 are possible. The guest is "
+		   "told of new CPUs; Linux uses one when something writes 1 to its online file in "
+		   "/sys/devices/system/cpu. It is asked to give up those that are too many; what "
+		   "it has not given up within 30 seconds stays, and the command fails.",
+	  .examples = { { "godwit resize web --cpus 4", "Let VM web have 4 CPUs" } },
+	  .options = { { "--cpus", "N", "as many CPUs" } }, .run = resize_run },
 	{ "resize-disk", "NAME ID SIZE", "give a running VM's disk another size", VERB_DEVICES,
 	  .about = "An image file grows or shrinks, and a smaller one loses what was at its end; "
 		   "a block device is resized on the host first and then given its new size here. "

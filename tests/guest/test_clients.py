@@ -94,7 +94,7 @@ def test_client_ch_remote(rig):
             remote.put(name)
         check(remote.get("vm.info")["state"] == "Created", "not as created")
         remote.put("vm.boot")
-        for name, body in (("vm.resize", {"desired_vcpus": 2}), ("vm.add-fs", {"tag": "t"}),
+        for name, body in (("vm.resize-zone", {"id": "z"}), ("vm.add-fs", {"tag": "t"}),
                            ("vm.coredump", {"destination_url": "file:///nowhere"})):
             check("vmm.ping lists its features" in chain(refused(501, remote.put, name, body)), name)
         remote.put("vm.delete")
@@ -275,7 +275,7 @@ def test_client_kata_go(rig):
         refused(404, runtime.put, "vm.nothing")
         refused(404, runtime.put, "vm.remove-device", {"id": "drive-1"})
         refused(500, runtime.put, "vm.boot")
-        refused(501, runtime.put, "vm.resize", {"desired_vcpus": 2})
+        refused(500, runtime.put, "vm.resize", {"desired_vcpus": 2})
         runtime.put("vmm.shutdown")
         runtime.ended()
 

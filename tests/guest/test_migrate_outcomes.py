@@ -556,7 +556,7 @@ REFUSED = (("vm.pause", None), ("vm.resume", None), ("vm.boot", None), ("vm.rebo
            ("vm.soft-reboot", None), ("vm.snapshot", {"destination_url": "file:///nowhere"}),
            ("vm.add-disk", {"path": "/nowhere"}), ("vm.remove-device", {"id": "disk0"}),
            ("vm.resize-disk", {"id": "disk0", "desired_size": 1 << 30}),
-           ("vm.set-rate-limit", {"id": "disk0"}),
+           ("vm.set-rate-limit", {"id": "disk0"}), ("vm.resize", {"desired_vcpus": 1}),
            ("vm.send-migration", {"destination_url": "tcp:127.0.0.1:1"}))
 
 
