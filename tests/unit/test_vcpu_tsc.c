@@ -187,6 +187,26 @@ START_TEST(test_refused)
 }
 END_TEST
 
+/* _i: by the offset, or as older kernels have it by the value, which takes its time.  A vCPU whose
+ * TSC the guest has left alone is left alone. */
+START_TEST(test_reset_of_one)
+{
+	static const uint64_t adjust[NVCPUS] = { 500, 0, UINT64_C(1) << 40 };
+	struct err e;
+
+	host_new(123456789);
+	restore(9000000, 10, 0, adjust);
+	kvm.no_offsets = _i;
+	ck_assert_int_eq(vcpu_tsc_reset(2, &e), 0);
+	ck_assert_uint_eq(kvm.values_set, _i);
+	ck_assert_uint_le(guest_tsc(1) - guest_tsc(2), _i ? STEP : 0);
+	ck_assert_int_eq(vcpu_tsc_reset(1, &e), 0);
+	ck_assert_uint_eq(kvm.values_set, _i);
+	kvm.fails = true;
+	ck_assert_int_eq(vcpu_tsc_reset(2, &e), _i ? 0 : -EFAULT);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("vcpu_tsc");
@@ -196,6 +216,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_time_away);
 	tcase_add_test(tc, test_adjusted);
 	tcase_add_test(tc, test_older_kernel);
+	tcase_add_loop_test(tc, test_reset_of_one, 0, 2);
 	tcase_add_test(tc, test_hosts_counter);
 	tcase_add_test(tc, test_refused);
 	suite_add_tcase(s, tc);
