@@ -13,7 +13,7 @@ extern const struct device_class pci_host_class, acpi_pm_class, cmos_class, i804
 extern const struct device_class pci_hotplug_class, cpu_hotplug_class, pvpanic_class, uart_class;
 extern const struct device_class limit_group_class;
 extern const struct device_class virtio_blk_class, virtio_net_class, virtio_rng_class;
-extern const struct device_class virtio_console_class, virtio_mem_class;
+extern const struct device_class virtio_console_class, virtio_balloon_class, virtio_mem_class;
 
 extern const struct device_class *const device_classes[];
 extern const size_t ndevice_classes;

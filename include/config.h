@@ -122,6 +122,9 @@ const json_t *config_device(const struct config *, const char *id,
 int config_set_limits(struct config *, const char *id, const json_t *limits,
 		      struct limiter_config *now, struct err *);
 
+/* The size of its balloon.  -ENOENT: it has none.  -EINVAL: it has not so much memory. */
+int config_set_balloon(struct config *, uint64_t bytes, struct err *);
+
 /* What a device of c->json is made from: it, and the files that came for it; a new reference. */
 int config_device_options(const struct config *, const json_t *device, json_t **options,
 			  struct err *);

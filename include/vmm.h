@@ -100,7 +100,9 @@ void vmm_add_disk(struct vmm *, struct vmm_request *); /* in: DiskConfig; out: {
 void vmm_add_net(struct vmm *, struct vmm_request *); /* in: NetConfig; fds: its tap's */
 void vmm_remove_device(struct vmm *, struct vmm_request *); /* in: {id} */
 void vmm_resize_disk(struct vmm *, struct vmm_request *); /* in: {id, desired_size} */
-void vmm_resize(struct vmm *, struct vmm_request *); /* in: {desired_vcpus} */
+/* in: {desired_vcpus, desired_ram, desired_balloon}, some of them */
+void vmm_resize(struct vmm *, struct vmm_request *);
+void vmm_balloon_stats(struct vmm *, struct vmm_request *); /* out: BalloonStats */
 void vmm_set_rate_limit(struct vmm *, struct vmm_request *); /* in: {id, rate_limiter_config} */
 
 /* in: SendMigrationData; out: MigrationCheck.  Moves nothing. */

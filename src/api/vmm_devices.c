@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Devices and vCPUs that come to a VM, change and leave it, booted or not. */
+/* Devices that come to a VM, change and leave it, booted or not. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "disk.h"
 #include "machine.h"
-#include "option.h"
 #include "pci.h"
 #include "rate_limit.h"
 #include "vmm_internal.h"
@@ -75,9 +74,7 @@ static const char *named(struct vmm *v, const struct vmm_request *q)
 	return id;
 }
 
-/* The guest has its time to answer, and so has a disk; others need not wait for that: the request
- * is over for the queue, and done later. */
-static void done_later(void *arg, int result, const char *why)
+void vmm_done_later(void *arg, int result, const char *why)
 {
 	struct vmm_request *q = arg;
 
@@ -93,7 +90,7 @@ static void on_removed(void *arg, int result, const char *why)
 
 	if (!result)
 		config_remove(&q->vmm->config, json_string_value(json_object_get(q->in, "id")));
-	done_later(q, result, why);
+	vmm_done_later(q, result, why);
 }
 
 void vmm_remove_device(struct vmm *v, struct vmm_request *q)
@@ -149,7 +146,7 @@ static void resize(struct vmm *v, struct vmm_request *q, const char *id, uint64_
 		vmm_fail(v, VMM_FAILED, "%s: only disks can be resized", id);
 	else if (!v->machine)
 		vmm_finish(v, resize_image(device, bytes, &q->e) ? VMM_FAILED : VMM_OK);
-	else if (machine_resize_device(v->machine, id, bytes, done_later, q, &q->e))
+	else if (machine_resize_device(v->machine, id, bytes, vmm_done_later, q, &q->e))
 		vmm_finish(v, VMM_FAILED);
 	else
 		vmm_release(v);
@@ -168,44 +165,6 @@ void vmm_resize_disk(struct vmm *v, struct vmm_request *q)
 			 SECTOR_BYTES);
 	else
 		resize(v, q, id, (uint64_t)bytes);
-}
-
-struct size {
-	uint32_t desired_vcpus;
-};
-
-static const struct option size_keys[] = {
-	OPTION(struct size, desired_vcpus, .required = true),
-	OPTION_REFUSE("desired_ram"),
-	OPTION_REFUSE("desired_balloon"),
-};
-static const struct option_table size_table = OPTION_TABLE(size_keys);
-
-static int resize_cpus(struct vmm *v, struct vmm_request *q, unsigned count)
-{
-	return v->machine ? machine_resize_cpus(v->machine, count, done_later, q, &q->e)
-			  : config_set_vcpus(&v->config, count, &q->e);
-}
-
-void vmm_resize(struct vmm *v, struct vmm_request *q)
-{
-	struct size size;
-	int r;
-
-	if (option_load(&size_table, "vm.resize", q->in, &size, &q->e)) {
-		vmm_finish(v, VMM_INVALID);
-		return;
-	}
-	if (!vmm_check_created(v))
-		return;
-	r = resize_cpus(v, q, size.desired_vcpus);
-	if (r || !v->machine)
-		vmm_finish(v, r == -EINVAL  ? VMM_INVALID
-			      : r == -EBUSY ? VMM_LATER
-			      : r           ? VMM_FAILED
-					    : VMM_OK);
-	else
-		vmm_release(v);
 }
 
 void vmm_set_rate_limit(struct vmm *v, struct vmm_request *q)

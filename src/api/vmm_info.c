@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "balloon.h"
+#include "bits.h"
 #include "chardev.h"
 #include "classes.h"
 #include "machine.h"
@@ -50,6 +52,16 @@ static void put_migratable(struct vmm *v, json_t *info)
 	json_object_set_new(info, "migration_blockers", blockers);
 }
 
+/* Without what the guest says it has given. */
+static uint64_t memory_of(struct vmm *v)
+{
+	const struct device *balloon = v->machine ? vm_device(machine_vm(v->machine), "balloon")
+						  : NULL;
+	uint64_t given = balloon ? balloon_actual(balloon) : 0;
+
+	return v->config.memory.size - MIN(given, v->config.memory.size);
+}
+
 void vmm_bdf(unsigned slot, char bdf[16])
 {
 	snprintf(bdf, 16, "0000:00:%02x.0", slot);
@@ -83,8 +95,7 @@ void vmm_info(struct vmm *v, struct vmm_request *q)
 		}
 	}
 	q->out = json_pack("{s:o, s:s, s:I, s:o}", "config", config, "state", state_of(v),
-			   "memory_actual_size", (json_int_t)v->config.memory.size, "device_tree",
-			   tree);
+			   "memory_actual_size", (json_int_t)memory_of(v), "device_tree", tree);
 	if (vmm_is_undecided(v))
 		json_object_set_new(q->out, "undecided", json_true());
 	if (v->machine && !machine_vm(v->machine)->incoming)

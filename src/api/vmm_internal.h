@@ -93,6 +93,10 @@ void vmm_check_cancel(struct vmm *); /* the same */
 
 #define VMM_NONE_CREATED "no VM was created; vm.create makes one"
 
+/* The guest has its time to answer, and so has a disk; others need not wait for that: the request,
+ * which is arg, is over for the queue by vmm_release(), and done by this. */
+void vmm_done_later(void *arg, int result, const char *why);
+
 void vmm_bdf(unsigned slot, char bdf[16]); /* how the API writes a PCI address */
 
 #endif

@@ -25,7 +25,8 @@ bool vmm_is_undecided(const struct vmm *v)
 /* A guest that stands still, or has not come yet, is pressed no button. */
 static bool reaches_guest(const struct vmm *v, const struct vmm_request *q)
 {
-	return (q->run == vmm_power_button || q->run == vmm_nmi) && !vmm_migration_holds(v);
+	return (q->run == vmm_power_button || q->run == vmm_nmi || q->run == vmm_balloon_stats) &&
+	       !vmm_migration_holds(v);
 }
 
 bool vmm_migration_refuses(struct vmm *v, const struct vmm_request *q, struct err *e)

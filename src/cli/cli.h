@@ -33,6 +33,7 @@ int migration_run(const struct verb *, const struct verb_args *);
 int probe_run(const struct verb *, const struct verb_args *);
 int reboot_run(const struct verb *, const struct verb_args *);
 int remove_run(const struct verb *, const struct verb_args *);
+int resize_run(const struct verb *, const struct verb_args *);
 int resize_disk_run(const struct verb *, const struct verb_args *);
 int resize_run(const struct verb *, const struct verb_args *);
 int resolve_run(const struct verb *, const struct verb_args *);

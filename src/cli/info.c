@@ -94,7 +94,35 @@ static void print_sockets(const char *name)
 	}
 }
 
-static void print_page(const char *name, const json_t *info)
+static void print_size(const char *before, const json_t *object, const char *key, const char *what)
+{
+	const json_t *bytes = json_object_get(object, key);
+
+	if (bytes)
+		printf("%s%" JSON_INTEGER_FORMAT " MiB%s", before,
+		       json_integer_value(bytes) / (json_int_t)MIB, what);
+}
+
+static void print_balloon(const json_t *balloon)
+{
+	const json_t *stats = json_object_get(balloon, "stats");
+	char first[COLUMN + 1];
+
+	snprintf(first, sizeof(first), "%-*s", COLUMN, "balloon");
+	print_size(first, balloon, "balloon_actual", "");
+	print_size(" of ", balloon, "balloon_target", "");
+	print_size(", ", balloon, "balloon_touched", " touched again\n");
+	if (!json_object_size(stats))
+		return;
+	snprintf(first, sizeof(first), "%-*s", COLUMN, "in guest");
+	print_size(first, stats, "total_memory", " total");
+	print_size(", ", stats, "free_memory", " free");
+	print_size(", ", stats, "available_memory", " available");
+	print_size(", ", stats, "disk_caches", " caches");
+	printf("\n");
+}
+
+static void print_page(const char *name, const json_t *info, const json_t *balloon)
 {
 	const json_t *config = json_object_get(info, "config");
 	const json_t *payload = json_object_get(config, "payload");
@@ -105,6 +133,8 @@ static void print_page(const char *name, const json_t *info)
 	       json_integer_value(json_object_get(json_object_get(config, "cpus"), "boot_vcpus")));
 	printf("%-*s%" JSON_INTEGER_FORMAT " MiB\n", COLUMN, "memory",
 	       json_integer_value(json_object_get(info, "memory_actual_size")) / (json_int_t)MIB);
+	if (balloon)
+		print_balloon(balloon);
 	print_text("kernel", text(payload, "kernel"));
 	print_text("initramfs", text(payload, "initramfs"));
 	print_text("cmdline", text(payload, "cmdline"));
@@ -117,18 +147,23 @@ static void print_page(const char *name, const json_t *info)
 
 static int print_info(struct client *c, const void *json, struct err *e)
 {
-	json_t *info = NULL;
+	json_auto_t *info = NULL, *balloon = NULL;
+	struct err ignored;
 	int r = client_get(c, "vm.info", &info, e);
 
 	if (r)
 		return r;
+	/* While the VM is handed over to another host there is no answer. */
+	if (json_object_get(json_object_get(info, "device_tree"), "balloon"))
+		client_get(c, "vm.balloon-stats", &balloon, &ignored);
 	if (json) {
+		if (balloon)
+			json_object_set(info, "balloon", balloon);
 		json_dumpf(info, stdout, JSON_INDENT(2));
 		putchar('\n');
 	} else {
-		print_page(c->name, info);
+		print_page(c->name, info, balloon);
 	}
-	json_decref(info);
 	return 0;
 }
 

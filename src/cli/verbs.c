@@ -91,7 +91,9 @@ const struct verb verbs[] = {
 	  .options = { { "--json", NULL, "as JSON, with every number" } }, .run = list_run },
 	{ "info", "NAME...", "show what a VM is made of", VERB_LOOK,
 	  .about = "Shows the state, CPUs and memory of the VM, its disks and network cards with "
-		   "their PCI addresses and what they are on the host, and its sockets.",
+		   "their PCI addresses and what they are on the host, and its sockets; of a "
+		   "balloon what it has of what it is to have, and how the guest does with the "
+		   "rest.",
 	  .examples = { { "godwit info web", "See what VM web has" },
 			{ "godwit info --json web", "Print its whole configuration" } },
 	  .options = { { "--json", NULL, "all that is known of it, as JSON" } }, .run = info_run },
@@ -238,13 +240,21 @@ const struct verb verbs[] = {
 		   "within 30 seconds, the device stays and the command fails.",
 	  .examples = { { "godwit remove web disk1", "Take disk1 away from VM web" } },
 	  .run = remove_run },
-	{ "resize", "NAME", "give a running VM more or fewer CPUs", VERB_DEVICES,
-	  .about = "As many as max of godwit run --cpus boot=2,max=8 are possible. The guest is "
-		   "told of new CPUs; Linux uses one when something writes 1 to its online file in "
-		   "/sys/devices/system/cpu. It is asked to give up those that are too many; what "
-		   "it has not given up within 30 seconds stays, and the command fails.",
-	  .examples = { { "godwit resize web --cpus 4", "Let VM web have 4 CPUs" } },
-	  .options = { { "--cpus", "N", "as many CPUs" } }, .run = resize_run },
+	{ "resize", "NAME", "give a running VM more or fewer CPUs, more or less memory",
+	  VERB_DEVICES,
+	  .about = "As many CPUs as max of godwit run --cpus boot=2,max=8 are possible. The guest "
+		   "is told of new CPUs; Linux uses one when something writes 1 to its online file "
+		   "in /sys/devices/system/cpu. It is asked to give up those that are too many; "
+		   "what it has not given up within 30 seconds stays, and the command fails. A VM "
+		   "that has a balloon (godwit run --balloon) gives memory to it until that has "
+		   "SIZE, or takes it back, as fast as it can; godwit info shows how much it has. "
+		   "SIZE takes the suffixes K, M, G and T.",
+	  .examples = { { "godwit resize web --cpus 4", "Let VM web have 4 CPUs" },
+			{ "godwit resize web --balloon 512M",
+			  "Leave VM web 512 MiB less than it was made with" } },
+	  .options = { { "--cpus", "N", "as many CPUs" },
+		       { "--balloon", "SIZE", "memory that the guest is to give" } },
+	  .run = resize_run },
 	{ "resize-disk", "NAME ID SIZE", "give a running VM's disk another size", VERB_DEVICES,
 	  .about = "An image file grows or shrinks, and a smaller one loses what was at its end; "
 		   "a block device is resized on the host first and then given its new size here. "

@@ -31,6 +31,8 @@ const struct config_section config_sections[] = {
 	{ "serial", "--serial", NULL, &uart_class, .always = true, .help = "the serial port" },
 	{ "console", "--console", NULL, &virtio_console_class, .always = true,
 	  .help = "the virtio console" },
+	{ "balloon", "--balloon", NULL, &virtio_balloon_class,
+	  .help = "a balloon, which takes memory from the guest" },
 	{ "platform", "--platform", &config_platform_options, .help = "what the VM says it is" },
 };
 
@@ -425,6 +427,8 @@ static int load_all(struct config *c, json_t *in, struct err *e)
 		rc = check_memory(&c->memory, e);
 	if (!rc)
 		rc = check_phys_bits(c, e);
+	if (!rc)
+		rc = config_check_balloon(c, e);
 	if (!rc)
 		rc = check_terminal(c, e);
 	if (!rc && c->lease)

@@ -233,3 +233,48 @@ int config_set_limits(struct config *c, const char *id, const json_t *limits,
 		rc = err_set(e, -ENOMEM, "configuration: out of memory");
 	return rc;
 }
+
+static int check_balloon(const struct config *c, const json_t *balloon, uint64_t bytes,
+			 struct err *e)
+{
+	if (bytes > c->memory.size)
+		return err_set(e, -EINVAL,
+			       "balloon: its %llu MiB are more than the guest's memory, which has "
+			       "%llu MiB",
+			       (unsigned long long)(bytes / MIB),
+			       (unsigned long long)(c->memory.size / MIB));
+	/* What is given back may be gone when the guest touches it, which ends the VM: with a size
+	 * somebody has decided that. */
+	if (c->memory.hugepages && json_is_true(json_object_get(balloon, "free_page_reporting")))
+		return err_set(e, -EINVAL,
+			       "balloon: free_page_reporting does not go with hugepages: the host "
+			       "keeps none of them for a guest that wants them back");
+	return 0;
+}
+
+static uint64_t balloon_size(const json_t *balloon)
+{
+	return (uint64_t)json_integer_value(json_object_get(balloon, "size"));
+}
+
+int config_check_balloon(const struct config *c, struct err *e)
+{
+	const json_t *balloon = json_object_get(c->json, "balloon");
+
+	return check_balloon(c, balloon, balloon_size(balloon), e);
+}
+
+int config_set_balloon(struct config *c, uint64_t bytes, struct err *e)
+{
+	json_t *balloon = json_object_get(c->json, "balloon");
+	int rc;
+
+	if (!balloon)
+		return err_set(e, -ENOENT,
+			       "the VM has no balloon; one is made with it, as with "
+			       "--balloon size=0");
+	rc = check_balloon(c, balloon, bytes, e);
+	if (!rc && json_object_set_new(balloon, "size", json_integer((json_int_t)bytes)))
+		rc = err_set(e, -ENOMEM, "configuration: out of memory");
+	return rc;
+}

@@ -119,7 +119,6 @@ static const struct option top[] = {
 	       .fallback = "10", .max = 86400),
 	OPTION(struct config, lease,
 	       .help = "unix:PATH of the lease server that decides where the VM runs"),
-	OPTION_REFUSE("balloon"),
 	OPTION_REFUSE("fs"),
 	OPTION_REFUSE("generic_vhost_user"),
 	OPTION_REFUSE("pmem"),

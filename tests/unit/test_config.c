@@ -207,6 +207,33 @@ START_TEST(memory_that_can_be_added)
 }
 END_TEST
 
+START_TEST(balloon)
+{
+	struct config c;
+	struct err e;
+
+	assert_loads(&c, "{" KERNEL ",'memory':{'size':'16M'},'balloon':{'size':'16M'}}");
+	ck_assert_int_eq(config_set_balloon(&c, 12345, &e), 0);
+	ck_assert_int_eq(
+		json_integer_value(json_object_get(json_object_get(c.json, "balloon"), "size")),
+		12345);
+	ck_assert_int_eq(config_set_balloon(&c, 16 * MIB + 1, &e), -EINVAL);
+	config_free(&c);
+	assert_loads(&c, "{" KERNEL "}");
+	ck_assert_int_eq(config_set_balloon(&c, 0, &e), -ENOENT);
+	ck_assert_ptr_null(json_object_get(c.json, "balloon"));
+	config_free(&c);
+	assert_refused("{" KERNEL ",'balloon':{}}", "balloon: size is missing and must be given");
+	assert_refused("{" KERNEL ",'memory':{'size':'16M'},'balloon':{'size':'17M'}}",
+		       "balloon: its 17 MiB are more than the guest's memory, which has 16 MiB");
+	assert_refused("{" KERNEL ",'memory':{'hugepages':true},"
+		       "'balloon':{'size':0,'free_page_reporting':true}}",
+		       "balloon: free_page_reporting does not go with hugepages: the host keeps "
+		       "none of them for a guest that wants them back");
+	assert_fine("{" KERNEL ",'memory':{'hugepages':true},'balloon':{'size':0}}");
+}
+END_TEST
+
 START_TEST(more_memory_than_the_host)
 {
 	struct sysinfo host;
@@ -233,17 +260,11 @@ END_TEST
 START_TEST(what_this_version_cannot_honour_is_refused)
 {
 	static const char *const asked[] = {
-		"'vdpa':[{'path':'t'}]",
-		"'fs':[{'tag':'a'}]",
-		"'vsock':{'cid':3}",
-		"'balloon':{'size':1}",
-		"'devices':[{'path':'/'}]",
-		"'watchdog':true",
-		"'iommu':true",
-		"'tpm':{'socket':'s'}",
-		"'console':{'id':'a'}",
-		"'landlock_enable':true",
-		"'numa':[{}]",
+		"'vdpa':[{'path':'t'}]",   "'fs':[{'tag':'a'}]",
+		"'vsock':{'cid':3}",       "'devices':[{'path':'/'}]",
+		"'watchdog':true",         "'iommu':true",
+		"'tpm':{'socket':'s'}",    "'console':{'id':'a'}",
+		"'landlock_enable':true",  "'numa':[{}]",
 		"'platform':{'tdx':true}",
 	};
 	static const char *const nothing[] = {
@@ -549,6 +570,7 @@ static Suite *config_suite(void)
 	tcase_add_test(t, phys_bits);
 	tcase_add_test(t, memory);
 	tcase_add_test(t, memory_that_can_be_added);
+	tcase_add_test(t, balloon);
 	tcase_add_test(t, more_memory_than_the_host);
 	tcase_add_test(t, what_this_version_cannot_honour_is_refused);
 	tcase_add_test(t, serial_and_console);

@@ -62,7 +62,6 @@ static const struct field {
 	{ "console", "id", "null", "\"c\"" },
 	{ "console", "pci_segment", "0", "1" },
 	{ "console", "pci_device_id", "null", "5" },
-	{ "", "balloon", "null", "{\"size\":4096}" },
 	{ "", "fs", "null", "[{\"tag\":\"t\",\"socket\":\"s\"}]" },
 	{ "", "generic_vhost_user", "null", "[{\"socket\":\"s\"}]" },
 	{ "", "pmem", "null", "[{\"file\":\"f\"}]" },

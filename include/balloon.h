@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What others than its guest want of a balloon (src/virtio/balloon.c): that it takes so much of the
+ * guest's memory, and what is known of that.  On main, under the machine lock.
+ */
+#ifndef BALLOON_H
+#define BALLOON_H
+
+#include "device.h"
+
+enum { BALLOON_STATISTICS = 16 };
+
+struct balloon_reading {
+	uint64_t target_bytes; /* what the guest is asked for */
+	uint64_t actual_bytes; /* what it says that it has given */
+	uint64_t given_bytes; /* what it was seen to give here, and not to take back */
+	uint64_t touched_bytes; /* of that, what the host holds all the same */
+	struct {
+		const char *name;
+		uint64_t value;
+		uint64_t at_ns; /* since 1970; 0: the guest has not said it */
+	} statistic[BALLOON_STATISTICS];
+};
+
+struct balloon_ask {
+	void (*done)(void *arg);
+	void *arg;
+	struct list node; /* the balloon's until done() */
+};
+
+/* As if it had been made with this size; what is not a whole page is left out. */
+void balloon_set_target(struct device *, uint64_t bytes);
+/* done(), once the guest has said anew how it does, or has had a second for that: during the call
+ * or later. */
+void balloon_ask(struct device *, struct balloon_ask *);
+uint64_t balloon_actual(const struct device *); /* actual_bytes alone */
+/* This looks up each page that was given. */
+void balloon_read(struct device *, struct balloon_reading *);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a VM has more or less of while it runs: vm.resize. */
+#include <errno.h>
+
+#include "balloon.h"
+#include "machine.h"
+#include "option.h"
+#include "vmm_internal.h"
+
+struct size {
+	uint64_t desired_ram, desired_balloon;
+	uint32_t desired_vcpus;
+};
+
+static const struct option keys[] = {
+	OPTION(struct size, desired_vcpus),
+	OPTION_REFUSE("desired_ram"),
+	OPTION(struct size, desired_balloon),
+};
+static const struct option_table table = OPTION_TABLE(keys);
+
+static bool is_given(const struct vmm_request *q, const char *key)
+{
+	const json_t *value = json_object_get(q->in, key);
+
+	return value && !json_is_null(value);
+}
+
+static int resize_balloon(struct vmm *v, uint64_t bytes, struct err *e)
+{
+	int r = config_set_balloon(&v->config, bytes, e);
+
+	if (!r && v->machine)
+		balloon_set_target(vm_device(machine_vm(v->machine), "balloon"), bytes);
+	return r;
+}
+
+/* Later, if the guest is to answer. */
+static int resize_cpus(struct vmm *v, struct vmm_request *q, unsigned count, bool *later)
+{
+	int r;
+
+	if (!v->machine)
+		return config_set_vcpus(&v->config, count, &q->e);
+	r = machine_resize_cpus(v->machine, count, vmm_done_later, q, &q->e);
+	*later = !r;
+	return r;
+}
+
+static enum vmm_fault fault_of(int r)
+{
+	switch (r) {
+	case 0:
+		return VMM_OK;
+	case -EINVAL:
+		return VMM_INVALID;
+	case -ENOENT:
+		return VMM_NO_VM;
+	case -EBUSY:
+		return VMM_LATER;
+	default:
+		return VMM_FAILED;
+	}
+}
+
+void vmm_resize(struct vmm *v, struct vmm_request *q)
+{
+	bool later = false;
+	struct size size;
+	int r = 0;
+
+	if (option_load(&table, "vm.resize", q->in, &size, &q->e)) {
+		vmm_finish(v, VMM_INVALID);
+		return;
+	}
+	if (!is_given(q, "desired_balloon") && !is_given(q, "desired_vcpus")) {
+		vmm_fail(v, VMM_INVALID, "resize what? {\"desired_vcpus\": 2} says so");
+		return;
+	}
+	if (!vmm_check_created(v))
+		return;
+	if (is_given(q, "desired_balloon"))
+		r = resize_balloon(v, size.desired_balloon, &q->e);
+	if (!r && is_given(q, "desired_vcpus"))
+		r = resize_cpus(v, q, size.desired_vcpus, &later);
+	if (later)
+		vmm_release(v);
+	else
+		vmm_finish(v, fault_of(r));
+}
