@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of the planner share while one plan is made. */
+#ifndef PLANNER_INTERNAL_H
+#define PLANNER_INTERNAL_H
+
+#include "damping.h"
+#include "fleet.h"
+#include "planner.h"
+
+struct planner {
+	const struct snapshot *snapshot;
+	struct fleet fleet;
+	struct damping damping;
+	uint64_t seed;
+	uint8_t *why; /* of each VM, enum why */
+	uint8_t *barred; /* of each VM, enum rule: it stays, wherever it would go */
+	double *contended_s; /* of each VM */
+	double *shortage; /* of each host: bytes missing of its reserve */
+	double *leaves; /* of each host: seconds to its maintenance */
+	bool emergency_only;
+};
+
+int planner_new(struct planner *, const struct snapshot *, struct err *);
+void planner_free(struct planner *);
+
+/* Which VMs should go, and which of them must stay: why, barred and shortage (needs.c). */
+void needs_find(struct planner *);
+
+/* judge.c: what is to be said of a move.  Of a place that is refused only the rule counts. */
+enum rule judge_place(const struct planner *, uint32_t vm, uint32_t to, bool fill);
+void judge_move(const struct planner *, uint32_t vm, uint32_t to, struct judged *);
+/* The best destination; NOWHERE, with the rule that kept most of them. */
+uint32_t judge_best(const struct planner *, uint32_t vm, struct judged *);
+
+#endif
