@@ -144,7 +144,7 @@ static const struct field policy_list[] = {
 	VALUE(knee_share, 0.2, 0, 1, "stop when the last ones gain less than this of the first"),
 	VALUE(cooldown_s, 900, 0, 1e7, "seconds a VM stays after its first move"),
 	VALUE(cooldown_moves, 10, 0, 1e6, "or this many times what its last move took"),
-	VALUE(cooldown_growth, 2, 1, 100, "factor for each further move in the history"),
+	VALUE(cooldown_growth, 3, 1, 100, "factor for each further move in the history"),
 	VALUE(cooldown_max_s, 21600, 0, 1e7, "and never more seconds than this"),
 	VALUE(history_s, DAY, 0, 1e7, "seconds for which moves count"),
 	VALUE(return_cooldowns, 2, 0, 100, "cooldowns before a VM may go back where it was"),

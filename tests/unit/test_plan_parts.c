@@ -179,7 +179,7 @@ START_TEST(search_ends)
 		p.left[i] = 100 - i;
 	ck_assert_int_eq(search_run(&s, sources, 40), SEARCH_MAX);
 	ck_assert_uint_eq(p.ntaken, 7);
-	/* The first ten gain 10 each, then three, then 1: ten of 1 and 3 are below a fifth of it. */
+	/* Ten gain 10 each, then three 3, then 1: the last ten gain below a fifth of that. */
 	p.ntaken = 0;
 	for (int i = 0; i < 40; i++)
 		p.left[i] = i < 10 ? 10 : i < 13 ? 3 : 1;

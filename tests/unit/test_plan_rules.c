@@ -100,16 +100,16 @@ END_TEST
 
 START_TEST(cooldown_grows)
 {
-	/* The second move of a day doubles it, and old ones do not count. */
+	/* The second move of a day makes it three times as long, and old ones do not count. */
 	hot_host("auto", NO_LIMIT,
-		 ",'moves':[{'at':1699998201,'from':'x','took_s':1},"
+		 ",'moves':[{'at':1699997301,'from':'x','took_s':1},"
 		 "{'at':1699990000,'from':'y','took_s':1},{'at':1699913600,'from':'z','took_s':1}]",
 		 "");
 	world_plan(&w);
 	ck_assert_str_eq(world_rule(&w, "v1"), "cooldown");
 	world_end(&w);
 	hot_host("auto", NO_LIMIT,
-		 ",'moves':[{'at':1699998199,'from':'x','took_s':1},"
+		 ",'moves':[{'at':1699997300,'from':'x','took_s':1},"
 		 "{'at':1699990000,'from':'y','took_s':1},{'at':1699913600,'from':'z','took_s':1}]",
 		 "");
 	world_plan(&w);
