@@ -63,36 +63,51 @@ static bool is_at_knee(const struct search *s, struct knee *k, uint32_t taken, d
 	return taken + 1 >= 2 * n && k->last < s->knee_share * k->first;
 }
 
+/* All sources that have a move now. */
+static uint32_t fill(const struct search *s, struct entry *heap, const uint32_t *source, uint32_t n,
+		     uint32_t taken)
+{
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		heap[left] = (struct entry){ .source = source[i], .taken = taken };
+		left += s->best(s->arg, source[i], &heap[left].move);
+	}
+	for (uint32_t i = left / 2; i-- > 0;)
+		sift_down(heap, left, i);
+	return left;
+}
+
 int search_run(const struct search *s, const uint32_t *source, uint32_t n)
 {
 	CLEANUP(free) struct entry *heap = calloc((size_t)n + 1, sizeof(*heap));
 	CLEANUP(free) double *ring = calloc((size_t)s->knee_moves + 1, sizeof(*ring));
 	struct knee knee = { .ring = ring };
-	uint32_t left = 0, taken = 0;
+	uint32_t left, taken = 0, filled = 0;
 	int r;
 
 	if (!heap || !ring)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < n; i++) {
-		heap[left] = (struct entry){ .source = source[i] };
-		left += s->best(s->arg, source[i], &heap[left].move);
-	}
-	for (uint32_t i = left / 2; i-- > 0;)
-		sift_down(heap, left, i);
-	while (left) {
-		struct search_move top = heap[0].move;
+	left = fill(s, heap, source, n, taken);
+	for (;;) {
+		struct search_move top;
 
+		/* A move may have given one to sources that had none. */
+		if ((s->exact || !left) && filled != taken)
+			left = fill(s, heap, source, n, filled = taken);
+		if (!left)
+			return SEARCH_DONE;
 		if (heap[0].taken != taken) {
 			renew_top(s, heap, &left, taken);
 			continue;
 		}
 		if (taken == s->max)
 			return SEARCH_MAX;
+		top = heap[0].move;
 		r = s->take(s->arg, &top);
 		if (r)
 			return r;
 		if (is_at_knee(s, &knee, taken++, top.gain))
 			return SEARCH_KNEE;
 	}
-	return SEARCH_DONE;
 }

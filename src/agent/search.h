@@ -2,8 +2,9 @@
 /*
  * The best move, again and again: the core of the planner, which knows neither hosts nor rules.
  * Sources are tried lazily: the best move of each is kept in a heap, and looked for anew only
- * when it comes to the top after something changed.  The search ends when no source has a move
- * left, after max moves, or at the knee: when the last moves gain little beside the first.
+ * when it comes to the top after something changed; when none is left all are tried once more.
+ * The search ends when no source has a move, after max moves, or at the knee: when the last
+ * moves gain little beside the first.
  */
 #ifndef SEARCH_H
 #define SEARCH_H
@@ -23,6 +24,7 @@ struct search {
 	bool (*best)(void *arg, uint32_t source, struct search_move *);
 	/* It is taken: from now on best() sees it done. */
 	int (*take)(void *arg, const struct search_move *);
+	bool exact; /* all sources are tried after each move: what it wins changes for all */
 	uint32_t max;
 	uint32_t knee_moves; /* 0: no knee */
 	double knee_share;

@@ -134,7 +134,7 @@ static const struct field policy_list[] = {
 	VALUE(hold_windows, 3, 1, WINDOWS_MAX, "windows out of five that must show contention"),
 	VALUE(happy_low, 0.9, 0, 1, "a VM below this share of what it wants is unhappy"),
 	VALUE(use_high, 0.85, 0, 10, "a host above this expected use is hot"),
-	VALUE(use_fill, 0.75, 0, 10, "no move takes its destination above this expected use"),
+	VALUE(use_fill, 0.75, 0, 10, "moves fill their destination up to this expected use"),
 	VALUE(deviations, 1, 0, 10, "standard deviations added to mean use"),
 	VALUE(near, 32, 1, 1e6, "coolest hosts tried for each VM"),
 	VALUE(random, 32, 0, 1e6, "other hosts tried for each VM"),

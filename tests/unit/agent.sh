@@ -1,0 +1,95 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# What godwit-agent says, its exit statuses, and that docs/rebalancing.md has every policy value and
+# rule as it is: agent.sh BINARY
+# shellcheck disable=SC2016 # the page has code in backquotes
+set -u
+
+agent=$1
+page=$(dirname "$0")/../../docs/rebalancing.md
+rules=$(dirname "$0")/../../src/agent/rules.c
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+fail() {
+	echo "FAIL: $*" >&2
+	failed=$((failed + 1))
+}
+
+# sentence STATUS TEXT ARGUMENT...: the command ends so, with this one line on stderr
+sentence() {
+	want_status=$1 want=$2
+	shift 2
+	"$agent" "$@" >"$work/out" 2>"$work/err" </dev/null
+	status=$?
+	[ "$status" -eq "$want_status" ] || fail "$*: status $status, not $want_status"
+	got=$(cat "$work/err")
+	[ "$got" = "godwit: $want" ] || fail "$*: said: $got
+      instead of: godwit: $want"
+	[ -s "$work/out" ] && fail "$*: wrote to standard output"
+}
+
+# shows TEXT ARGUMENT...: status 0, standard output has this line, stderr nothing
+shows() {
+	want=$1
+	shift
+	"$agent" "$@" >"$work/out" 2>"$work/err" </dev/null || fail "$*: status $?"
+	grep -qxF -e "$want" "$work/out" || fail "$*: no line: $want
+$(cat "$work/out")"
+	[ -s "$work/err" ] && fail "$*: stderr: $(cat "$work/err")"
+}
+
+s=$work/snapshot
+host='"at":1700000000,"cores":4,"memory":1000,"available":900,"link":1'
+cat >"$s" <<END
+{"snapshot":{"version":1,"time":1700000000}}
+{"host":{"id":"a",$host}}
+{"host":{"id":"b",$host}}
+{"vm":{"id":"web","host":"a","at":1700000000,"vcpus":1,"memory":9,"resident":9,"run":[0.5],"delay":[0],"cpu_mean":0.5}}
+END
+
+"$agent" >"$work/out" 2>"$work/err"
+[ $? -eq 2 ] || fail "no arguments: not status 2"
+grep -q '^Usage: godwit-agent COMMAND' "$work/err" || fail "no arguments: no usage"
+shows 'Usage: godwit-agent COMMAND [OPTION]...' --help
+shows 'Usage: godwit-agent COMMAND [OPTION]...' help
+shows 'Usage: godwit-agent plan --snapshot FILE [--what-if EDIT]... [--save FILE] [--json]' plan --help
+sentence 2 'there is no command "dance"; see "godwit-agent --help"' dance
+sentence 2 'something is missing: godwit-agent explain --snapshot FILE [--what-if EDIT]... [VM|HOST]' explain
+sentence 2 'there is no place for "--fast"; see "godwit-agent plan --help"' plan --fast
+sentence 2 'there is no place for "web"; see "godwit-agent plan --help"' plan --snapshot "$s" web
+sentence 2 '--snapshot needs a value' plan --snapshot
+sentence 1 "$work/none: No such file or directory" plan --snapshot "$work/none"
+sentence 1 '--what-if drain=c: there is no host c' plan --snapshot "$s" --what-if drain=c
+sentence 1 'there is no VM and no host c' explain --snapshot "$s" c
+echo '{"snapshot":[]}' >"$work/bad"
+sentence 1 "$work/bad: line 1: it is of version 0, not 1" plan --snapshot "$work/bad"
+
+shows '1 VMs on 2 hosts get 1.000 of what they want, 1 in 100 less than 1.000; 0 less than 0.9' \
+	plan --snapshot "$s"
+shows 'none: nothing needs doing' explain --snapshot "$s" web
+shows 'host a: 4 cores, expected use 0.125, expected loss 0.00 vCPUs' explain --snapshot "$s" a
+"$agent" plan --json --snapshot "$s" --what-if drain=a | grep -q '"vm":"web","from":"a","to":"b"' ||
+	fail "web does not leave a"
+
+# What was saved is a snapshot, and leads to the same once more
+"$agent" plan --snapshot "$s" --what-if drain=a --save "$work/saved" >/dev/null || fail "save"
+"$agent" plan --snapshot "$work/saved" --save "$work/again" >/dev/null || fail "replay"
+cmp -s "$work/saved" "$work/again" || fail "a plan that is replayed is another"
+grep -q '^{"plan":{' "$work/saved" || fail "what was saved has no plan"
+
+# The page
+"$agent" help | sed -nE 's/^  ([a-z_]+) +([0-9.]+) +(.*)$/| `\1` | \2 | \3 |/p' >"$work/policy"
+[ "$(wc -l <"$work/policy")" -gt 30 ] || fail "help has no policy values"
+while read -r line; do
+	grep -qxF -e "$line" "$page" || fail "docs/rebalancing.md has no line: $line"
+done <"$work/policy"
+sed -nE '/^static const struct words rules/,/^}/s/.*\[RULE_.*\{ "([a-z-]+)", "(.*)" \},/| `\1` | \2 |/p' \
+	"$rules" | grep -v '`none`' >"$work/rules"
+[ "$(wc -l <"$work/rules")" -gt 15 ] || fail "rules.c has no rules"
+while read -r line; do
+	grep -qxF -e "$line" "$page" || fail "docs/rebalancing.md has no line: $line"
+done <"$work/rules"
+
+[ "$failed" -eq 0 ]
