@@ -31,6 +31,11 @@ static void explain_summary(const struct plan *plan, FILE *f)
 	if (plan->audit_failed)
 		fprintf(f, "the last moves won %.2f of what they promised: only recommended\n",
 			plan->audit_kept);
+	if (plan->short_hosts)
+		fprintf(f, "%" PRIu32 " hosts do not get their reserve of memory back\n",
+			plan->short_hosts);
+	if (plan->stuck)
+		fprintf(f, "%" PRIu32 " VMs that must leave their hosts cannot\n", plan->stuck);
 }
 
 static void explain_moves(const struct plan *plan, FILE *f)

@@ -122,17 +122,22 @@ void plan_why_nothing(const struct plan *plan, FILE *f)
 
 static void write_alerts(const struct plan *plan, FILE *f)
 {
-	const char *before = "";
+	const char *before = "\"";
 
 	if (plan->audit_failed) {
 		fprintf(f,
-			"\"the last moves won %.2f of what they promised: moves are only "
+			"%sthe last moves won %.2f of what they promised: moves are only "
 			"recommended\"",
-			plan->audit_kept);
-		before = ",";
+			before, plan->audit_kept);
+		before = ",\"";
+	}
+	if (plan->short_hosts) {
+		fprintf(f, "%s%" PRIu32 " hosts do not get their reserve of memory back\"", before,
+			plan->short_hosts);
+		before = ",\"";
 	}
 	if (plan->stuck)
-		fprintf(f, "%s\"%" PRIu32 " VMs that must leave their hosts cannot\"", before,
+		fprintf(f, "%s%" PRIu32 " VMs that must leave their hosts cannot\"", before,
 			plan->stuck);
 }
 

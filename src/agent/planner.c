@@ -143,9 +143,13 @@ static int move_what_must(struct making *m)
 
 	if (!list)
 		return -ENOMEM;
-	for (uint32_t h = 0; h < s->nhost; h++)
-		if (s->host[h].state == HOST_UP && p->shortage[h] > 0 && restore_reserve(m, h))
+	for (uint32_t h = 0; h < s->nhost; h++) {
+		if (s->host[h].state != HOST_UP || p->shortage[h] <= 0)
+			continue;
+		if (restore_reserve(m, h))
 			return -ENOMEM;
+		m->plan->short_hosts += p->shortage[h] > 0;
+	}
 	for (uint32_t i = 0; i < s->nvm; i++)
 		if (why_is_must(p->why[i]) && p->why[i] != WHY_MEMORY)
 			list[n++] = i;
@@ -223,7 +227,7 @@ static int search_worth(struct making *m)
 static int refuse(struct plan *plan, uint32_t vm, uint32_t to, enum why why, const struct judged *j)
 {
 	plan->refused[j->rule]++;
-	plan->stuck += (uint32_t)why_is_must(why);
+	plan->stuck += why_is_must(why) && why != WHY_MEMORY;
 	if (plan->nrefusal >= plan->snapshot->policy.explain_max)
 		return 0;
 	if (grow(&plan->refusal, plan->nrefusal, &plan->refusal_room))

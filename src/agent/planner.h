@@ -57,6 +57,7 @@ struct plan {
 	uint32_t nmove, nrefusal, move_room, refusal_room;
 	uint32_t refused[RULES]; /* VMs that stay, for each rule */
 	uint32_t stuck; /* of those that must go */
+	uint32_t short_hosts; /* that the plan does not give their reserve back */
 };
 
 /* The snapshot must stay as long as the plan.  -ENOMEM */

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "check_main.h"
+#include "learn.h"
 #include "move_cost.h"
 #include "plan_world.h"
 #include "search.h"
@@ -58,9 +59,45 @@ START_TEST(curve)
 	for (int i = 0; i < 1000; i++)
 		curve_learn(&c, 0.75, 0.01);
 	ck_assert_double_eq_tol(curve_delay(&c, 0.75), 0.01, 1e-6);
+	ck_assert_double_eq_tol(c.delay[16], 0.808, NEAR);
 	for (int i = 1; i < CURVE_POINTS; i++)
 		ck_assert_double_ge(c.delay[i], c.delay[i - 1]);
-	ck_assert_double_eq_tol(c.delay[16], 0.808, NEAR);
+	for (int i = 0; i < 1000; i++)
+		curve_learn(&c, 0.35, 0.9);
+	ck_assert_double_eq_tol(curve_delay(&c, 0.35), 0.9, 1e-6);
+	for (int i = 1; i < CURVE_POINTS; i++)
+		ck_assert_double_ge(c.delay[i], c.delay[i - 1]);
+}
+END_TEST
+
+/* Large hosts wait less than the first guess says; a host that a move has just changed is not
+ * asked, and neither does another class learn of it. */
+START_TEST(curves_of_classes)
+{
+	struct world w;
+
+	world_head(&w, "auto");
+	world_host(&w, "a", 1, ",'class':'big'");
+	world_host(&w, "b", 1, ",'class':'small'");
+	world_host(&w, "c", 1, ",'class':'new'");
+	world_line(&w,
+		   "{'vm':{'id':'v','host':'a','at':%d,'vcpus':1,'memory':1,'resident':1,"
+		   "'run':[0.8],'delay':[0],'cpu_mean':0.8}}",
+		   NOW);
+	world_line(&w,
+		   "{'vm':{'id':'w','host':'b','at':%d,'vcpus':1,'memory':1,'resident':1,"
+		   "'run':[0.8],'delay':[0],'cpu_mean':0.8,'moves':[{'at':%d,'from':'c',"
+		   "'took_s':1}]}}",
+		   NOW, NOW - 100);
+	ck_assert_int_eq(world_try_read(&w), 0);
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq(learn_curves(&w.snapshot, &w.e), 0);
+	ck_assert_uint_eq(w.snapshot.ncurve, 1);
+	ck_assert_double_lt(curve_delay(curve_of(&w.snapshot, w.snapshot.host[0].class), 0.8),
+			    0.001);
+	ck_assert_double_eq_tol(curve_delay(curve_of(&w.snapshot, w.snapshot.host[1].class), 0.8),
+				0.349, NEAR);
+	world_end(&w);
 }
 END_TEST
 
@@ -330,6 +367,7 @@ static Suite *plan_parts_suite(void)
 	tcase_add_test(c, happiness_of_a_vm);
 	tcase_add_test(c, happiness_of_all);
 	tcase_add_test(c, curve);
+	tcase_add_test(c, curves_of_classes);
 	tcase_add_test(c, cost_of_a_move);
 	tcase_add_test(c, cost_of_a_small_set);
 	tcase_add_test(c, learns);

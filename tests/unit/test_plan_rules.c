@@ -263,6 +263,29 @@ START_TEST(reserve)
 	ck_assert_uint_eq(w.plan.nmove, 1);
 	world_goes(&w, "v2", "b");
 	ck_assert_str_eq(why_word(world_move(&w, "v2")->why), "memory");
+	ck_assert_uint_eq(w.plan.short_hosts, 0);
+}
+END_TEST
+
+START_TEST(reserve_stays_broken)
+{
+	char *text;
+
+	world_head(&w, "emergency");
+	world_host(&w, "a", 4, ",'state':'up','psi_mem':0.5");
+	world_line(&w,
+		   "{'host':{'id':'b','at':%d,'cores':4,'memory':10000,'reserve':3000,"
+		   "'available':1000,'link':1e9}}",
+		   NOW);
+	world_vm(&w, "v", "b", 0, ",'pinned':true");
+	world_plan(&w);
+	ck_assert_str_eq(world_rule(&w, "v"), "pinned");
+	ck_assert_uint_eq(w.plan.short_hosts, 1);
+	ck_assert_uint_eq(w.plan.stuck, 0);
+	text = world_written(write_plan, &w.plan);
+	ck_assert_ptr_nonnull(
+		strstr(text, "\"alerts\":[\"1 hosts do not get their reserve of memory back\"]"));
+	free(text);
 }
 END_TEST
 
@@ -411,6 +434,7 @@ static Suite *plan_rules_suite(void)
 	tcase_add_test(c, stale);
 	tcase_add_loop_test(c, emptied, 0, 3);
 	tcase_add_test(c, reserve);
+	tcase_add_test(c, reserve_stays_broken);
 	tcase_add_test(c, apart);
 	tcase_add_test(c, apart_from_all);
 	tcase_add_test(c, together);
