@@ -79,7 +79,7 @@ void explain_plan(const struct plan *plan, FILE *f)
 			rule_word(r), rule_sentence(r));
 		before = "";
 	}
-	for (uint32_t i = 0; i < s->nrefused; i++)
+	for (uint32_t i = 0; i < s->nrefused && i < s->policy.explain_max; i++)
 		fprintf(f, "%s\n", s->refused[i].sentence);
 }
 

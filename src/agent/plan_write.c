@@ -2,11 +2,8 @@
 /* A plan as JSON. */
 #include <inttypes.h>
 
-#include "bits.h"
 #include "fields.h"
 #include "planner.h"
-
-enum { SENTENCES_MAX = 100 };
 
 static const char *vm_text(const struct plan *plan, uint32_t vm)
 {
@@ -89,7 +86,7 @@ static void write_sentences(const struct plan *plan, FILE *f)
 {
 	const struct snapshot *s = plan->snapshot;
 
-	for (uint32_t i = 0; i < MIN(s->nrefused, SENTENCES_MAX); i++) {
+	for (uint32_t i = 0; i < s->nrefused && i < s->policy.explain_max; i++) {
 		fprintf(f, "%s{\"rule\":\"%s\",\"text\":", i ? "," : "",
 			s->refused[i].absurd ? "absurd" : "stale");
 		write_text(s->refused[i].sentence, f);

@@ -163,6 +163,6 @@ static const struct field policy_list[] = {
 	VALUE(send_cores, 1, 0, 100, "cores that a move keeps busy, both hosts together"),
 	VALUE(gib_price, 0, 0, 1e6, "vCPU-seconds that a GiB sent costs beside that"),
 	VALUE(together_price, 0.5, 0, 1e6, "vCPUs that a VM away from all of its group costs"),
-	VALUE(explain_max, 100, 0, 1e6, "refused moves that a plan lists"),
+	VALUE(explain_max, 100, 0, 1e6, "refused moves, and refused records, that a plan lists"),
 };
 TABLE(policy);
