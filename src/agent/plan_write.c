@@ -33,6 +33,7 @@ static void write_judged(const struct judged *j, FILE *f)
 	number("time_s", j->move.time_s, f);
 	number("blackout_s", j->move.blackout_s, f);
 	number("bytes", j->move.bytes, f);
+	fprintf(f, ",\"converges\":%s", j->move.converges ? "true" : "false");
 }
 
 static void write_move(const struct plan *plan, const struct plan_move *m, FILE *f)

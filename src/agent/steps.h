@@ -3,7 +3,8 @@
  * Moves in an order in which every state on the way fits.  Moves of one wave go at the same
  * time: memory at the destination is taken when a wave begins, that at the source is free when
  * it is over, and no host has more moves out or in than it may.  Where moves wait for each other
- * in a circle, the smallest VM of them is parked on a third host.
+ * in a circle, the smallest VM of them is parked on a third host; if it finds no way on in this
+ * plan, the next one sees it there.
  */
 #ifndef STEPS_H
 #define STEPS_H

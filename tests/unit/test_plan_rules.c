@@ -391,6 +391,34 @@ START_TEST(waves_end)
 }
 END_TEST
 
+/* All are counted, and as many are listed as may be. */
+START_TEST(bounded)
+{
+	hot_host("auto", NO_LIMIT ",'explain_max':2", ",'pinned':true", "");
+	world_plan(&w);
+	ck_assert_uint_eq(w.plan.wanted, 5);
+	ck_assert_uint_eq(w.plan.refused[RULE_PINNED], 5);
+	ck_assert_uint_eq(w.plan.nrefusal, 2);
+}
+END_TEST
+
+/* Where a VM must go though it writes faster than it can be sent, the plan says so. */
+START_TEST(does_not_converge)
+{
+	char *text;
+
+	world_head(&w, "auto");
+	world_host(&w, "a", 4, ",'state':'maintenance'");
+	world_host(&w, "b", 4, "");
+	world_vm(&w, "v", "a", 0, ",'dirty_rate':1e9,'write_set':900000000");
+	world_plan(&w);
+	world_goes(&w, "v", "b");
+	text = world_written(write_plan, &w.plan);
+	ck_assert_ptr_nonnull(strstr(text, "\"converges\":false"));
+	free(text);
+}
+END_TEST
+
 /* As many of a host as may go at once are in one wave. */
 START_TEST(waves)
 {
@@ -468,6 +496,8 @@ static Suite *plan_rules_suite(void)
 	tcase_add_loop_test(c, before_it_is_full, 0, 2);
 	tcase_add_test(c, horizon);
 	tcase_add_test(c, waves_end);
+	tcase_add_test(c, bounded);
+	tcase_add_test(c, does_not_converge);
 	tcase_add_test(c, waves);
 	suite_add_tcase(s, c);
 	return s;
