@@ -10,6 +10,9 @@
 
 enum { BALLOON_STATISTICS = 16 };
 
+/* Some of them: tags of virtio 1.2, 5.5.6.4 */
+enum { BALLOON_TOTAL_MEMORY = 5, BALLOON_AVAILABLE_MEMORY = 6, BALLOON_OOM_KILLS = 10 };
+
 struct balloon_reading {
 	uint64_t target_bytes; /* what the guest is asked for */
 	uint64_t actual_bytes; /* what it says that it has given */
@@ -33,7 +36,11 @@ void balloon_set_target(struct device *, uint64_t bytes);
 /* done(), once the guest has said anew how it does, or has had a second for that: during the call
  * or later. */
 void balloon_ask(struct device *, struct balloon_ask *);
+uint64_t balloon_target(const struct device *); /* target_bytes alone */
 uint64_t balloon_actual(const struct device *); /* actual_bytes alone */
+/* One statistic as the guest said it last; false: it has not. */
+bool balloon_statistic(const struct device *, unsigned tag, uint64_t *value);
+bool balloon_is_driven(const struct device *); /* the guest has a driver that is up */
 /* This looks up each page that was given. */
 void balloon_read(struct device *, struct balloon_reading *);
 

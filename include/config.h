@@ -55,6 +55,7 @@ struct config {
 	char uuid[37];
 	struct config_cpus cpus;
 	struct config_memory memory;
+	uint64_t balloon_size; /* bytes; 0 also without a balloon */
 	struct config_payload payload;
 	bool pvpanic;
 	unsigned on_reboot, on_panic;
@@ -122,6 +123,12 @@ const json_t *config_device(const struct config *, const char *id,
 int config_set_limits(struct config *, const char *id, const json_t *limits,
 		      struct limiter_config *now, struct err *);
 
+/*
+ * How much memory its guest has in the end: what of hotplug_size it has beside its size, or what
+ * its balloon takes.  -ENOENT: less needs a balloon, and it has none.  -EINVAL: it cannot have so
+ * much.
+ */
+int config_set_memory(struct config *, uint64_t bytes, struct err *);
 /* The size of its balloon.  -ENOENT: it has none.  -EINVAL: it has not so much memory. */
 int config_set_balloon(struct config *, uint64_t bytes, struct err *);
 

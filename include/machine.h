@@ -20,6 +20,9 @@ struct machine_hooks {
 	/* The VM has as many vCPUs from now on; the configuration's boot_vcpus is to say so.  NULL:
 	 * nobody wants to know. */
 	void (*vcpus_changed)(void *arg, unsigned count);
+	/* A guest that was to give memory up got short of it: the configuration is to say that it
+	 * has so much again, bytes, and machine_resize_memory() is due.  May be NULL. */
+	void (*memory_back)(void *arg, uint64_t bytes);
 	void *arg;
 	struct events *events; /* what happens is told there; NULL: nowhere */
 	const char *run_dir; /* of this VM, for sockets of its devices; NULL: none */
@@ -113,6 +116,16 @@ int machine_resize_device(struct machine *, const char *id, uint64_t bytes,
 int machine_resize_cpus(struct machine *, unsigned count,
 			void (*done)(void *arg, int result, const char *why), void *arg,
 			struct err *);
+
+/* The configuration says anew how much memory the guest is to have: it is asked, and gets there, or
+ * not, in its own time. */
+void machine_resize_memory(struct machine *);
+
+struct machine_memory {
+	uint64_t asked, given; /* bytes: what it is to have, and what it has */
+	char why[80]; /* they differ; empty: they do not */
+};
+void machine_memory(const struct machine *, struct machine_memory *);
 
 /* What the guest needs of a host (cpu_compat.h), the same all its life: a new reference. */
 json_t *machine_needs(struct machine *);

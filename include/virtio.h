@@ -102,6 +102,7 @@ void virtio_restart_queues(struct virtio_device *, void (*done)(void *arg), void
  * the guest, by the vector that the queue has now; -1: none. */
 int virtio_kick_fd(const struct virtio_device *, unsigned queue);
 int virtio_signal_fd(const struct virtio_device *, unsigned queue);
+bool virtio_is_driven(const struct virtio_device *); /* DRIVER_OK; main or vCPU */
 /* Feature bit negotiated: any thread while queues are handed over. */
 bool virtio_has(const struct virtio_device *, unsigned bit);
 /* The device configuration changed: bumps the generation and interrupts; main or vCPU. */

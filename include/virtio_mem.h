@@ -12,7 +12,9 @@
 
 /* Rounded up to whole blocks, and no more than there is. */
 void virtio_mem_ask(struct device *, uint64_t bytes);
+uint64_t virtio_mem_rounded(const struct device *, uint64_t bytes);
 uint64_t virtio_mem_asked(const struct device *); /* bytes */
 uint64_t virtio_mem_given(const struct device *); /* bytes that the guest has */
+bool virtio_mem_is_driven(const struct device *); /* the guest has a driver that is up */
 
 #endif

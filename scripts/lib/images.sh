@@ -3,7 +3,7 @@
 # under a key of all they were made from. Needs common.sh and kernels.sh.
 # shellcheck shell=bash disable=SC2154
 
-guest_modules="virtio_pci virtio_blk virtio_console virtio_net virtio-rng button evdev pvpanic-pci
+guest_modules="virtio_pci virtio_blk virtio_console virtio_net virtio-rng virtio_mem virtio_balloon button evdev pvpanic-pci
 	pvpanic-mmio"
 host_modules="kvm-amd tun virtio_net vhost_net vhost_vsock bridge veth loop evdev brd nfsd nfsv4"
 

@@ -207,6 +207,18 @@ static void on_vcpus_changed(void *arg, unsigned count)
 	events_add(v->hooks.events, "vm", "resized", json_pack("{s:i}", "vcpus", (int)count));
 }
 
+static void on_memory_back(void *arg, uint64_t bytes)
+{
+	struct vmm *v = arg;
+	struct err unused;
+
+	if (config_set_memory(&v->config, bytes, &unused))
+		return;
+	machine_resize_memory(v->machine);
+	events_add(v->hooks.events, "vm", "memory-back",
+		   json_pack("{s:I}", "desired_ram", (json_int_t)bytes));
+}
+
 int vmm_build(struct vmm *v, const struct machine_hooks *how, struct err *e)
 {
 	struct machine_hooks hooks = *how;
@@ -214,6 +226,7 @@ int vmm_build(struct vmm *v, const struct machine_hooks *how, struct err *e)
 
 	hooks.ended = on_ended;
 	hooks.vcpus_changed = on_vcpus_changed;
+	hooks.memory_back = on_memory_back;
 	hooks.arg = v;
 	hooks.events = v->hooks.events;
 	hooks.run_dir = v->dir.path;

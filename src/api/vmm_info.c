@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "balloon.h"
 #include "bits.h"
 #include "chardev.h"
 #include "classes.h"
 #include "machine.h"
+#include "memory_use.h"
 #include "pci.h"
 #include "vcpu.h"
 #include "vmm_compat.h"
@@ -52,14 +52,23 @@ static void put_migratable(struct vmm *v, json_t *info)
 	json_object_set_new(info, "migration_blockers", blockers);
 }
 
-/* Without what the guest says it has given. */
-static uint64_t memory_of(struct vmm *v)
+/* What it is to have, what it has, and what of all that the host holds. */
+static json_t *memory_of(struct vmm *v)
 {
-	const struct device *balloon = v->machine ? vm_device(machine_vm(v->machine), "balloon")
-						  : NULL;
-	uint64_t given = balloon ? balloon_actual(balloon) : 0;
+	struct machine_memory m = { v->config.memory.size, v->config.memory.size, "" };
+	struct memory_use use = { 0 };
+	json_t *memory;
 
-	return v->config.memory.size - MIN(given, v->config.memory.size);
+	if (v->machine)
+		machine_memory(v->machine, &m);
+	memory = json_pack("{s:I, s:I}", "asked", (json_int_t)m.asked, "given",
+			   (json_int_t)m.given);
+	if (m.why[0])
+		json_object_set_new(memory, "why", json_string(m.why));
+	if (v->machine && memory_use_read(&use))
+		json_object_set_new(memory, "resident",
+				    json_integer((json_int_t)counter_get(&use.rss)));
+	return memory;
 }
 
 void vmm_bdf(unsigned slot, char bdf[16])
@@ -75,7 +84,7 @@ void vmm_refuse_none(struct vmm_request *q)
 
 void vmm_info(struct vmm *v, struct vmm_request *q)
 {
-	json_t *config, *tree;
+	json_t *config, *tree, *memory;
 	struct device *dev;
 	struct vm *vm;
 
@@ -94,8 +103,10 @@ void vmm_info(struct vmm *v, struct vmm_request *q)
 			json_object_set_new(tree, dev->id, tree_entry(vm, dev));
 		}
 	}
-	q->out = json_pack("{s:o, s:s, s:I, s:o}", "config", config, "state", state_of(v),
-			   "memory_actual_size", (json_int_t)memory_of(v), "device_tree", tree);
+	memory = memory_of(v);
+	q->out = json_pack("{s:o, s:s, s:O, s:o, s:o}", "config", config, "state", state_of(v),
+			   "memory_actual_size", json_object_get(memory, "given"), "memory", memory,
+			   "device_tree", tree);
 	if (vmm_is_undecided(v))
 		json_object_set_new(q->out, "undecided", json_true());
 	if (v->machine && !machine_vm(v->machine)->incoming)

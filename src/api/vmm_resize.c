@@ -2,7 +2,6 @@
 /* What a VM has more or less of while it runs: vm.resize. */
 #include <errno.h>
 
-#include "balloon.h"
 #include "machine.h"
 #include "option.h"
 #include "vmm_internal.h"
@@ -14,7 +13,7 @@ struct size {
 
 static const struct option keys[] = {
 	OPTION(struct size, desired_vcpus),
-	OPTION_REFUSE("desired_ram"),
+	OPTION(struct size, desired_ram),
 	OPTION(struct size, desired_balloon),
 };
 static const struct option_table table = OPTION_TABLE(keys);
@@ -26,12 +25,16 @@ static bool is_given(const struct vmm_request *q, const char *key)
 	return value && !json_is_null(value);
 }
 
-static int resize_balloon(struct vmm *v, uint64_t bytes, struct err *e)
+static int resize_memory(struct vmm *v, struct vmm_request *q, const struct size *size)
 {
-	int r = config_set_balloon(&v->config, bytes, e);
+	int r = 0;
 
+	if (is_given(q, "desired_ram"))
+		r = config_set_memory(&v->config, size->desired_ram, &q->e);
+	if (!r && is_given(q, "desired_balloon"))
+		r = config_set_balloon(&v->config, size->desired_balloon, &q->e);
 	if (!r && v->machine)
-		balloon_set_target(vm_device(machine_vm(v->machine), "balloon"), bytes);
+		machine_resize_memory(v->machine);
 	return r;
 }
 
@@ -65,7 +68,7 @@ static enum vmm_fault fault_of(int r)
 
 void vmm_resize(struct vmm *v, struct vmm_request *q)
 {
-	bool later = false;
+	bool later = false, memory;
 	struct size size;
 	int r = 0;
 
@@ -73,14 +76,20 @@ void vmm_resize(struct vmm *v, struct vmm_request *q)
 		vmm_finish(v, VMM_INVALID);
 		return;
 	}
-	if (!is_given(q, "desired_balloon") && !is_given(q, "desired_vcpus")) {
+	if (is_given(q, "desired_ram") && is_given(q, "desired_balloon")) {
+		vmm_fail(v, VMM_INVALID,
+			 "desired_ram decides what the balloon takes; leave desired_balloon out");
+		return;
+	}
+	memory = is_given(q, "desired_ram") || is_given(q, "desired_balloon");
+	if (!memory && !is_given(q, "desired_vcpus")) {
 		vmm_fail(v, VMM_INVALID, "resize what? {\"desired_vcpus\": 2} says so");
 		return;
 	}
 	if (!vmm_check_created(v))
 		return;
-	if (is_given(q, "desired_balloon"))
-		r = resize_balloon(v, size.desired_balloon, &q->e);
+	if (memory)
+		r = resize_memory(v, q, &size);
 	if (!r && is_given(q, "desired_vcpus"))
 		r = resize_cpus(v, q, size.desired_vcpus, &later);
 	if (later)

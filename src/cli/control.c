@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The verbs that ask something of running VMs, by name. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "bits.h"
 #include "cli.h"
 #include "client.h"
-#include "config.h"
 #include "log.h"
 
 int control_each(const struct verb_args *args,
@@ -117,48 +115,6 @@ int resize_disk_run(const struct verb *v, const struct verb_args *args)
 	}
 	body = json_pack("{s:s, s:I}", "id", args->rest[1], "desired_size", (json_int_t)bytes);
 	return change(args->rest[0], "vm.resize-disk", body, false);
-}
-
-/* value: as given on the command line; NULL: it was not. */
-static int take_cpus(json_t *body, const char *value, struct err *e)
-{
-	const struct option_table *keys = config_section_table(config_find_section("cpus"));
-	json_t *count = NULL;
-	int r = value ? option_value(keys, "--cpus", "boot_vcpus", value, &count, e) : 0;
-
-	return !r && value ? json_object_set_new(body, "desired_vcpus", count) : r;
-}
-
-static int take_bytes(json_t *body, const char *key, const char *flag, const char *value,
-		      struct err *e)
-{
-	uint64_t bytes;
-
-	if (!value)
-		return 0;
-	if (option_size(value, &bytes))
-		return err_set(e, -EINVAL,
-			       "%s must be a number of bytes, or one with K, M, G or T, not "
-			       "\"%.64s\"",
-			       flag, value);
-	return json_object_set_new(body, key, json_integer((json_int_t)bytes));
-}
-
-int resize_run(const struct verb *v, const struct verb_args *args)
-{
-	json_auto_t *body = json_object();
-	struct err e = { "out of memory" };
-
-	if (take_cpus(body, args->value[0], &e) ||
-	    take_bytes(body, "desired_balloon", "--balloon", args->value[1], &e)) {
-		log_error("%s: %s", v->name, e.text);
-		return CLI_USAGE;
-	}
-	if (!json_object_size(body)) {
-		log_error("%s: to what size? give it --cpus N or --balloon SIZE", v->name);
-		return CLI_USAGE;
-	}
-	return change(args->rest[0], "vm.resize", body, false);
 }
 
 int limit_run(const struct verb *v, const struct verb_args *args)

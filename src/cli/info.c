@@ -103,6 +103,19 @@ static void print_size(const char *before, const json_t *object, const char *key
 		       json_integer_value(bytes) / (json_int_t)MIB, what);
 }
 
+static void print_memory(const json_t *memory)
+{
+	const char *why = text(memory, "why");
+	char first[COLUMN + 1];
+
+	snprintf(first, sizeof(first), "%-*s", COLUMN, "memory");
+	print_size(first, memory, "given", "");
+	if (why)
+		print_size(" of ", memory, "asked", "");
+	print_size(", ", memory, "resident", " on the host");
+	printf("%s%s\n", why ? "; " : "", why ? why : "");
+}
+
 static void print_balloon(const json_t *balloon)
 {
 	const json_t *stats = json_object_get(balloon, "stats");
@@ -131,8 +144,7 @@ static void print_page(const char *name, const json_t *info, const json_t *ballo
 	print_text("state", text(info, "state"));
 	printf("%-*s%" JSON_INTEGER_FORMAT "\n", COLUMN, "vcpus",
 	       json_integer_value(json_object_get(json_object_get(config, "cpus"), "boot_vcpus")));
-	printf("%-*s%" JSON_INTEGER_FORMAT " MiB\n", COLUMN, "memory",
-	       json_integer_value(json_object_get(info, "memory_actual_size")) / (json_int_t)MIB);
+	print_memory(json_object_get(info, "memory"));
 	if (balloon)
 		print_balloon(balloon);
 	print_text("kernel", text(payload, "kernel"));

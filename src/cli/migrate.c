@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "cli.h"
 #include "client.h"
+#include "duration.h"
 #include "log.h"
 #include "option.h"
 #include "units.h"
@@ -19,26 +20,6 @@ enum { LOOK_MS = 250 };
 
 /* As the verb's options in verbs.c. */
 enum { MAX_BLACKOUT, DEADLINE, BANDWIDTH, STREAMS, COMPRESS, TLS, LATE, NO_WAIT, JSON, CHECK };
-
-/* "50ms", "60s", "2m", "1h" in milliseconds. */
-static int duration_ms(const char *option, const char *text, json_int_t *ms, struct err *e)
-{
-	static const struct {
-		const char *suffix;
-		double ms;
-	} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 } };
-	char *end;
-	double n = strtod(text, &end);
-
-	for (size_t i = 0; end != text && i < ARRAY_SIZE(units); i++) {
-		if (strcmp(end, units[i].suffix) || !(n > 0) || n > 1e6)
-			continue;
-		*ms = (json_int_t)(n * units[i].ms + 0.5);
-		return 0;
-	}
-	return err_set(e, -EINVAL, "%s takes a time such as 50ms, 60s or 2m, not \"%.40s\"", option,
-		       text);
-}
 
 static int take_times(const struct verb_args *args, json_t *body, struct err *e)
 {

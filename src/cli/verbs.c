@@ -245,15 +245,18 @@ const struct verb verbs[] = {
 	  .about = "As many CPUs as max of godwit run --cpus boot=2,max=8 are possible. The guest "
 		   "is told of new CPUs; Linux uses one when something writes 1 to its online file "
 		   "in /sys/devices/system/cpu. It is asked to give up those that are too many; "
-		   "what it has not given up within 30 seconds stays, and the command fails. A VM "
-		   "that has a balloon (godwit run --balloon) gives memory to it until that has "
-		   "SIZE, or takes it back, as fast as it can; godwit info shows how much it has. "
-		   "SIZE takes the suffixes K, M, G and T.",
+		   "what it has not given up within 30 seconds stays, and the command fails. As "
+		   "much memory as size and hotplug_size of godwit run --memory together is "
+		   "possible, and for less than size a balloon is needed (godwit run --balloon "
+		   "size=0). The guest takes and gives memory as fast as it can; what is missing "
+		   "at the deadline still comes, and the command fails. SIZE takes the suffixes K, "
+		   "M, G and T.",
 	  .examples = { { "godwit resize web --cpus 4", "Let VM web have 4 CPUs" },
-			{ "godwit resize web --balloon 512M",
-			  "Leave VM web 512 MiB less than it was made with" } },
+			{ "godwit resize web --memory 1500M --deadline 5s",
+			  "Let it have 1500 MiB of memory, and see how far it comes in 5 s" } },
 	  .options = { { "--cpus", "N", "as many CPUs" },
-		       { "--balloon", "SIZE", "memory that the guest is to give" } },
+		       { "--memory", "SIZE", "as much memory" },
+		       { "--deadline", "TIME", "wait so long for the memory (30s)" } },
 	  .run = resize_run },
 	{ "resize-disk", "NAME ID SIZE", "give a running VM's disk another size", VERB_DEVICES,
 	  .about = "An image file grows or shrinks, and a smaller one loses what was at its end; "

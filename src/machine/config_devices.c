@@ -257,11 +257,12 @@ static uint64_t balloon_size(const json_t *balloon)
 	return (uint64_t)json_integer_value(json_object_get(balloon, "size"));
 }
 
-int config_check_balloon(const struct config *c, struct err *e)
+int config_check_balloon(struct config *c, struct err *e)
 {
 	const json_t *balloon = json_object_get(c->json, "balloon");
 
-	return check_balloon(c, balloon, balloon_size(balloon), e);
+	c->balloon_size = balloon_size(balloon);
+	return check_balloon(c, balloon, c->balloon_size, e);
 }
 
 int config_set_balloon(struct config *c, uint64_t bytes, struct err *e)
@@ -276,5 +277,35 @@ int config_set_balloon(struct config *c, uint64_t bytes, struct err *e)
 	rc = check_balloon(c, balloon, bytes, e);
 	if (!rc && json_object_set_new(balloon, "size", json_integer((json_int_t)bytes)))
 		rc = err_set(e, -ENOMEM, "configuration: out of memory");
+	if (!rc)
+		c->balloon_size = bytes;
+	return rc;
+}
+
+static int set_plugged(struct config *c, uint64_t bytes, struct err *e)
+{
+	json_t *memory = json_object_get(c->json, "memory");
+
+	if (json_object_set_new(memory, "hotplugged_size", json_integer((json_int_t)bytes)))
+		return err_set(e, -ENOMEM, "configuration: out of memory");
+	c->memory.hotplugged_size = bytes;
+	return 0;
+}
+
+int config_set_memory(struct config *c, uint64_t bytes, struct err *e)
+{
+	uint64_t size = c->memory.size, most = size + c->memory.hotplug_size;
+	uint64_t ballooned = size - MIN(bytes, size);
+	int rc = 0;
+
+	if (!bytes || bytes > most)
+		return err_set(e, -EINVAL,
+			       "memory: the guest can have up to %llu MiB, which are size and "
+			       "hotplug_size, not %llu MiB",
+			       (unsigned long long)(most / MIB), (unsigned long long)(bytes / MIB));
+	if (ballooned != c->balloon_size)
+		rc = config_set_balloon(c, ballooned, e);
+	if (!rc && c->memory.hotplug_size)
+		rc = set_plugged(c, bytes - MIN(bytes, size), e);
 	return rc;
 }

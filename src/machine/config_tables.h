@@ -27,7 +27,7 @@ int config_check_device(const struct config_section *, const char *what, const j
 /* Give what needs one an id and an address. */
 int config_finish_devices(struct config *, const struct config_section *, struct err *);
 
-int config_check_balloon(const struct config *, struct err *);
+int config_check_balloon(struct config *, struct err *);
 
 /* config_files.c */
 /* Are these n > 0 open files what a card may be plugged into?  Then *card is in without what they

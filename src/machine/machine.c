@@ -10,6 +10,7 @@
 #include "hotplug_cpus.h"
 #include "log.h"
 #include "machine.h"
+#include "memory_dial.h"
 #include "ownership.h"
 #include "resize.h"
 
@@ -30,6 +31,7 @@ struct machine {
 	struct hotplug hotplug;
 	struct hotplug_cpus cpus;
 	struct resize resize;
+	struct memory_dial memory;
 	const struct config *config;
 	struct machine_hooks hooks;
 	enum phase phase;
@@ -122,6 +124,7 @@ static void machine_run(struct machine *m)
 	if (m->told_paused)
 		events_add(m->vm.events, "vm", "resumed", NULL);
 	m->told_paused = false;
+	memory_dial_watch(&m->memory);
 	list_for_each (dev, &m->vm.devices, node)
 		device_start(dev);
 }
@@ -134,6 +137,7 @@ static void machine_over(struct machine *m, int status, const char *why)
 	resize_cancel(&m->resize);
 	hotplug_cancel(&m->hotplug);
 	hotplug_cpus_cancel(&m->cpus);
+	memory_dial_cancel(&m->memory);
 	m->hooks.ended(m->hooks.arg, status, why);
 }
 
@@ -316,6 +320,9 @@ int machine_new(struct machine **out, const struct config *config, struct loop *
 	m->cpus.changed = hooks->vcpus_changed;
 	m->cpus.changed_arg = hooks->arg;
 	resize_init(&m->resize, &m->vm, &m->step, one_has_stopped, m);
+	memory_dial_init(&m->memory, &m->vm, config);
+	m->memory.back = hooks->memory_back;
+	m->memory.arg = hooks->arg;
 	r = build_machine(&m->build, &m->vm, config, hooks, loop, e);
 	if (!r && !hooks->loaded)
 		r = machine_own_disks(m, e);
@@ -343,6 +350,7 @@ bool machine_free(struct machine *m)
 	resize_cancel(&m->resize);
 	hotplug_cancel(&m->hotplug);
 	hotplug_cpus_cancel(&m->cpus);
+	memory_dial_cancel(&m->memory);
 	loop_set_lock(m->vm.loop, NULL);
 	build_free(&m->build);
 	loop_unpost(m->vm.loop, &m->step);
@@ -490,6 +498,17 @@ int machine_resize_cpus(struct machine *m, unsigned count,
 	if (m->ended)
 		return err_set(e, -ESHUTDOWN, "the VM has ended");
 	return hotplug_cpus_resize(&m->cpus, count, done, arg, e);
+}
+
+void machine_resize_memory(struct machine *m)
+{
+	if (!m->ended)
+		memory_dial_turn(&m->memory);
+}
+
+void machine_memory(const struct machine *m, struct machine_memory *out)
+{
+	memory_dial_read(&m->memory, out);
 }
 
 bool machine_is_changing(const struct machine *m)

@@ -100,6 +100,11 @@ static bool fetch_counters(struct device *dev)
 static const struct counter_table balloon_counter_table =
 	COUNTER_TABLE(struct balloon_counters, balloon_counters, .fetch = fetch_counters);
 
+uint64_t balloon_target(const struct device *dev)
+{
+	return bytes_of(((const struct balloon *)dev)->target);
+}
+
 uint64_t balloon_actual(const struct device *dev)
 {
 	return bytes_of(((const struct balloon *)dev)->s.actual);
@@ -108,19 +113,30 @@ uint64_t balloon_actual(const struct device *dev)
 void balloon_read(struct device *dev, struct balloon_reading *out)
 {
 	struct balloon *b = balloon_of(dev);
-	struct balloon_counters *c = device_counters(dev, BALLOON_STATS);
 
-	*out = (struct balloon_reading){ .target_bytes = bytes_of(b->target),
-					 .actual_bytes = bytes_of(b->s.actual),
+	*out = (struct balloon_reading){ .target_bytes = balloon_target(dev),
+					 .actual_bytes = balloon_actual(dev),
 					 .given_bytes = bytes_of(atomic_load(&b->ngiven)),
 					 .touched_bytes = bytes_of(balloon_pages_touched(b)) };
 	for (unsigned tag = 0; tag < BALLOON_STATISTICS; tag++) {
-		const struct counter *row = &balloon_counters[FIRST_STATISTIC + tag];
-
-		out->statistic[tag].name = row->name;
-		out->statistic[tag].value = counter_get((void *)((char *)c + row->offset));
+		out->statistic[tag].name = balloon_counters[FIRST_STATISTIC + tag].name;
+		balloon_statistic(dev, tag, &out->statistic[tag].value);
 		out->statistic[tag].at_ns = atomic_load(&b->at_ns[tag]);
 	}
+}
+
+bool balloon_statistic(const struct device *dev, unsigned tag, uint64_t *value)
+{
+	const struct balloon *b = (const struct balloon *)dev;
+	const char *c = device_counters((struct device *)dev, BALLOON_STATS);
+
+	*value = counter_get((void *)(c + balloon_counters[FIRST_STATISTIC + tag].offset));
+	return atomic_load(&b->at_ns[tag]);
+}
+
+bool balloon_is_driven(const struct device *dev)
+{
+	return virtio_is_driven(&((const struct balloon *)dev)->v);
 }
 
 /* Registers */

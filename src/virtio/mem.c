@@ -35,7 +35,8 @@ struct mem_counters {
 struct mem {
 	struct virtio_device v;
 	struct mem_state s;
-	uint64_t size; /* requested at first */
+	uint64_t size; /* an option */
+	uint64_t asked; /* bytes that requested is to be */
 	struct guest_mem_region *region;
 	unsigned nblocks, nplugged;
 	struct virtio_mem_config config;
@@ -245,23 +246,43 @@ static uint64_t mem_blocks_of(const struct mem *m, uint64_t bytes)
 	return align_up(MIN(bytes, m->region->size_bytes), m->region->block_bytes);
 }
 
-void virtio_mem_ask(struct device *dev, uint64_t bytes)
+static void mem_take_asked(struct mem *m)
 {
-	struct mem *m = mem_of(dev);
-
-	m->s.requested = mem_blocks_of(m, bytes);
+	if (m->s.requested == m->asked)
+		return;
+	m->s.requested = m->asked;
 	mem_show(m);
 	virtio_config_changed(&m->v);
 }
 
+void virtio_mem_ask(struct device *dev, uint64_t bytes)
+{
+	struct mem *m = mem_of(dev);
+
+	m->asked = mem_blocks_of(m, bytes);
+	/* Else it learns of it at the start. */
+	if (dev->phase == DEVICE_RUNNING)
+		mem_take_asked(m);
+}
+
+uint64_t virtio_mem_rounded(const struct device *dev, uint64_t bytes)
+{
+	return mem_blocks_of(mem_of(dev), bytes);
+}
+
 uint64_t virtio_mem_asked(const struct device *dev)
 {
-	return mem_of(dev)->s.requested;
+	return mem_of(dev)->asked;
 }
 
 uint64_t virtio_mem_given(const struct device *dev)
 {
 	return mem_plugged_bytes(mem_of(dev));
+}
+
+bool virtio_mem_is_driven(const struct device *dev)
+{
+	return virtio_is_driven(&mem_of(dev)->v);
 }
 
 /* Life */
@@ -283,7 +304,7 @@ static int mem_attach(struct device *dev, struct err *e)
 		return err_set(e, -EINVAL, "%s: this VM has no memory to plug; give hotplug_size",
 			       dev->id);
 	m->nblocks = (unsigned)(m->region->size_bytes / m->region->block_bytes);
-	m->s.requested = mem_blocks_of(m, m->size);
+	m->asked = m->s.requested = mem_blocks_of(m, m->size);
 	m->config = (struct virtio_mem_config){
 		.block_size = htole64(m->region->block_bytes),
 		.addr = htole64(m->region->base),
@@ -319,6 +340,12 @@ static int mem_apply(struct mem *m, unsigned first, unsigned n)
 	return 0;
 }
 
+static void mem_start(struct device *dev)
+{
+	virtio_start(dev);
+	mem_take_asked(mem_of(dev));
+}
+
 static int mem_loaded(struct device *dev, struct err *e)
 {
 	struct mem *m = mem_of(dev);
@@ -352,7 +379,7 @@ const struct device_class virtio_mem_class = {
 	.counters = &mem_counter_table,
 	.attach = mem_attach,
 	.reset = mem_reset,
-	.start = virtio_start,
+	.start = mem_start,
 	.stop = virtio_stop,
 	.loaded = mem_loaded,
 	.fetch = virtio_fetch,

@@ -53,6 +53,11 @@ bool virtio_has(const struct virtio_device *v, unsigned bit)
 	return v->s->driver_features & BIT(bit);
 }
 
+bool virtio_is_driven(const struct virtio_device *v)
+{
+	return v->s->status & VIRTIO_CONFIG_S_DRIVER_OK;
+}
+
 static bool features_acceptable(const struct virtio_device *v)
 {
 	if (v->s->driver_features & ~v->features || !virtio_has(v, VIRTIO_F_VERSION_1))

@@ -61,8 +61,8 @@ fail() {
 }
 
 # vm_start MONITOR SERIES CPUS OPTION...: starts a VM with the lab's kernel and initrd of that
-# series. $vm is its process; what the guest says is in the file console, the monitor's own words
-# are in stderr.
+# series; $memory is more of the option --memory. $vm is its process; what the guest says is in the
+# file console, the monitor's own words are in stderr.
 vm_start() {
 	vm_arguments "$@"
 	: >console
@@ -73,7 +73,7 @@ vm_start() {
 # vm_arguments MONITOR SERIES CPUS OPTION...: what "monitor" needs, but for --serial.
 vm_arguments() {
 	[[ $1 != godwit || -x ${GODWIT:-} ]] || { echo "godwit is not built"; exit 77; }
-	arguments=("$1" --name "vm$BASHPID" --cpus "$3" --memory 512M
+	arguments=("$1" --name "vm$BASHPID" --cpus "$3" --memory "512M${memory:+,$memory}"
 		--kernel "$LAB/$2/vmlinuz" --initrd "$LAB/$2/initrd" "${@:4}")
 }
 
