@@ -12,7 +12,7 @@ struct size {
 };
 
 static const struct option keys[] = {
-	OPTION(struct size, desired_vcpus),
+	OPTION(struct size, desired_vcpus, .min = 1, .max = CONFIG_VCPUS_MAX),
 	OPTION(struct size, desired_ram),
 	OPTION(struct size, desired_balloon),
 };
@@ -50,13 +50,12 @@ static int resize_cpus(struct vmm *v, struct vmm_request *q, unsigned count, boo
 	return r;
 }
 
+/* What no VM can have was refused before. */
 static enum vmm_fault fault_of(int r)
 {
 	switch (r) {
 	case 0:
 		return VMM_OK;
-	case -EINVAL:
-		return VMM_INVALID;
 	case -ENOENT:
 		return VMM_NO_VM;
 	case -EBUSY:

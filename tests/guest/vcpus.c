@@ -54,10 +54,24 @@ static void say(void)
 	print("\n");
 }
 
+/* Of those that are not there, or have not been started. */
+static uint32_t strange_beats(void)
+{
+	uint32_t sum = 0;
+
+	for (unsigned i = 1; i < MAX_CPUS; i++)
+		sum += used[i] ? 0 : cpu[i].beats;
+	return sum;
+}
+
 static void use(unsigned i)
 {
+	uint32_t before = strange_beats();
+
 	if (used[i])
 		return;
+	delay_us(WAIT);
+	CHECK(strange_beats() == before);
 	cpu[i].leave = cpu[i].left = cpu[i].eject = false;
 	CHECK(cpu_start(i, i, cpu_works));
 	used[i] = true;
