@@ -274,20 +274,13 @@ static int vcpu_fetch(struct device *dev, struct err *e)
 	return r;
 }
 
-/* Others may run meanwhile, and their fds are their threads'. */
+/* Others may run meanwhile, and their fds are their threads'.  A state that is being loaded stays. */
 static int vcpu_power_on(struct vcpu *v, struct err *e)
 {
-	struct kvm_mp_state unused;
-	int r;
+	int r = vcpu_tsc_reset(v->fd, e);
 
-	/* What a guest sent to it, INIT or SIPI, takes effect at this look, and then is over. */
-	if (ioctl(v->fd, KVM_GET_MP_STATE, &unused) < 0)
-		return err_set(e, -errno, "KVM cannot read a vCPU's run state: %s",
-			       strerror(errno));
-	r = vcpu_tsc_reset(v->fd, e);
-	v->s = v->fresh;
 	v->was_paused = false;
-	return r ? r : vcpu_state_set(&v->s, v->fd, &v->msr_warned, e);
+	return r ? r : vcpu_state_set(&v->fresh, v->fd, &v->msr_warned, e);
 }
 
 bool vcpu_is_present(const struct device *dev)

@@ -2,7 +2,7 @@
 /*
  * vCPUs that come and go: what the ACPI tables would have a guest do, with the registers read by
  * hand. It says which it uses, "vcpus: 0 2", whenever that has changed. Keys on the serial port:
- * g: be good from now on, as at first; r: refuse to give any up; s: take no notice;
+ * g: be good from now on, as at first; r: refuse to give any up; k: keep vCPU 2; s: take no notice;
  * e: give all up unasked; x: have each that is wanted write so itself, while it runs on;
  * h: be hostile; c: see that all run; b: reboot; q: the end.
  */
@@ -160,7 +160,7 @@ static void answer(char mode)
 			use(i);
 		if (!(wanted >> i & 1))
 			continue;
-		if (mode == 'r')
+		if (mode == 'r' || (mode == 'k' && i == 2))
 			outl(PORT_OST, i << 16 | OST_EJECT | OST_BUSY);
 		else if (mode != 's')
 			give_up(i, mode == 'x');
@@ -194,7 +194,7 @@ void guest_main(void)
 			eject_all();
 		else if (key == 'b')
 			power_reset();
-		else if (key == 'g' || key == 'r' || key == 's' || key == 'x')
+		else if (key == 'g' || key == 'k' || key == 'r' || key == 's' || key == 'x')
 			mode = (char)key;
 		if (key > ' ')
 			print("key %c\n", key);
