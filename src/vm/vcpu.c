@@ -274,7 +274,8 @@ static int vcpu_fetch(struct device *dev, struct err *e)
 	return r;
 }
 
-/* Others may run meanwhile, and their fds are their threads'.  A state that is being loaded stays. */
+/* Others may run meanwhile, and their fds are their threads'.  A state that is being loaded
+ * stays. */
 static int vcpu_power_on(struct vcpu *v, struct err *e)
 {
 	int r = vcpu_tsc_reset(v->fd, e);

@@ -5,10 +5,14 @@
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
 
-# has NAME CPUS NUMBER: the guest uses so many, as it says at its change of that NUMBER, and the
-# host says so, too.
+# has NAME CPUS: waits until the guest uses so many, as it said last; the host says so, too.
 has() {
-	vm_says "guest: $3. $2 CPUs"
+	local deadline=$((SECONDS + patience))
+	until [[ $(grep -a "^guest: " console | tail -n 1) == "guest: $2 CPUs"* ]]; do
+		[[ $SECONDS -lt $deadline ]] || fail "the guest does not use $2 CPUs in $patience s"
+		vm_lives || fail "the VM ended before it used $2 CPUs"
+		sleep 0.2
+	done
 	[[ $("$GODWIT" list | awk -v name="$1" '$1 == name { print $3 }') == "$2" ]] ||
 		fail "the host does not count $2"
 }
@@ -17,14 +21,14 @@ has() {
 resize() {
 	local name=vm$BASHPID left=
 	vm_start godwit "$1" boot=1,max=4 --append "console=ttyS0 quiet godwit.run=vcpus"
-	has "$name" 1 1
+	has "$name" 1
 	"$GODWIT" resize "$name" --cpus 4
-	has "$name" 4 2
+	has "$name" 4
 	[[ $("$GODWIT" events --json "$name" | grep -c '"found"') == 3 ]]
 	"$GODWIT" resize "$name" --cpus 1
-	has "$name" 1 3
+	has "$name" 1
 	"$GODWIT" resize "$name" --cpus 3
-	has "$name" 3 4
+	has "$name" 3
 	left=$vm
 	"$GODWIT" run --name "$name-2" --incoming tcp:127.0.0.1:0 --serial tty \
 		</dev/null >>console 2>stderr &
@@ -33,16 +37,16 @@ resize() {
 	wait "$left"
 	name+=-2
 	"$GODWIT" resize "$name" --cpus 4
-	has "$name" 4 5
+	has "$name" 4
 	"$GODWIT" resize "$name" --cpus 2
-	has "$name" 2 6
+	has "$name" 2
 	: >console
 	"$GODWIT" reset "$name"
-	has "$name" 2 1
+	has "$name" 2
 	"$GODWIT" resize "$name" --cpus 3
-	has "$name" 3 2
+	has "$name" 3
 	"$GODWIT" resize "$name" --cpus 1
-	has "$name" 1 3
+	has "$name" 1
 	"$GODWIT" shutdown "$name"
 	vm_ends 0
 }
