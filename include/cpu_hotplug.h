@@ -15,6 +15,9 @@
 
 enum { CPU_HOTPLUG_MAX = 255 };
 
+/* NULL: the VM has none, and all of its vCPUs for life. */
+struct device *cpu_hotplug_of(struct vm *);
+
 bool cpu_hotplug_is_present(const struct device *, unsigned cpu);
 unsigned cpu_hotplug_count(const struct device *); /* of those */
 unsigned cpu_hotplug_max(const struct device *);

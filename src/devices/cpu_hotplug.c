@@ -269,3 +269,11 @@ const struct device_class cpu_hotplug_class = {
 	.reset = cpu_hotplug_reset,
 	.loaded = cpu_hotplug_loaded,
 };
+
+struct device *cpu_hotplug_of(struct vm *vm)
+{
+	struct device *dev = vm_device(vm, "cpu-hotplug");
+
+	/* Where there is none, somebody's disk may be called so. */
+	return dev && dev->class == &cpu_hotplug_class ? dev : NULL;
+}

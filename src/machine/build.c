@@ -374,7 +374,7 @@ json_t *build_needs(const struct build *b)
 
 static bool is_present(const struct build *b, unsigned cpu)
 {
-	const struct device *registers = vm_device(b->vm, "cpu-hotplug");
+	const struct device *registers = cpu_hotplug_of(b->vm);
 
 	return !registers || cpu_hotplug_is_present(registers, cpu);
 }

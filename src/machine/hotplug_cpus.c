@@ -12,7 +12,7 @@ enum { LIMIT_S = 30 };
 
 static struct device *registers_of(const struct hotplug_cpus *h)
 {
-	return vm_device(h->vm, "cpu-hotplug");
+	return cpu_hotplug_of(h->vm);
 }
 
 static struct device *vcpu_at(const struct hotplug_cpus *h, unsigned cpu)

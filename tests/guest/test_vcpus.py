@@ -196,7 +196,8 @@ def test_vcpus_paused(rig):
             g.runs(*range(n))
         wants(client, 204, "PUT", "vm.pause")
         other.begin("PUT", "vm.resize", {"desired_vcpus": 4})
-        g.side.until(lambda: boot_vcpus(client) == 4, "not 4")
+        g.side.until(lambda: "being given 4" in resize(client, 4, 429), "is not busy")
+        check(boot_vcpus(client) == 4, "not 4")
         wants(client, 204, "PUT", "vm.resume")
         check(other.answer()[0] == 204, "not done")
         g.runs(0, 1, 2, 3)
@@ -280,7 +281,9 @@ def test_vcpus_not_booted(rig):
         wants(client, 204, "PUT", "vm.boot")
         check(boot_vcpus(client) == 2, "the next life has others")
         wants(client, 204, "PUT", "vm.delete")
-        wants(client, 204, "PUT", "vm.create", config(rig, "echo", cpus={"boot_vcpus": 2}))
+        disk = {"path": rig.disk(), "id": "cpu-hotplug"}
+        wants(client, 204, "PUT", "vm.create",
+              config(rig, "echo", cpus={"boot_vcpus": 2}, disks=[disk]))
         wants(client, 204, "PUT", "vm.boot")
         check("max_vcpus above boot_vcpus" in resize(client, 1, 500), "no sentence")
         wants(client, 204, "PUT", "vmm.shutdown")
