@@ -13,8 +13,8 @@ struct size {
 
 static const struct option keys[] = {
 	OPTION(struct size, desired_vcpus, .min = 1, .max = CONFIG_VCPUS_MAX),
-	OPTION(struct size, desired_ram),
-	OPTION(struct size, desired_balloon),
+	OPTION(struct size, desired_ram, .max = INT64_MAX),
+	OPTION(struct size, desired_balloon, .max = INT64_MAX),
 };
 static const struct option_table table = OPTION_TABLE(keys);
 
@@ -81,10 +81,6 @@ void vmm_resize(struct vmm *v, struct vmm_request *q)
 		return;
 	}
 	memory = is_given(q, "desired_ram") || is_given(q, "desired_balloon");
-	if (!memory && !is_given(q, "desired_vcpus")) {
-		vmm_fail(v, VMM_INVALID, "resize what? {\"desired_vcpus\": 2} says so");
-		return;
-	}
 	if (!vmm_check_created(v))
 		return;
 	if (memory)

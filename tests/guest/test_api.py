@@ -76,7 +76,7 @@ def test_api_requests(rig):
         wants(client, 400, "PUT", "vm.create", b"{")
         wants(client, 400, "PUT", "vm.create", [])
         wants(client, 501, "PUT", "vm.resize-zone", {"id": None})
-        wants(client, 400, "PUT", "vm.resize", {"desired_vcpus": None})
+        wants(client, 404, "PUT", "vm.resize", {"desired_balloon": None})
         check("features" in wants(client, 200, "GET", "vmm.ping"), "no features")
         wants(client, 204, "PUT", "vm.delete", b"")
         client.send(b"PUT /api/v1/vm.create HTTP/1.1\r\nContent-Length: 4194305\r\n\r\n")
