@@ -27,9 +27,11 @@ static const uint64_t all = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_BALLOON_F_STATS
 static struct guest g;
 static json_t *json;
 
-static void make(struct guest *guest, const char *options)
+static void make_with(struct guest *guest, const char *options, int memory_fd)
 {
-	const struct guest_mem_config ram = { .size_bytes = RAM_BYTES };
+	const struct guest_mem_config ram = { .size_bytes = RAM_BYTES,
+					      .from_file = memory_fd >= 0,
+					      .file_fd = memory_fd };
 	struct device *dev;
 	struct err e;
 
@@ -45,6 +47,11 @@ static void make(struct guest *guest, const char *options)
 		      "%s", e.text);
 	guest->v = container_of(dev, struct virtio_device, dev);
 	find_capabilities(guest);
+}
+
+static void make(struct guest *guest, const char *options)
+{
+	make_with(guest, options, -1);
 }
 
 static void balloon_drive(struct guest *guest, uint64_t features)
@@ -224,6 +231,25 @@ START_TEST(test_pages_go_and_come)
 }
 END_TEST
 
+/* Seen where each piece is counted. */
+START_TEST(test_pages_go_together)
+{
+	int fd = memfd_create("memory", MFD_CLOEXEC);
+
+	ck_assert_int_eq(ftruncate(fd, RAM_BYTES), 0);
+	guest_free(&g);
+	make_with(&g, "{\"size\": 0}", fd);
+	close(fd);
+	guest_start(&g);
+	balloon_drive(&g, BIT(VIRTIO_F_VERSION_1));
+	for (unsigned i = 0; i < 64; i++)
+		((uint32_t *)ram(&g, PFNS_GPA))[i] = FIRST + i * 37 % 64;
+	send(INFLATE, PFNS_GPA, 256, 0);
+	ck_assert_uint_eq(g.vm.mem->pieces, 1);
+	ck_assert_uint_eq(reading().given_bytes, 64 * GUEST_PAGE_BYTES);
+}
+END_TEST
+
 START_TEST(test_hostile_pages)
 {
 	const uint32_t pfn[] = { FIRST, PAGES,   FIRST,     UINT32_MAX, FIRST + 2, PAGES - 1,
@@ -362,6 +388,15 @@ static bool samples_are(struct guest *guest, unsigned n)
 	return counter_find(&guest->vm, "balloon", "samples", &value) && value == n;
 }
 
+/* Without asking for more. */
+static bool has_said(struct guest *guest, unsigned tag)
+{
+	struct balloon_reading now;
+
+	balloon_read(&guest->v->dev, &now);
+	return now.statistic[tag].at_ns;
+}
+
 /* A reading asks for the next one, but not all the time. */
 static bool asked_by_readers(struct guest *guest, unsigned n)
 {
@@ -442,7 +477,7 @@ START_TEST(test_statistics_wait_for_nobody)
 	done = 0;
 	balloon_drive(&g, all);
 	give_stats(1, &stat, sizeof(stat));
-	wait_until(&g, samples_are, 1);
+	wait_until(&g, has_said, 4);
 	guest_stop(&g);
 	wait_until(&g, has_stopped, 0);
 	ask_now(&a);
@@ -450,6 +485,7 @@ START_TEST(test_statistics_wait_for_nobody)
 	guest_start(&g);
 	kick(&g, STATS);
 	guest_run(&g, 20);
+	ck_assert_uint_eq(used_idx(&g, STATS), 0);
 	ck_assert(samples_are(&g, 1));
 	ask_now(&a);
 	wait_until(&g, used_is, STATS << 16 | 1);
@@ -545,6 +581,7 @@ static Suite *balloon_suite(void)
 	tcase_add_loop_test(tc, test_features_and_size, 0, 3);
 	tcase_add_test(tc, test_the_guest_writes_what_is_its);
 	tcase_add_test(tc, test_pages_go_and_come);
+	tcase_add_test(tc, test_pages_go_together);
 	tcase_add_test(tc, test_hostile_pages);
 	tcase_add_test(tc, test_indirect_and_long);
 	tcase_add_loop_test(tc, test_reports, 0, 4);
