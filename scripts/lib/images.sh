@@ -3,8 +3,8 @@
 # under a key of all they were made from. Needs common.sh and kernels.sh.
 # shellcheck shell=bash disable=SC2154
 
-guest_modules="virtio_pci virtio_blk virtio_console virtio_net virtio-rng virtio_mem virtio_balloon button evdev pvpanic-pci
-	pvpanic-mmio"
+guest_modules="virtio_pci virtio_blk virtio_console virtio_net virtio-rng virtio_mem virtio_balloon
+	button evdev pvpanic-pci pvpanic-mmio"
 host_modules="kvm-amd tun virtio_net vhost_net vhost_vsock bridge veth loop evdev brd nfsd nfsv4"
 
 # initrd_image SERIES: prints the guest initrd for that kernel: busybox, modules, guest-init and the

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A stock guest's balloon: takes most of its memory, which is the host's then, and gives it back,
+# also by itself before a process is killed; what the guest says of its memory; what is free in it.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$LAB/lib.sh"
+
+# begin SERIES HOW OPTIONS: a VM whose guest does so, with a balloon with these options.
+begin() {
+	name=vm$BASHPID
+	vm_start godwit "$1" 1 --append "console=ttyS0 quiet godwit.run=balloon godwit.args=$2" \
+		--balloon "size=0,$3"
+	vm_says "init: Linux"
+	mkfifo keys
+	exec 3<>keys
+	"$GODWIT" console "$name" <keys >/dev/null 2>&1 &
+}
+
+next() { echo >&3; }
+
+# resident: MiB of the host that the VM has.
+resident() {
+	"$GODWIT" stats --json "$name" |
+		grep -o '"rss": *[0-9]*' | { IFS=:; read -r _ bytes; echo $((bytes >> 20)); }
+}
+
+# has MIB: waits until the guest has given so much.
+has() {
+	local deadline=$((SECONDS + patience))
+	until "$GODWIT" info "$name" | grep -q "^balloon  *$1 MiB of $1 MiB"; do
+		[[ $SECONDS -lt $deadline ]] || fail "not $1 MiB: $("$GODWIT" info "$name")"
+		sleep 0.5
+	done
+}
+
+# inflate SERIES
+inflate() {
+	local before after
+	begin "$1" inflate deflate_on_oom=on
+	vm_says "guest: touched"
+	before=$(resident)
+	[[ $before -gt 300 ]] || fail "only $before MiB are resident"
+	"$GODWIT" resize "$name" --balloon 380M
+	has 380
+	after=$(resident)
+	[[ $after -lt $((before - 200)) ]] || fail "$before MiB became $after"
+	"$GODWIT" info "$name" | grep -q "^in guest .* MiB total, .* free, .* available, .* caches" ||
+		fail "no statistics: $("$GODWIT" info "$name")"
+	next
+	vm_says "guest: free"
+	[[ $(sed -n 's/.*guest: free \([0-9]*\) MiB.*/\1/p' console) -lt 120 ]] || fail "much is free"
+	"$GODWIT" resize "$name" --balloon 0
+	has 0
+	next
+	vm_says "guest: all is back"
+	[[ $(resident) -gt $((after + 200)) ]] || fail "it has nothing back"
+	# Once more, and a process wants most of that.
+	"$GODWIT" resize "$name" --balloon 380M
+	has 380
+	next
+	vm_says "guest: killed 0"
+	"$GODWIT" events "$name" | grep -q taken-back || fail "no event"
+	next
+	vm_says "guest: done"
+	vm_ends 0
+}
+
+# report SERIES
+report() {
+	local before deadline=$((SECONDS + patience))
+	begin "$1" report free_page_reporting=on
+	vm_says "guest: written"
+	before=$(resident)
+	[[ $before -gt 250 ]] || fail "only $before MiB are resident"
+	next
+	vm_says "guest: removed"
+	until [[ $(resident) -lt $((before - 200)) ]]; do
+		[[ $SECONDS -lt $deadline ]] || fail "of $before MiB $(resident) are left"
+		sleep 0.5
+	done
+	next
+	vm_says "guest: done"
+	vm_ends 0
+}
+
+for series in 6.12 6.1; do
+	check "balloon: inflated, deflated, out of memory, Linux $series" inflate $series
+	check "balloon: what is free is reported, Linux $series" report $series
+done
