@@ -5,11 +5,12 @@
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
 
-# begin SERIES HOW OPTIONS: a VM whose guest does so, with a balloon with these options.
+# begin SERIES HOW OPTIONS [WORDS]: a VM whose guest does so, with a balloon with these options, and
+# these words on the kernel's command line.
 begin() {
 	name=vm$BASHPID
-	vm_start godwit "$1" 1 --append "console=ttyS0 quiet godwit.run=balloon godwit.args=$2" \
-		--balloon "size=0,$3"
+	vm_start godwit "$1" 1 --balloon "size=0,$3" \
+		--append "console=ttyS0 quiet godwit.run=balloon godwit.args=$2 ${4:-}"
 	vm_says "init: Linux"
 	mkfifo keys
 	exec 3<>keys
@@ -65,10 +66,10 @@ inflate() {
 	vm_ends 0
 }
 
-# report SERIES
+# report SERIES [WORDS]
 report() {
 	local before deadline=$((SECONDS + patience))
-	begin "$1" report free_page_reporting=on
+	begin "$1" report free_page_reporting=on "${2:-}"
 	vm_says "guest: written"
 	before=$(resident)
 	[[ $before -gt 250 ]] || fail "only $before MiB are resident"
@@ -87,3 +88,4 @@ for series in 6.12 6.1; do
 	check "balloon: inflated, deflated, out of memory, Linux $series" inflate $series
 	check "balloon: what is free is reported, Linux $series" report $series
 done
+check "balloon: what is free, and zeroed by the guest, is reported" report 6.12 init_on_free=1
