@@ -129,17 +129,33 @@ static uint64_t word_of(const _Atomic uint64_t *bits, uint64_t page)
 	return atomic_load_explicit(&bits[page / 64], memory_order_relaxed);
 }
 
+static bool is_set(const _Atomic uint64_t *bits, uint64_t page)
+{
+	return word_of(bits, page) >> page % 64 & 1;
+}
+
+static bool any_set(const _Atomic uint64_t *bits, uint64_t page, uint64_t n)
+{
+	for (uint64_t at = page; at < page + n; at += 64)
+		if (word_of(bits, at))
+			return true;
+	return false;
+}
+
 static uint64_t count_private(const struct guest_mem_region *r, const _Atomic uint64_t *bits)
 {
 	CLEANUP(fd) int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	uint64_t entry[ENTRIES], pages = guest_mem_region_pages(r), sum = 0;
+	uint64_t entry[ENTRIES], pages = guest_mem_region_pages(r), sum = 0, n;
 
-	for (uint64_t at = 0; at < pages; at += 64) {
-		uint64_t n = MIN(64, pages - at), word = word_of(bits, at);
-		bool known = word && read_pagemap(fd, r, at, n, entry);
+	for (uint64_t at = 0; at < pages; at += n) {
+		bool known;
 
-		for (; word; word &= word - 1)
-			sum += !known || is_held(entry[__builtin_ctzll(word)]);
+		n = MIN(ENTRIES, pages - at);
+		if (!any_set(bits, at, n))
+			continue;
+		known = read_pagemap(fd, r, at, n, entry);
+		for (uint64_t i = 0; i < n; i++)
+			sum += is_set(bits, at + i) && (!known || is_held(entry[i]));
 	}
 	return sum;
 }
@@ -162,7 +178,7 @@ static uint64_t count_shared(const struct guest_mem *m, const struct guest_mem_r
 		page = ((uint64_t)at - r->fd_offset) / GUEST_PAGE_BYTES;
 		last = ((uint64_t)hole - r->fd_offset) / GUEST_PAGE_BYTES;
 		for (; page < MIN(last, pages); page++)
-			sum += word_of(bits, page) >> page % 64 & 1;
+			sum += is_set(bits, page);
 	}
 	return sum;
 }
