@@ -7,8 +7,8 @@
  *
  * Commands: t touches 64 pages that it has given, v looks whether all others are as they were, r
  * reports the first half as free and says "reported", f fills it again, g gives three quarters
- * without being asked, h is hostile, b reboots, q ends. Command line: nostats, noreporting, pattern
- * (pages have one when they are free).
+ * without being asked, s sends no statistics any more, h is hostile, b reboots, q ends. Command
+ * line: nostats, noreporting, pattern (pages have one when they are free).
  */
 #include "lib/virtio.h"
 
@@ -40,7 +40,7 @@ static struct virtq inflate, deflate, stats, reporting;
 static uint32_t pfns[2 * BATCH];
 static struct stat stat[TAGS + 2];
 static uint64_t base, pages, given, least;
-static bool said;
+static bool said, silent;
 
 static uint64_t page_at(uint64_t i)
 {
@@ -132,7 +132,8 @@ static void send_stats(void)
 
 static void look_at_stats(void)
 {
-	if (!(device.features & STATS_VQ) || stats.seen == *(volatile uint16_t *)&stats.used.index)
+	if (silent || !(device.features & STATS_VQ) ||
+	    stats.seen == *(volatile uint16_t *)&stats.used.index)
 		return;
 	stats.seen++;
 	send_stats();
@@ -239,6 +240,8 @@ static void command(int c)
 		hostile();
 	else if (c == 'g')
 		least = pages / 4 * 3;
+	else if (c == 's')
+		silent = true;
 	else if (c == 'b')
 		power_reset();
 	else if (c == 'q')

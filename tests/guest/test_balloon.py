@@ -150,7 +150,19 @@ def test_balloon_statistics(rig):
             check(name == "free_memory" or second["stats"][name] > value, f"{name}: not newer")
         metrics = guest.counted("total_memory")
         check(metrics // 1000 == 5, metrics)
-        guest.quit()
+        guest.told("s")
+        silent = guest.stats()
+        while guest.stats()["times_ms"] != silent["times_ms"]:
+            silent = guest.stats()
+        check(set(silent["stats"]) == set(STATS), silent)
+        # Others do not wait for that, and the VM may end meanwhile.
+        waiting = Connection(side.socket)
+        waiting.begin("GET", "vm.balloon-stats")
+        wants(guest.client, 204, "PUT", "vm.pause")
+        wants(guest.client, 204, "PUT", "vm.resume")
+        wants(guest.client, 204, "PUT", "vm.shutdown")
+        status, last = waiting.answer()
+        check(status == 200 and last["times_ms"] == silent["times_ms"], last)
     with ballooned(rig, "size=0", words="nostats") as side:
         guest = Guest(side)
         guest.says("balloon: 0 pages")
