@@ -118,8 +118,9 @@ int machine_resize_cpus(struct machine *, unsigned count,
 			struct err *);
 
 /* The configuration says anew how much memory the guest is to have: it is asked, and gets there, or
- * not, in its own time. */
-void machine_resize_memory(struct machine *);
+ * not, in its own time.  gently: less of it only as far as the guest can do without, and if it
+ * cannot, memory_back() is called. */
+void machine_resize_memory(struct machine *, bool gently);
 
 struct machine_memory {
 	uint64_t asked, given; /* bytes: what it is to have, and what it has */

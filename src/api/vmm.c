@@ -214,7 +214,7 @@ static void on_memory_back(void *arg, uint64_t bytes)
 
 	if (config_set_memory(&v->config, bytes, &unused))
 		return;
-	machine_resize_memory(v->machine);
+	machine_resize_memory(v->machine, true);
 	events_add(v->hooks.events, "vm", "memory-back",
 		   json_pack("{s:I}", "desired_ram", (json_int_t)bytes));
 }

@@ -34,7 +34,7 @@ static int resize_memory(struct vmm *v, struct vmm_request *q, const struct size
 	if (!r && is_given(q, "desired_balloon"))
 		r = config_set_balloon(&v->config, size->desired_balloon, &q->e);
 	if (!r && v->machine)
-		machine_resize_memory(v->machine);
+		machine_resize_memory(v->machine, is_given(q, "desired_ram"));
 	return r;
 }
 

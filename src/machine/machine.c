@@ -500,10 +500,10 @@ int machine_resize_cpus(struct machine *m, unsigned count,
 	return hotplug_cpus_resize(&m->cpus, count, done, arg, e);
 }
 
-void machine_resize_memory(struct machine *m)
+void machine_resize_memory(struct machine *m, bool gently)
 {
 	if (!m->ended)
-		memory_dial_turn(&m->memory);
+		memory_dial_turn(&m->memory, gently);
 }
 
 void machine_memory(const struct machine *m, struct machine_memory *out)

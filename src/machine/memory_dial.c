@@ -107,7 +107,8 @@ static void step_down(struct memory_dial *d)
 	uint64_t available, total, reserve, step;
 
 	if (!balloon_statistic(balloon_of(d), BALLOON_AVAILABLE_MEMORY, &available) ||
-	    !balloon_statistic(balloon_of(d), BALLOON_TOTAL_MEMORY, &total)) {
+	    !balloon_statistic(balloon_of(d), BALLOON_TOTAL_MEMORY, &total) ||
+	    available > total) { /* it does not know, or makes it up */
 		ask_for(d, d->wanted);
 		return;
 	}
@@ -181,19 +182,20 @@ void memory_dial_watch(struct memory_dial *d)
 	loop_timer_set(d->vm->loop, &d->look, loop_now_ns() + LOOK_NS);
 }
 
-void memory_dial_turn(struct memory_dial *d)
+void memory_dial_turn(struct memory_dial *d, bool gently)
 {
 	struct device *balloon = balloon_of(d);
+	uint64_t before = MAX(given(d), d->wanted);
 
-	d->before = MAX(given(d), d->wanted);
 	d->wanted = wanted(d);
+	d->before = gently ? before : d->wanted;
 	d->kills_known = false;
 	d->starved = 0;
 	d->plugged_ns = loop_now_ns();
 	d->looks_left = LOOKS_AFTER;
-	/* Less of it goes by steps, if the guest can say how it does. */
-	d->now = d->wanted < given(d) && balloon && balloon_is_driven(balloon) ? given(d)
-									       : d->wanted;
+	/* By steps, if the guest can say how it does. */
+	d->now = gently && balloon && balloon_is_driven(balloon) ? MAX(given(d), d->wanted)
+								 : d->wanted;
 	look(d);
 }
 

@@ -40,8 +40,8 @@ void memory_dial_init(struct memory_dial *, struct vm *, const struct config *);
 void memory_dial_cancel(struct memory_dial *);
 /* The VM runs, from the start, after a reset or again: it goes on from there. */
 void memory_dial_watch(struct memory_dial *);
-/* The configuration has changed: the guest is asked. */
-void memory_dial_turn(struct memory_dial *);
+/* As machine_resize_memory(). */
+void memory_dial_turn(struct memory_dial *, bool gently);
 /* As machine_memory(). */
 void memory_dial_read(const struct memory_dial *, struct machine_memory *);
 

@@ -130,6 +130,14 @@ static bool vcpu_exit(struct vcpu *v)
 	}
 }
 
+/* Of a failed KVM_RUN. */
+static const char *vcpu_why(struct vm *vm, int code)
+{
+	return code == EFAULT && guest_mem_pluggable(vm->mem)
+		       ? "; it may have written to memory that it has not plugged"
+		       : "";
+}
+
 /* Enter the guest once and deal with the exit.  Returns whether the vCPU may run on. */
 static bool vcpu_enter(struct vcpu *v)
 {
@@ -142,7 +150,8 @@ static bool vcpu_enter(struct vcpu *v)
 			return true;
 		}
 		pthread_mutex_lock(&vm->lock);
-		vm_fail(vm, "%s: KVM cannot run the guest: %s", v->dev.id, strerror(errno));
+		vm_fail(vm, "%s: KVM cannot run the guest: %s%s", v->dev.id, strerror(errno),
+			vcpu_why(vm, errno));
 		pthread_mutex_unlock(&vm->lock);
 		return false;
 	}
