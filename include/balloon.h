@@ -31,6 +31,8 @@ struct balloon_ask {
 	struct list node; /* the balloon's until done() */
 };
 
+struct device *balloon_device(struct vm *); /* NULL: the VM has none */
+
 /* As if it had been made with this size; what is not a whole page is left out. */
 void balloon_set_target(struct device *, uint64_t bytes);
 /* done(), once the guest has said anew how it does, or has had a second for that: during the call
@@ -41,6 +43,8 @@ uint64_t balloon_actual(const struct device *); /* actual_bytes alone */
 /* One statistic as the guest said it last; false: it has not. */
 bool balloon_statistic(const struct device *, unsigned tag, uint64_t *value);
 bool balloon_is_driven(const struct device *); /* the guest has a driver that is up */
+bool balloon_tells(const struct device *); /* and that says how the guest does */
+uint64_t balloon_samples(const struct device *); /* how often it did so, in this process */
 /* This looks up each page that was given: some 2 ms for each GiB. */
 void balloon_read(struct device *, struct balloon_reading *);
 

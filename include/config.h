@@ -124,9 +124,9 @@ int config_set_limits(struct config *, const char *id, const json_t *limits,
 		      struct limiter_config *now, struct err *);
 
 /*
- * How much memory its guest has in the end: what of hotplug_size it has beside its size, or what
- * its balloon takes.  -ENOENT: less needs a balloon, and it has none.  -EINVAL: it cannot have so
- * much.
+ * How much memory, in whole pages, its guest has in the end: what of hotplug_size it has beside its
+ * size, or what its balloon takes.  -ENOENT: less needs a balloon, and it has none.  -EINVAL: it
+ * cannot have so much.
  */
 int config_set_memory(struct config *, uint64_t bytes, struct err *);
 /* The size of its balloon.  -ENOENT: it has none.  -EINVAL: it has not so much memory. */

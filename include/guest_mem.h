@@ -66,6 +66,8 @@ struct guest_mem_config {
 };
 
 int guest_mem_new(struct guest_mem **, const struct guest_mem_config *, struct err *);
+/* Of all its regions, as a file holds them. */
+uint64_t guest_mem_file_bytes(uint64_t size_bytes, uint64_t pluggable_bytes);
 void guest_mem_free(struct guest_mem *);
 
 static inline bool guest_mem_is_plugged(const struct guest_mem_region *r, uint64_t offset,
@@ -79,17 +81,27 @@ static inline bool guest_mem_is_plugged(const struct guest_mem_region *r, uint64
 	return true;
 }
 
-static inline struct guest_mem_region *guest_mem_find(struct guest_mem *m, gpa_t gpa, uint64_t len)
+/* The region of a range, whether its blocks are plugged or not: for who only reads all memory. */
+static inline struct guest_mem_region *guest_mem_region_of(struct guest_mem *m, gpa_t gpa,
+							   uint64_t len)
 {
 	for (unsigned i = 0; i < m->nregions; i++) {
 		struct guest_mem_region *r = &m->region[i];
 
 		if (gpa >= r->base && gpa - r->base < r->size_bytes &&
 		    len <= r->size_bytes - (gpa - r->base))
-			return r->block_bytes && !guest_mem_is_plugged(r, gpa - r->base, len) ? NULL
-											      : r;
+			return r;
 	}
 	return NULL;
+}
+
+static inline struct guest_mem_region *guest_mem_find(struct guest_mem *m, gpa_t gpa, uint64_t len)
+{
+	struct guest_mem_region *r = guest_mem_region_of(m, gpa, len);
+
+	if (r && r->block_bytes && !guest_mem_is_plugged(r, gpa - r->base, len))
+		return NULL;
+	return r;
 }
 
 /* Host address of [gpa, gpa + len), or NULL.  After a write call guest_mem_mark_dirty(). */
@@ -106,6 +118,9 @@ static inline void *guest_mem_at(struct guest_mem *m, gpa_t gpa, uint64_t len)
  * -ENOMEM: the process has too many mappings; what was to be unplugged is, and may be written to.
  */
 struct guest_mem_region *guest_mem_pluggable(struct guest_mem *);
+/* RAM and what is plugged, and the n-th page of that; any thread. */
+uint64_t guest_mem_bytes(struct guest_mem *);
+const uint8_t *guest_mem_page(struct guest_mem *, uint64_t n);
 int guest_mem_plug(struct guest_mem *, unsigned first, unsigned n);
 int guest_mem_unplug(struct guest_mem *, unsigned first, unsigned n);
 /* For the module's own files. */

@@ -10,6 +10,8 @@
 
 #include "device.h"
 
+struct device *virtio_mem_of(struct vm *); /* NULL: the VM has none */
+
 /* Rounded up to whole blocks, and no more than there is. */
 void virtio_mem_ask(struct device *, uint64_t bytes);
 uint64_t virtio_mem_rounded(const struct device *, uint64_t bytes);

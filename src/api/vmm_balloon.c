@@ -60,7 +60,7 @@ void vmm_balloon_stats(struct vmm *v, struct vmm_request *q)
 		return;
 	}
 	*look = (struct look){ .q = q,
-			       .balloon = vm_device(machine_vm(v->machine), "balloon"),
+			       .balloon = balloon_device(machine_vm(v->machine)),
 			       .ask = { .done = asked, .arg = look } };
 	if (!look->balloon) {
 		free(look);

@@ -38,6 +38,13 @@ static int resize_memory(struct vmm *v, struct vmm_request *q, const struct size
 	return r;
 }
 
+static int check_cpus(struct vmm *v, unsigned count, struct err *e)
+{
+	if (v->machine)
+		return machine_check_cpus(v->machine, count, e);
+	return count <= v->config.cpus.max_vcpus ? 0 : config_set_vcpus(&v->config, count, e);
+}
+
 /* Later, if the guest is to answer. */
 static int resize_cpus(struct vmm *v, struct vmm_request *q, unsigned count, bool *later)
 {
@@ -83,7 +90,9 @@ void vmm_resize(struct vmm *v, struct vmm_request *q)
 	memory = is_given(q, "desired_ram") || is_given(q, "desired_balloon");
 	if (!vmm_check_created(v))
 		return;
-	if (memory)
+	if (is_given(q, "desired_vcpus"))
+		r = check_cpus(v, size.desired_vcpus, &q->e);
+	if (!r && memory)
 		r = resize_memory(v, q, &size);
 	if (!r && is_given(q, "desired_vcpus"))
 		r = resize_cpus(v, q, size.desired_vcpus, &later);

@@ -126,7 +126,8 @@ static int choose_memory(struct restore_job *job, const struct config_memory *m,
 		return err_set(e, -EINVAL,
 			       "memory_restore_mode: memory that is shared or of huge pages has to "
 			       "be copied; say Copy or leave it out");
-	return snapshot_check_size(&job->snapshot, m->size, e);
+	return snapshot_check_size(&job->snapshot, guest_mem_file_bytes(m->size, m->hotplug_size),
+				   e);
 }
 
 static enum vmm_fault fault_of(int r)

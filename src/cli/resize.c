@@ -9,6 +9,7 @@
 #include "client.h"
 #include "config.h"
 #include "duration.h"
+#include "guest_mem.h"
 #include "log.h"
 #include "option.h"
 
@@ -35,7 +36,8 @@ static int take_memory(const char *value, json_t *body, struct err *e)
 			       "--memory must be a number of bytes, or one with K, M, G or T, not "
 			       "\"%.64s\"",
 			       value);
-	return json_object_set_new(body, "desired_ram", json_integer((json_int_t)bytes));
+	return json_object_set_new(body, "desired_ram",
+				   json_integer((json_int_t)align_up(bytes, GUEST_PAGE_BYTES)));
 }
 
 static double mib_of(const json_t *memory, const char *key)

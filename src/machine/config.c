@@ -242,7 +242,7 @@ static int check_phys_bits(const struct config *c, struct err *e)
 		       (unsigned long long)(size / MIB), c->cpus.max_phys_bits);
 }
 
-static int check_host_memory(const struct config_memory *m, struct err *e)
+int config_check_host_memory(const struct config_memory *m, uint64_t wanted, struct err *e)
 {
 	struct sysinfo host;
 	uint64_t bytes;
@@ -250,12 +250,12 @@ static int check_host_memory(const struct config_memory *m, struct err *e)
 	if (!m->reserve || sysinfo(&host))
 		return 0;
 	bytes = (uint64_t)(host.totalram + host.totalswap) * host.mem_unit;
-	if (m->size <= bytes)
+	if (wanted <= bytes)
 		return 0;
 	return err_set(e, -ENOMEM,
 		       "memory: the guest's %llu MiB are more than the %llu MiB of RAM and swap of "
 		       "this host; give it less, or allow that with --memory ...,reserve=off",
-		       (unsigned long long)(m->size / MIB), (unsigned long long)(bytes / MIB));
+		       (unsigned long long)(wanted / MIB), (unsigned long long)(bytes / MIB));
 }
 
 static int check_hotplug(const struct config_memory *m, struct err *e)
@@ -296,7 +296,7 @@ static int check_memory(const struct config_memory *m, struct err *e)
 			       (unsigned long long)(page / KIB), (unsigned long long)m->size);
 	if (check_hotplug(m, e))
 		return -EINVAL;
-	return check_host_memory(m, e);
+	return config_check_host_memory(m, m->size + m->hotplugged_size, e);
 }
 
 static int check_payload(const struct config *c, struct err *e)

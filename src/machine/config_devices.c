@@ -294,16 +294,19 @@ static int set_plugged(struct config *c, uint64_t bytes, struct err *e)
 
 int config_set_memory(struct config *c, uint64_t bytes, struct err *e)
 {
-	uint64_t size = c->memory.size, most = size + c->memory.hotplug_size;
-	uint64_t ballooned = size - MIN(bytes, size);
+	uint64_t size = c->memory.size, most = size + c->memory.hotplug_size, ballooned;
 	int rc = 0;
 
+	bytes = align_up(MIN(bytes, UINT64_MAX - GUEST_PAGE_BYTES), GUEST_PAGE_BYTES);
+	ballooned = size - MIN(bytes, size);
 	if (!bytes || bytes > most)
 		return err_set(e, -EINVAL,
 			       "memory: the guest can have up to %llu MiB, which are size and "
 			       "hotplug_size, not %llu MiB",
 			       (unsigned long long)(most / MIB), (unsigned long long)(bytes / MIB));
-	if (ballooned != c->balloon_size)
+	if (bytes > size)
+		rc = config_check_host_memory(&c->memory, bytes, e);
+	if (!rc && ballooned != c->balloon_size)
 		rc = config_set_balloon(c, ballooned, e);
 	if (!rc && c->memory.hotplug_size)
 		rc = set_plugged(c, bytes - MIN(bytes, size), e);

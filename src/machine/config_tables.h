@@ -27,6 +27,8 @@ int config_check_device(const struct config_section *, const char *what, const j
 /* Give what needs one an id and an address. */
 int config_finish_devices(struct config *, const struct config_section *, struct err *);
 
+/* wanted: bytes, unless the host need not have them. */
+int config_check_host_memory(const struct config_memory *, uint64_t wanted, struct err *);
 int config_check_balloon(struct config *, struct err *);
 
 /* config_files.c */

@@ -124,14 +124,14 @@ json_t *cpu_compat_needs(const struct cpu_compat_guest *g)
 	const struct config_memory *m = &g->config->memory;
 
 	/* reserve=off: the guest may have more than the host, also elsewhere. */
-	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:i, s:I, s:I, s:I}", "cpuid",
-			 cpuid_json(g->cpuid, g->ncpuid), "msrs", needed_msrs(g), "capabilities",
-			 needed_caps(), "xsave_bytes", (json_int_t)g->xsave_bytes, "tsc_khz",
-			 (json_int_t)g->tsc_khz, "physical_address_bits",
-			 (int)g->config->cpus.max_phys_bits, "vcpus",
-			 (json_int_t)g->config->cpus.max_vcpus, "memory_bytes",
-			 (json_int_t)(m->reserve || m->hugepages ? m->size : 0), "page_bytes",
-			 (json_int_t)page_bytes(m));
+	return json_pack(
+		"{s:o, s:o, s:o, s:I, s:I, s:i, s:I, s:I, s:I}", "cpuid",
+		cpuid_json(g->cpuid, g->ncpuid), "msrs", needed_msrs(g), "capabilities",
+		needed_caps(), "xsave_bytes", (json_int_t)g->xsave_bytes, "tsc_khz",
+		(json_int_t)g->tsc_khz, "physical_address_bits", (int)g->config->cpus.max_phys_bits,
+		"vcpus", (json_int_t)g->config->cpus.max_vcpus, "memory_bytes",
+		(json_int_t)(m->reserve || m->hugepages ? m->size + m->hotplugged_size : 0),
+		"page_bytes", (json_int_t)page_bytes(m));
 }
 
 /* One check: what is asked, of whom, and where sentences go. */

@@ -189,7 +189,7 @@ static void ask(struct hotplug_cpus *h, unsigned cpu)
 	cpu_hotplug_want(registers_of(h), cpu);
 }
 
-static int check(const struct hotplug_cpus *h, unsigned want, struct err *e)
+int hotplug_cpus_check(const struct hotplug_cpus *h, unsigned want, struct err *e)
 {
 	const struct device *registers = registers_of(h);
 	unsigned max = registers ? cpu_hotplug_max(registers) : 0;
@@ -213,7 +213,7 @@ int hotplug_cpus_resize(struct hotplug_cpus *h, unsigned want,
 {
 	struct device *registers = registers_of(h);
 	unsigned count;
-	int r = check(h, want, e);
+	int r = hotplug_cpus_check(h, want, e);
 
 	if (r)
 		return r;

@@ -54,6 +54,7 @@ void hotplug_cpus_init(struct hotplug_cpus *, struct vm *, struct work *step,
 void hotplug_cpus_cancel(struct hotplug_cpus *);
 
 /* As machine_resize_cpus(). */
+int hotplug_cpus_check(const struct hotplug_cpus *, unsigned want, struct err *);
 int hotplug_cpus_resize(struct hotplug_cpus *, unsigned want,
 			void (*done)(void *arg, int result, const char *why), void *arg,
 			struct err *);

@@ -151,6 +151,7 @@ static void machine_do_reset(struct machine *m)
 	loop_timer_cancel(m->vm.loop, &m->last_words);
 	hotplug_guest_is_gone(&m->hotplug);
 	hotplug_cpus_guest_is_gone(&m->cpus);
+	memory_dial_reset(&m->memory);
 	list_for_each (dev, &m->vm.devices, node)
 		device_reset(dev);
 	if (build_load(&m->build, &e))
@@ -498,6 +499,11 @@ int machine_resize_cpus(struct machine *m, unsigned count,
 	if (m->ended)
 		return err_set(e, -ESHUTDOWN, "the VM has ended");
 	return hotplug_cpus_resize(&m->cpus, count, done, arg, e);
+}
+
+int machine_check_cpus(struct machine *m, unsigned count, struct err *e)
+{
+	return hotplug_cpus_check(&m->cpus, count, e);
 }
 
 void machine_resize_memory(struct machine *m, bool gently)

@@ -18,12 +18,12 @@ enum { STARVED_MAX = 6 }; /* looks without anything to spare */
 
 static struct device *plug_of(const struct memory_dial *d)
 {
-	return vm_device(d->vm, "mem");
+	return virtio_mem_of(d->vm);
 }
 
 static struct device *balloon_of(const struct memory_dial *d)
 {
-	return vm_device(d->vm, "balloon");
+	return balloon_device(d->vm);
 }
 
 static uint64_t plugged_of(const struct memory_dial *d)
@@ -41,17 +41,21 @@ static uint64_t given(const struct memory_dial *d)
 	return has - MIN(has, balloon ? balloon_actual(balloon) : 0);
 }
 
-/* Blocks that the guest has and is not to have, if it seems to keep them. */
+/* Blocks that the guest has and is not to have, and seems to keep.  One that goes after all takes
+ * nothing away from what the balloon does for the others. */
 static uint64_t kept_blocks(struct memory_dial *d)
 {
 	const struct device *plug = plug_of(d);
 	uint64_t now = plugged_of(d), asked = plug ? virtio_mem_asked(plug) : 0;
+	uint64_t over = now - MIN(now, asked);
 
 	if (now != d->plugged) {
 		d->plugged = now;
 		d->plugged_ns = loop_now_ns();
 	}
-	return now > asked && loop_now_ns() - d->plugged_ns >= STILL_NS ? now - asked : 0;
+	if (over < d->kept || loop_now_ns() - d->plugged_ns >= STILL_NS)
+		d->kept = over;
+	return d->kept;
 }
 
 static uint64_t wanted(const struct memory_dial *d)
@@ -61,23 +65,27 @@ static uint64_t wanted(const struct memory_dial *d)
 	return c->memory.size + c->memory.hotplugged_size - c->balloon_size;
 }
 
-/* Ask for so much: in blocks, as far as the balloon need not take what the configuration says. */
+/* How much of it in blocks: more than that only for what the balloon takes anyway. */
+static uint64_t blocks_for(const struct memory_dial *d, const struct device *plug, uint64_t bytes)
+{
+	const struct config_memory *c = &d->config->memory;
+	uint64_t most = c->size + MAX(c->hotplugged_size, virtio_mem_asked(plug));
+	uint64_t all = MIN(bytes + d->config->balloon_size, MAX(most, bytes));
+
+	return virtio_mem_rounded(plug, all - MIN(all, c->size));
+}
+
 static void ask_for(struct memory_dial *d, uint64_t bytes)
 {
 	struct device *balloon = balloon_of(d), *plug = plug_of(d);
-	uint64_t size = d->config->memory.size, most = bytes + d->config->balloon_size, has = size;
+	uint64_t has = d->config->memory.size, blocks = plug ? blocks_for(d, plug, bytes) : 0;
 
 	d->now = bytes;
-	if (plug) {
-		uint64_t blocks = virtio_mem_rounded(plug, most - MIN(most, size));
-
-		has += blocks;
-		if (virtio_mem_asked(plug) != blocks) {
-			virtio_mem_ask(plug, blocks);
-			d->plugged_ns = loop_now_ns();
-		}
+	if (plug && virtio_mem_asked(plug) != blocks) {
+		virtio_mem_ask(plug, blocks);
+		d->plugged_ns = loop_now_ns();
 	}
-	has += kept_blocks(d);
+	has += blocks + kept_blocks(d);
 	if (balloon && balloon_target(balloon) != has - MIN(has, bytes))
 		balloon_set_target(balloon, has - MIN(has, bytes));
 }
@@ -104,7 +112,7 @@ static bool has_killed(struct memory_dial *d)
 /* A step towards less, half of what the guest can do without: it may need some of it meanwhile. */
 static void step_down(struct memory_dial *d)
 {
-	uint64_t available, total, reserve, step;
+	uint64_t available, total, reserve, step, next;
 
 	if (!balloon_statistic(balloon_of(d), BALLOON_AVAILABLE_MEMORY, &available) ||
 	    !balloon_statistic(balloon_of(d), BALLOON_TOTAL_MEMORY, &total) ||
@@ -114,20 +122,21 @@ static void step_down(struct memory_dial *d)
 	}
 	reserve = total / RESERVE_SHARE + RESERVE_BYTES;
 	step = (available - MIN(available, reserve)) / 2;
+	next = align_down(given(d) - MIN(given(d), step), GUEST_PAGE_BYTES);
 	d->starved = step < MIB ? d->starved + 1 : 0;
 	if (d->starved == STARVED_MAX || available < reserve / 2)
 		give_back(d);
-	else if (given(d) - MIN(given(d), step) < d->now)
-		ask_for(d, MAX(d->wanted, given(d) - MIN(given(d), step)));
+	else if (next < d->now)
+		ask_for(d, MAX(d->wanted, next));
 }
 
-/* The guest has said how it does. */
+/* The guest has said how it does, or has not. */
 static void answered(void *arg)
 {
 	struct memory_dial *d = arg;
 
 	d->asking = false;
-	if (d->before <= d->wanted)
+	if (d->before <= d->wanted || balloon_samples(balloon_of(d)) == d->samples)
 		return;
 	if (has_killed(d))
 		give_back(d);
@@ -135,29 +144,40 @@ static void answered(void *arg)
 		step_down(d);
 }
 
+static void ask_guest(struct memory_dial *d)
+{
+	struct device *balloon = balloon_of(d);
+
+	if (d->before <= d->wanted || !balloon || d->asking)
+		return;
+	d->asking = true;
+	d->samples = balloon_samples(balloon);
+	balloon_ask(balloon, &d->ask);
+}
+
 static bool is_settled(const struct memory_dial *d)
 {
 	const struct device *plug = plug_of(d), *balloon = balloon_of(d);
 
-	return d->now == d->wanted && (!plug || virtio_mem_given(plug) == virtio_mem_asked(plug)) &&
+	return (!plug || virtio_mem_given(plug) == virtio_mem_asked(plug)) &&
 	       (!balloon || balloon_actual(balloon) == balloon_target(balloon));
 }
 
+/* Blocks that are kept are looked at for as long as they are. */
 static void look(void *arg)
 {
 	struct memory_dial *d = arg;
-	struct device *balloon = balloon_of(d);
 
 	ask_for(d, d->now);
-	if (d->before > d->wanted && balloon && !d->asking) {
-		d->asking = true;
-		balloon_ask(balloon, &d->ask);
-	}
-	d->looks_left = is_settled(d) ? d->looks_left - 1 : LOOKS_AFTER;
-	if (d->looks_left)
-		loop_timer_set(d->vm->loop, &d->look, loop_now_ns() + LOOK_NS);
-	else
+	ask_guest(d);
+	if (d->now != d->wanted || given(d) > d->wanted)
+		d->looks_left = LOOKS_AFTER;
+	else if (d->looks_left)
+		d->looks_left--;
+	if (!d->looks_left)
 		d->before = d->wanted;
+	if (d->looks_left || !is_settled(d))
+		loop_timer_set(d->vm->loop, &d->look, loop_now_ns() + LOOK_NS);
 }
 
 void memory_dial_init(struct memory_dial *d, struct vm *vm, const struct config *config)
@@ -168,18 +188,11 @@ void memory_dial_init(struct memory_dial *d, struct vm *vm, const struct config 
 				   .ask = { .done = answered, .arg = d } };
 }
 
+/* The guest's answer may be on its way, and comes when its balloon goes. */
 void memory_dial_cancel(struct memory_dial *d)
 {
 	loop_timer_cancel(d->vm->loop, &d->look);
-}
-
-void memory_dial_watch(struct memory_dial *d)
-{
-	if (!plug_of(d) && !balloon_of(d))
-		return;
-	d->before = d->wanted = d->now = wanted(d);
-	d->looks_left = LOOKS_AFTER;
-	loop_timer_set(d->vm->loop, &d->look, loop_now_ns() + LOOK_NS);
+	d->before = d->wanted;
 }
 
 void memory_dial_turn(struct memory_dial *d, bool gently)
@@ -194,9 +207,27 @@ void memory_dial_turn(struct memory_dial *d, bool gently)
 	d->plugged_ns = loop_now_ns();
 	d->looks_left = LOOKS_AFTER;
 	/* By steps, if the guest can say how it does. */
-	d->now = gently && balloon && balloon_is_driven(balloon) ? MAX(given(d), d->wanted)
-								 : d->wanted;
+	d->now = gently && balloon && balloon_tells(balloon) ? MAX(given(d), d->wanted) : d->wanted;
 	look(d);
+}
+
+void memory_dial_watch(struct memory_dial *d)
+{
+	const struct device *balloon = balloon_of(d);
+
+	if (!plug_of(d) && !balloon)
+		return;
+	/* One that comes from elsewhere may be on its way; one that boots has asked for nothing. */
+	if (!d->wanted)
+		memory_dial_turn(d, balloon && balloon_tells(balloon));
+	else
+		loop_timer_set(d->vm->loop, &d->look, loop_now_ns() + LOOK_NS);
+}
+
+void memory_dial_reset(struct memory_dial *d)
+{
+	d->wanted = 0;
+	d->kept = 0;
 }
 
 static void say_why(const struct memory_dial *d, const struct machine_memory *m, char *why,
@@ -204,8 +235,6 @@ static void say_why(const struct memory_dial *d, const struct machine_memory *m,
 {
 	const struct device *plug = plug_of(d), *balloon = balloon_of(d);
 
-	if (m->given == m->asked)
-		return;
 	if ((plug && m->given < m->asked && !virtio_mem_is_driven(plug)) ||
 	    (balloon && m->given > m->asked && !balloon_is_driven(balloon)))
 		snprintf(why, len, "the guest has no driver for it that is up");
@@ -217,8 +246,18 @@ static void say_why(const struct memory_dial *d, const struct machine_memory *m,
 			 (unsigned long long)((m->asked - m->given + MIB - 1) / MIB));
 }
 
+/* Without a balloon there are whole blocks only. */
+static uint64_t reachable(const struct memory_dial *d)
+{
+	const struct device *plug = plug_of(d);
+	uint64_t size = d->config->memory.size, bytes = wanted(d);
+
+	return plug && !balloon_of(d) ? size + virtio_mem_rounded(plug, bytes - size) : bytes;
+}
+
 void memory_dial_read(const struct memory_dial *d, struct machine_memory *out)
 {
 	*out = (struct machine_memory){ .asked = wanted(d), .given = given(d) };
-	say_why(d, out, out->why, sizeof(out->why));
+	if (out->given != reachable(d))
+		say_why(d, out, out->why, sizeof(out->why));
 }

@@ -27,10 +27,11 @@ struct memory_dial {
 	uint64_t now; /* what the guest is asked for on its way */
 	/* What the guest has plugged, since when */
 	uint64_t plugged, plugged_ns;
-	/* What the guest says of itself; oom_kills: when it was asked, then */
+	uint64_t kept; /* of it the balloon stands in for */
+	/* What the guest says of itself; samples, oom_kills: before it was asked */
 	struct balloon_ask ask;
 	bool asking, kills_known;
-	uint64_t oom_kills;
+	uint64_t samples, oom_kills;
 	unsigned starved; /* answers with nothing to spare, one after another */
 	void (*back)(void *arg, uint64_t bytes); /* it is to be so much again; NULL: nobody cares */
 	void *arg;
@@ -40,6 +41,8 @@ void memory_dial_init(struct memory_dial *, struct vm *, const struct config *);
 void memory_dial_cancel(struct memory_dial *);
 /* The VM runs, from the start, after a reset or again: it goes on from there. */
 void memory_dial_watch(struct memory_dial *);
+void memory_dial_reset(
+	struct memory_dial *); /* the guest begins anew, with what it was made with */
 /* As machine_resize_memory(). */
 void memory_dial_turn(struct memory_dial *, bool gently);
 /* As machine_memory(). */

@@ -32,7 +32,7 @@ json_t *check_estimate_why(const struct check_estimate *, const struct migration
 /* 512 random pages for each GiB, and what was in them. */
 struct check_sample;
 
-struct check_sample *check_sample_new(const struct guest_mem *); /* NULL: out of memory */
+struct check_sample *check_sample_new(struct guest_mem *); /* NULL: out of memory */
 void check_sample_free(struct check_sample *); /* NULL is fine */
 /* The second look: what the whole memory would be, as far as the sample shows it. */
 void check_sample_finish(const struct check_sample *, struct check_estimate *);

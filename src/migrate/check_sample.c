@@ -20,36 +20,25 @@ struct check_sample {
 	} at[];
 };
 
-static const uint8_t *page_number(const struct guest_mem *m, uint64_t n)
-{
-	unsigned i = 0;
-
-	while (n >= guest_mem_region_pages(&m->region[i]))
-		n -= guest_mem_region_pages(&m->region[i++]);
-	return m->region[i].host + n * GUEST_PAGE_BYTES;
-}
-
-static void look(struct check_sample *s, const struct guest_mem *m, uint64_t pages)
+static void look(struct check_sample *s, struct guest_mem *m, uint64_t pages)
 {
 	for (size_t i = 0; i < s->npages; i++) {
 		uint64_t n = 0;
 
 		if (getrandom(&n, sizeof(n), 0) < 0)
 			n = i * (pages / s->npages);
-		s->at[i].page = page_number(m, n % pages);
+		s->at[i].page = guest_mem_page(m, n % pages);
 		s->at[i].crc = crc32c(0, s->at[i].page, GUEST_PAGE_BYTES);
 		s->nzero += page_is_zero(s->at[i].page);
 	}
 }
 
-struct check_sample *check_sample_new(const struct guest_mem *m)
+struct check_sample *check_sample_new(struct guest_mem *m)
 {
 	struct check_sample *s;
-	uint64_t bytes = 0;
+	uint64_t bytes = guest_mem_bytes(m);
 	size_t n;
 
-	for (unsigned i = 0; i < m->nregions; i++)
-		bytes += m->region[i].size_bytes;
 	n = PAGES_PER_GIB * ((bytes + GIB - 1) / GIB);
 	s = calloc(1, sizeof(*s) + n * sizeof(s->at[0]));
 	if (!s)

@@ -55,7 +55,7 @@ static void set_pending(struct ram_source *s, const struct ram_runs *runs)
 {
 	for (unsigned i = 0; i < runs->n; i++) {
 		gpa_t gpa = run_gpa(runs, i);
-		struct guest_mem_region *r = guest_mem_find(s->mem, gpa, run_bytes(runs, i));
+		struct guest_mem_region *r = guest_mem_region_of(s->mem, gpa, run_bytes(runs, i));
 		uint64_t page = (gpa - r->base) / GUEST_PAGE_BYTES;
 		uint64_t end = page + run_bytes(runs, i) / GUEST_PAGE_BYTES;
 
@@ -229,10 +229,14 @@ static int flush(struct ram_link *l, enum section_type type, struct ram_runs *ru
 
 	if (!runs->n)
 		return 0;
-	for (unsigned i = 0; type == SECTION_PAGES && i < runs->n; i++, niov++)
-		iov[niov] = (struct iovec){ guest_mem_at(l->source->mem, run_gpa(runs, i),
-							 run_bytes(runs, i)),
-					    run_bytes(runs, i) };
+	/* The guest may have unplugged some meanwhile. */
+	for (unsigned i = 0; type == SECTION_PAGES && i < runs->n; i++, niov++) {
+		gpa_t gpa = run_gpa(runs, i);
+		struct guest_mem_region *r = guest_mem_region_of(l->source->mem, gpa,
+								 run_bytes(runs, i));
+
+		iov[niov] = (struct iovec){ r->host + (gpa - r->base), run_bytes(runs, i) };
+	}
 	return send_section(l, type, runs, iov, niov, hurry, e);
 }
 

@@ -283,10 +283,12 @@ static int make_room(struct ram_pack *p, gpa_t gpa, bool hurry, struct err *e)
 	return r;
 }
 
-/* The guest may write to it meanwhile; then it is sent again. */
+/* The guest may write to it meanwhile, or unplug it; then it is sent again. */
 static void copy_page(struct guest_mem *m, gpa_t gpa, uint8_t *copy)
 {
-	memcpy(copy, guest_mem_at(m, gpa, GUEST_PAGE_BYTES), GUEST_PAGE_BYTES);
+	const struct guest_mem_region *r = guest_mem_region_of(m, gpa, GUEST_PAGE_BYTES);
+
+	memcpy(copy, r->host + (gpa - r->base), GUEST_PAGE_BYTES);
 }
 
 int ram_pack_page(struct ram_pack *p, gpa_t gpa, bool first_time, bool hurry, struct err *e)

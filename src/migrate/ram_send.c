@@ -115,21 +115,12 @@ void ram_sender_allow(struct ram_sender *s, unsigned encodings)
 		atomic_store(&s->source.progress.why, COMPRESS_NOT_READ);
 }
 
-static uint64_t memory_bytes(const struct guest_mem *m)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < m->nregions; i++)
-		sum += m->region[i].size_bytes;
-	return sum;
-}
-
 static int make_links(struct ram_sender *s, unsigned n, struct err *e)
 {
 	int r = 0;
 
 	if (s->source.encodings & ENCODING_DIFF && !s->source.cache)
-		s->source.cache = page_cache_new(memory_bytes(s->vm->mem), n);
+		s->source.cache = page_cache_new(guest_mem_bytes(s->vm->mem), n);
 	for (; !r && s->nworkers < n; s->nworkers++) {
 		struct ram_link *link = calloc(1, sizeof(*link));
 

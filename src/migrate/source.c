@@ -400,8 +400,7 @@ static int prepare(struct source *s, struct err *e)
 	r = ram_sender_new(&ram, m->vm, e);
 	pthread_mutex_lock(&m->lock);
 	m->ndata = source_streams(m);
-	for (unsigned i = 0; i < m->vm->mem->nregions; i++)
-		m->memory_bytes += m->vm->mem->region[i].size_bytes;
+	m->memory_bytes = guest_mem_bytes(m->vm->mem);
 	if (!r) {
 		m->ram = ram;
 		ram_sender_set_end(ram, end_ns(m));

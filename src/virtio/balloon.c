@@ -139,6 +139,20 @@ bool balloon_is_driven(const struct device *dev)
 	return virtio_is_driven(&((const struct balloon *)dev)->v);
 }
 
+bool balloon_tells(const struct device *dev)
+{
+	const struct balloon *b = (const struct balloon *)dev;
+
+	return balloon_is_driven(dev) && virtio_has(&b->v, VIRTIO_BALLOON_F_STATS_VQ);
+}
+
+uint64_t balloon_samples(const struct device *dev)
+{
+	const struct balloon_counters *c = device_counters((struct device *)dev, BALLOON_STATS);
+
+	return counter_get(&c->samples);
+}
+
 /* Registers */
 
 static void show(struct balloon *b)
@@ -305,6 +319,15 @@ static const struct option_table balloon_option_table = OPTION_TABLE(balloon_opt
 								     .first = "size");
 
 extern const struct device_class virtio_balloon_class;
+
+/* A disk may have any name. */
+struct device *balloon_device(struct vm *vm)
+{
+	struct device *dev = vm_device(vm, "balloon");
+
+	return dev && dev->class == &virtio_balloon_class ? dev : NULL;
+}
+
 const struct device_class virtio_balloon_class = {
 	.kind = "virtio-balloon",
 	.size = sizeof(struct balloon),

@@ -120,6 +120,16 @@ static void mem_note(struct mem *m, unsigned first, unsigned n, bool plugged)
 	mem_show(m);
 }
 
+/* It is no RAM any more, whatever the host says. */
+static void mem_take(struct mem *m, unsigned first, unsigned n)
+{
+	int r = guest_mem_unplug(m->v.dev.vm->mem, first, n);
+
+	if (r)
+		device_note(&m->v.dev, "the host does not take back what the guest unplugs: %s",
+			    strerror(-r));
+}
+
 /* How many from there on are alike. */
 static unsigned mem_run(const struct mem *m, unsigned first)
 {
@@ -135,7 +145,7 @@ static void mem_unplug_all(struct mem *m)
 	for (unsigned i = 0, n; i < m->nblocks; i += n) {
 		n = mem_run(m, i);
 		if (mem_has(m, i))
-			guest_mem_unplug(m->v.dev.vm->mem, i, n);
+			mem_take(m, i, n);
 	}
 	mem_note(m, 0, m->nblocks, false);
 }
@@ -168,7 +178,7 @@ static uint16_t mem_unplug(struct mem *m, unsigned first, unsigned n)
 {
 	if (mem_count(m, first, n) != n)
 		return VIRTIO_MEM_RESP_ERROR;
-	guest_mem_unplug(m->v.dev.vm->mem, first, n);
+	mem_take(m, first, n);
 	mem_note(m, first, n, false);
 	return VIRTIO_MEM_RESP_ACK;
 }
@@ -336,7 +346,7 @@ static int mem_apply(struct mem *m, unsigned first, unsigned n)
 {
 	if (mem_has(m, first))
 		return guest_mem_plug(m->v.dev.vm->mem, first, n);
-	guest_mem_unplug(m->v.dev.vm->mem, first, n);
+	mem_take(m, first, n);
 	return 0;
 }
 
@@ -370,6 +380,15 @@ static int mem_loaded(struct device *dev, struct err *e)
 }
 
 extern const struct device_class virtio_mem_class;
+
+/* A disk may have any name. */
+struct device *virtio_mem_of(struct vm *vm)
+{
+	struct device *dev = vm_device(vm, "mem");
+
+	return dev && dev->class == &virtio_mem_class ? dev : NULL;
+}
+
 const struct device_class virtio_mem_class = {
 	.kind = "virtio-mem",
 	.size = sizeof(struct mem),

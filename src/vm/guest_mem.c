@@ -87,25 +87,43 @@ int guest_mem_advise(const struct guest_mem *m, void *host, uint64_t size_bytes)
 	return m->mergeable && madvise(host, size_bytes, MADV_MERGEABLE) ? -errno : 0;
 }
 
-/* Behind RAM, where Linux's blocks of memory can begin: those are of up to 2 GiB. */
+/* Linux adds memory in blocks of its own, of 128 MiB to 2 GiB. */
+enum { LINUX_BLOCK_BYTES_MAX = 31, LINUX_BLOCK_BYTES = 27 }; /* powers of two */
+
+static uint64_t block_bytes(uint64_t pluggable_bytes)
+{
+	uint64_t bytes = 2 * MIB;
+
+	while (bytes * GUEST_MEM_BLOCKS_MAX < pluggable_bytes)
+		bytes *= 2;
+	return bytes;
+}
+
+static uint64_t region_bytes(uint64_t pluggable_bytes)
+{
+	return align_up(pluggable_bytes, MAX(block_bytes(pluggable_bytes), BIT(LINUX_BLOCK_BYTES)));
+}
+
+uint64_t guest_mem_file_bytes(uint64_t size_bytes, uint64_t pluggable_bytes)
+{
+	return size_bytes + (pluggable_bytes ? region_bytes(pluggable_bytes) : 0);
+}
+
+/* Behind RAM, where a block of Linux's can begin. */
 static int map_pluggable(struct guest_mem *m, const struct guest_mem_config *c, struct err *e)
 {
-	enum { LINUX_BLOCK_BYTES_MAX = 31, LINUX_BLOCK_BYTES = 27 }; /* powers of two */
 	const struct guest_mem_region *last = &m->region[m->nregions - 1];
 	struct guest_mem_config lazy = *c;
 	gpa_t base = align_up(MAX(last->base + last->size_bytes, PLATFORM_HIGH_RAM_BASE),
 			      BIT(LINUX_BLOCK_BYTES_MAX));
-	uint64_t block = 2 * MIB, size;
 	int r;
 
-	while (block * GUEST_MEM_BLOCKS_MAX < c->pluggable_bytes)
-		block *= 2;
-	size = align_up(c->pluggable_bytes, MAX(block, BIT(LINUX_BLOCK_BYTES)));
 	lazy.prefault = false;
-	r = map_region(m, &lazy, base, c->size_bytes, size, e);
+	r = map_region(m, &lazy, base, c->size_bytes, region_bytes(c->pluggable_bytes), e);
 	if (r)
 		return r;
-	r = guest_mem_make_pluggable(&m->region[m->nregions - 1], block, c->plugged);
+	r = guest_mem_make_pluggable(&m->region[m->nregions - 1], block_bytes(c->pluggable_bytes),
+				     c->plugged);
 	return r ? err_set(e, r, "out of memory") : 0;
 }
 

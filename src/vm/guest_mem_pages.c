@@ -9,8 +9,9 @@
 #include "cleanup.h"
 #include "guest_mem.h"
 
-/* A process may have 65530 mappings (vm.max_map_count), and each piece makes up to two more. */
-enum { PIECES_MAX = 16384 };
+/* A process may have 65530 mappings (vm.max_map_count); each piece makes up to two more, and blocks
+ * that are plugged need some. */
+enum { PIECES_MAX = 8192 };
 
 static bool is_detached(const struct guest_mem_region *r, uint64_t page)
 {
@@ -39,9 +40,12 @@ static int detach(struct guest_mem *m, struct guest_mem_region *r, uint64_t firs
 		return -errno;
 	m->pieces++;
 	guest_mem_advise(m, host, len);
-	for (; first < end; first++)
-		atomic_fetch_or_explicit(&r->detached[first / 64], BIT(first % 64),
+	for (uint64_t n; first < end; first += n) {
+		n = MIN(64 - first % 64, end - first);
+		atomic_fetch_or_explicit(&r->detached[first / 64],
+					 (~UINT64_C(0) >> (64 - n)) << first % 64,
 					 memory_order_release);
+	}
 	return 0;
 }
 

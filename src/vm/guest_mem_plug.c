@@ -50,6 +50,41 @@ struct guest_mem_region *guest_mem_pluggable(struct guest_mem *m)
 	return last->block_bytes ? last : NULL;
 }
 
+static uint64_t count_plugged(const struct guest_mem_region *r)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t b = 0; b < r->size_bytes / r->block_bytes; b += 64)
+		sum += (uint64_t)__builtin_popcountll(atomic_load(&r->plugged[b / 64]));
+	return sum;
+}
+
+uint64_t guest_mem_bytes(struct guest_mem *m)
+{
+	struct guest_mem_region *r = guest_mem_pluggable(m);
+	uint64_t sum = r ? count_plugged(r) * r->block_bytes : 0;
+
+	for (unsigned i = 0; i < guest_mem_ram_regions(m); i++)
+		sum += m->region[i].size_bytes;
+	return sum;
+}
+
+const uint8_t *guest_mem_page(struct guest_mem *m, uint64_t n)
+{
+	const struct guest_mem_region *r = m->region;
+	uint64_t offset = n * GUEST_PAGE_BYTES, b = 0;
+
+	for (; !r->block_bytes; r++) {
+		if (offset < r->size_bytes)
+			return r->host + offset;
+		offset -= r->size_bytes;
+	}
+	for (n = offset / r->block_bytes; b < r->size_bytes; b += r->block_bytes)
+		if (guest_mem_is_plugged(r, b, 1) && !n--)
+			return r->host + b + offset % r->block_bytes;
+	return m->region[0].host; /* some were unplugged meanwhile */
+}
+
 static int protect(const struct guest_mem_region *r, unsigned first, unsigned n, int how)
 {
 	return mprotect(r->host + first * r->block_bytes, n * r->block_bytes, how) ? -errno : 0;
@@ -90,9 +125,17 @@ int guest_mem_plug(struct guest_mem *m, unsigned first, unsigned n)
 int guest_mem_unplug(struct guest_mem *m, unsigned first, unsigned n)
 {
 	struct guest_mem_region *r = guest_mem_pluggable(m);
-	int rc = guest_mem_discard(m, r->base + first * r->block_bytes, n * r->block_bytes);
+	gpa_t gpa = r->base + first * r->block_bytes;
+	uint64_t bytes = n * r->block_bytes;
+	/* In this order: nobody writes to what has gone back. */
+	int rc = protect(r, first, n, PROT_READ), discarded = guest_mem_discard(m, gpa, bytes);
 
+	/* What was a view of a file is a new mapping now. */
+	if (!rc && !discarded && r->detached) {
+		rc = protect(r, first, n, PROT_READ);
+		discarded = guest_mem_discard(m, gpa, bytes);
+	}
 	for (unsigned b = first; b < first + n; b++)
 		atomic_fetch_and_explicit(&r->plugged[b / 64], ~BIT(b % 64), memory_order_release);
-	return rc ? rc : protect(r, first, n, PROT_READ);
+	return rc ? rc : discarded;
 }

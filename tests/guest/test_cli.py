@@ -86,8 +86,8 @@ def test_cli_shows(rig):
     """For people aligned, for scripts JSON; what was done says nothing."""
     with guest(rig, "stay", "--disk", "path=" + rig.disk()):
         page = verb(rig, "info", own_name())
-        for line in (f"name +{own_name()}", "state +Running", "vcpus +1", "memory +64 MiB",
-                     r"disk0 +0000:00:\w\w\.0 +" + rig.disk(), "serial +Tty",
+        for line in (f"name +{own_name()}", "state +Running", "vcpus +1",
+                     "memory +64 MiB, [0-9]+ MiB on the host", r"disk0 +0000:00:\w\w\.0 +" + rig.disk(), "serial +Tty",
                      rf"socket +\S+/{own_name()}/api\.sock"):
             check(re.search(f"^{line}$", page, re.M), f"no {line} in:\n{page}")
         place = re.search(r"^socket +(\S+)$", page, re.M)[1]

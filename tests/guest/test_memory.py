@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much memory a VM has, as one number."""
+import os
+import shutil
+
 from api_client import wants
 from rig import check, own_name
 from test_balloon import MIB, Guest, ballooned, events
 from test_migrate import Side
-from test_snapshot import Vm, godwit
+from test_snapshot import Vm, dirty, godwit, restored
 
 
 def memory(guest):
@@ -71,3 +74,19 @@ def test_memory_verb(rig):
         check("to what size" in godwit(rig, "resize", own_name(), status=2), "no sentence")
     finally:
         vm.process.kill()
+
+
+def test_memory_snapshot(rig):
+    """What nobody has plugged takes no room, and is asked for where the VM goes on."""
+    directory, copy = rig.path("made"), rig.path("copy")
+    with dirty(rig, memory="128M,hotplug_size=1G,hotplugged_size=512M") as vm:
+        godwit(rig, "snapshot", own_name(), directory)
+        size = os.stat(os.path.join(directory, "memory-ranges"))
+        check(size.st_size == 1152 * MIB and size.st_blocks * 512 < 64 * MIB, size)
+        shutil.copyfile(rig.path("disk.img"), copy)
+        vm.looks_at_everything()
+    with restored(rig, directory, "--resume", "--disk", "id=disk0,path=" + copy) as vm:
+        vm.hears(b"....")
+        check("no driver" in godwit(rig, "resize", own_name(), "--memory", "256M", "--deadline",
+                                    "200ms", status=1), "no sentence")
+        vm.looks_at_everything()
