@@ -13,7 +13,7 @@ struct size {
 
 static const struct option keys[] = {
 	OPTION(struct size, desired_vcpus, .min = 1, .max = CONFIG_VCPUS_MAX),
-	OPTION(struct size, desired_ram, .max = INT64_MAX),
+	OPTION(struct size, desired_ram, .min = 1, .max = INT64_MAX),
 	OPTION(struct size, desired_balloon, .max = INT64_MAX),
 };
 static const struct option_table table = OPTION_TABLE(keys);

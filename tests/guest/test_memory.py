@@ -35,7 +35,7 @@ def test_memory(rig):
         config = wants(guest.client, 200, "GET", "vm.info")["config"]
         check(config["balloon"]["size"] == 28 * MIB, config)
         check("up to 128 MiB" in str(resize(guest, 129, 500)), "no sentence")
-        resize(guest, 0, 500)
+        resize(guest, 0, 400)
         resize(guest, 120, 400, desired_balloon=MIB)
         has(guest, 100)
         guest.told("b", "balloon: 7168 pages")
