@@ -44,17 +44,23 @@ struct ram_rig {
 	struct ram_wire wire[4];
 };
 
-static inline void ram_rig_new(struct ram_rig *rig, uint64_t bytes, unsigned n, bool shared)
+static inline void ram_rig_of(struct ram_rig *rig, const struct guest_mem_config *c, unsigned n)
 {
-	const struct guest_mem_config c = { .size_bytes = bytes, .shared = shared };
 	struct err e;
 
 	signal(SIGPIPE, SIG_IGN);
 	*rig = (struct ram_rig){ .vm = { .fd = -1, .kvm_fd = -1 }, .n = n };
-	ck_assert_int_eq(guest_mem_new(&rig->vm.mem, &c, &e), 0);
-	ck_assert_int_eq(guest_mem_new(&rig->to, &c, &e), 0);
+	ck_assert_int_eq(guest_mem_new(&rig->vm.mem, c, &e), 0);
+	ck_assert_int_eq(guest_mem_new(&rig->to, c, &e), 0);
 	ck_assert_int_eq(ram_sender_new(&rig->sender, &rig->vm, &e), 0);
 	ck_assert_int_eq(ram_receiver_new(&rig->receiver, rig->to, n, &e), 0);
+}
+
+static inline void ram_rig_new(struct ram_rig *rig, uint64_t bytes, unsigned n, bool shared)
+{
+	const struct guest_mem_config c = { .size_bytes = bytes, .shared = shared };
+
+	ram_rig_of(rig, &c, n);
 }
 
 static inline void ram_rig_free(struct ram_rig *rig)

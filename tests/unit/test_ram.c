@@ -200,6 +200,48 @@ START_TEST(test_lost_connections)
 }
 END_TEST
 
+enum { FILLED = 300 * GUEST_PAGE_BYTES }; /* of each block */
+
+static void *unplug_all(void *arg)
+{
+	struct guest_mem *m = arg;
+	const struct guest_mem_region *r = guest_mem_pluggable(m);
+
+	for (unsigned b = 0; b < r->size_bytes / r->block_bytes; b++) {
+		ck_assert_int_eq(guest_mem_unplug(m, b, 1), 0);
+		usleep(500);
+	}
+	return NULL;
+}
+
+/* The guest unplugs what is on its way, or was on a connection that is lost. */
+START_TEST(test_blocks_unplugged_meanwhile)
+{
+	const struct guest_mem_config config = { .size_bytes = MIB,
+						 .pluggable_bytes = MIB,
+						 .plugged = true };
+	struct cuts c = { .seed = (unsigned)_i + 1 };
+	struct guest_mem_region *r;
+	struct ram_rig rig;
+	pthread_t thread;
+
+	ram_rig_of(&rig, &config, (unsigned)_i % 2 + 1);
+	r = guest_mem_pluggable(rig.vm.mem);
+	for (uint64_t at = 0; at < r->size_bytes; at += r->block_bytes)
+		memset(r->host + at, 'x', FILLED);
+	begin(&rig);
+	c.rig = &rig;
+	reconnect(&c);
+	pthread_create(&thread, NULL, unplug_all, rig.vm.mem);
+	until_done(&c, ram_sender_round);
+	pthread_join(thread, NULL);
+	until_done(&c, ram_sender_finish);
+	ram_disconnect(&rig, 0);
+	ram_assert_same(&rig);
+	ram_rig_free(&rig);
+}
+END_TEST
+
 /* One connection, and all of memory is to be sent. */
 static void begin_full(struct ram_rig *rig)
 {
@@ -367,6 +409,7 @@ static Suite *ram_suite(void)
 	tcase_add_test(tc, test_many_rounds);
 	tcase_add_test(tc, test_memory_above_the_hole);
 	tcase_add_loop_test(tc, test_lost_connections, 0, SEEDS);
+	tcase_add_loop_test(tc, test_blocks_unplugged_meanwhile, 0, 20);
 	tcase_add_test(tc, test_round_ends_early);
 	tcase_add_test(tc, test_next_round_is_newer);
 	tcase_add_test(tc, test_bandwidth_limit);
