@@ -28,7 +28,9 @@ struct balloon_reading {
 struct balloon_ask {
 	void (*done)(void *arg);
 	void *arg;
-	struct list node; /* the balloon's until done() */
+	/* The balloon's until done() */
+	struct list node;
+	uint64_t samples; /* when it was asked */
 };
 
 struct device *balloon_device(struct vm *); /* NULL: the VM has none */

@@ -70,17 +70,33 @@ void balloon_stats_kick(struct balloon *b, struct virtqueue *vq)
 	vq_flush(vq);
 }
 
-static void answer_all(void *arg)
+/* A sample that was taken before does not answer who asks now. */
+static void answer(struct balloon *b, bool all)
 {
-	struct balloon *b = arg;
+	uint64_t samples = balloon_samples(&b->v.dev);
+	struct list *at, *next;
 
-	loop_timer_cancel(b->v.dev.vm->loop, &b->patience);
-	while (!list_empty(&b->asks)) {
-		struct balloon_ask *ask = list_item(b->asks.next, struct balloon_ask, node);
+	for (at = b->asks.next; at != &b->asks; at = next) {
+		struct balloon_ask *ask = list_item(at, struct balloon_ask, node);
 
+		next = at->next;
+		if (!all && ask->samples == samples)
+			continue;
 		list_remove(&ask->node);
 		ask->done(ask->arg);
 	}
+	if (list_empty(&b->asks))
+		loop_timer_cancel(b->v.dev.vm->loop, &b->patience);
+}
+
+static void sample_arrived(void *arg)
+{
+	answer(arg, false);
+}
+
+static void answer_all(void *arg)
+{
+	answer(arg, true);
 }
 
 static bool can_ask(const struct balloon *b)
@@ -110,6 +126,7 @@ void balloon_ask(struct device *dev, struct balloon_ask *ask)
 		ask->done(ask->arg);
 		return;
 	}
+	ask->samples = balloon_samples(dev);
 	list_append(&b->asks, &ask->node);
 	want(b);
 	loop_timer_set(dev->vm->loop, &b->patience, b->asked_ns + PATIENCE_NS);
@@ -138,7 +155,7 @@ int balloon_stats_attach(struct balloon *b, struct err *e)
 	int r;
 
 	list_init(&b->asks);
-	b->arrived = (struct work){ .run = answer_all, .arg = b };
+	b->arrived = (struct work){ .run = sample_arrived, .arg = b };
 	b->patience = (struct timer){ .expired = answer_all, .arg = b };
 	r = device_claim_timer(&b->v.dev, &b->patience, e);
 	return r ? r : device_claim(&b->v.dev, release, b, e);

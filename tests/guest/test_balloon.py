@@ -226,7 +226,8 @@ def test_balloon_moves(rig):
             sent = sum(r["pages"] for r in answer["rounds"])
             check(sent < 24 * 256 and answer["rounds"][0]["zero_pages"] == 0, answer)
             there = Guest(b)
-            check(there.resident() < 40 * MIB, there.resident())
+            # The sanitizer's own memory is as large as what it saw move.
+            check(there.resident() < 40 * MIB or rig.watches_threads(), there.resident())
             now = there.stats()
             check(now["balloon_actual"] == now["balloon_target"] == 48 * MIB, now)
             check(now["balloon_given"] == 0 and set(now["stats"]) == set(STATS), now)
@@ -260,7 +261,7 @@ def test_balloon_in_the_middle_of_a_move(rig):
         check(a.ended() == 0, a.logged)
         there = Guest(b)
         check(there.stats()["balloon_actual"] == 48 * MIB, there.stats())
-        check(there.resident() < 40 * MIB, there.resident())
+        check(there.resident() < 40 * MIB or rig.watches_threads(), there.resident())
         there.told("v", "verified")
         there.told("q")
         check(b.ended() == 0, b.logged)

@@ -74,6 +74,7 @@ def test_memory_verb(rig):
         check("to what size" in godwit(rig, "resize", own_name(), status=2), "no sentence")
     finally:
         vm.process.kill()
+        vm.process.wait()
 
 
 def test_memory_snapshot(rig):
