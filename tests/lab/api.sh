@@ -4,17 +4,6 @@
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
 
-# api STATUS METHOD PATH [BODY]: asks, and prints the body of the answer, which must have STATUS.
-api() {
-	local body=${4:-} status
-	printf '%s /api/v1/%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n\r\n%s' \
-		"$2" "$3" "Content-Length: ${#body}" "$body" |
-		socat -t "$patience" - UNIX-CONNECT:api.sock | tr -d '\r' >answer
-	read -r _ status <answer
-	[[ ${status% } == "$1" ]] || fail "$2 $3: $(<answer)"
-	sed '1,/^$/d' answer
-}
-
 # state STATE: the VM is in it.
 state() { api 200 GET vm.info | grep -qF "\"state\":\"$1\"" || fail "not $1: $(<answer)"; }
 

@@ -124,6 +124,18 @@ vm_ends() {
 	[[ $status == "$1" ]] || fail "the monitor ended with status $status, not $1"
 }
 
+# api STATUS METHOD PATH [BODY]: asks the VM whose socket is api.sock, and prints the body of the
+# answer, which must have STATUS.
+api() {
+	local body=${4:-} status
+	printf '%s /api/v1/%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n\r\n%s' \
+		"$2" "$3" "Content-Length: ${#body}" "$body" |
+		socat -t "$patience" - UNIX-CONNECT:api.sock | tr -d '\r' >answer
+	read -r _ status <answer
+	[[ ${status% } == "$1" ]] || fail "$2 $3: $(<answer)"
+	sed '1,/^$/d' answer
+}
+
 # power_button MONITOR
 power_button() {
 	if [[ $1 == godwit ]]; then kill -TERM "$vm"; return; fi

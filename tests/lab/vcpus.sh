@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# A stock guest under load is given CPUs, uses them, and gives them up: all in one process, after a
-# reboot, and in the process that it has moved to.
+# vcpus.sh [SERIES...]: a stock guest under load, with Linux 6.12 or these, is given CPUs, uses them,
+# and gives them up: all in one process, after a reboot, and in the process that it has moved to.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
 
@@ -51,5 +51,7 @@ resize() {
 	vm_ends 0
 }
 
-check "vcpus: 1 to 4, a move and a reset, Linux 6.12" resize 6.12
-check "vcpus: 1 to 4, a move and a reset, Linux 6.1" resize 6.1
+[[ $# -gt 0 ]] || set -- 6.12
+for series; do
+	check "vcpus: 1 to 4, a move and a reset, Linux $series" resize "$series"
+done
