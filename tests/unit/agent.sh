@@ -6,39 +6,11 @@
 set -u
 
 agent=$1
+program=$agent
 page=$(dirname "$0")/../../docs/rebalancing.md
 rules=$(dirname "$0")/../../src/agent/rules.c
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-
-fail() {
-	echo "FAIL: $*" >&2
-	failed=$((failed + 1))
-}
-
-# sentence STATUS TEXT ARGUMENT...: the command ends so, with this one line on stderr
-sentence() {
-	want_status=$1 want=$2
-	shift 2
-	"$agent" "$@" >"$work/out" 2>"$work/err" </dev/null
-	status=$?
-	[ "$status" -eq "$want_status" ] || fail "$*: status $status, not $want_status"
-	got=$(cat "$work/err")
-	[ "$got" = "godwit: $want" ] || fail "$*: said: $got
-      instead of: godwit: $want"
-	[ -s "$work/out" ] && fail "$*: wrote to standard output"
-}
-
-# shows TEXT ARGUMENT...: status 0, standard output has this line, stderr nothing
-shows() {
-	want=$1
-	shift
-	"$agent" "$@" >"$work/out" 2>"$work/err" </dev/null || fail "$*: status $?"
-	grep -qxF -e "$want" "$work/out" || fail "$*: no line: $want
-$(cat "$work/out")"
-	[ -s "$work/err" ] && fail "$*: stderr: $(cat "$work/err")"
-}
+# shellcheck source-path=SCRIPTDIR source=says.sh
+. "$(dirname "$0")/says.sh"
 
 s=$work/snapshot
 host='"at":1700000000,"cores":4,"memory":1000,"available":900,"link":1'
@@ -52,9 +24,9 @@ END
 "$agent" >"$work/out" 2>"$work/err"
 [ $? -eq 2 ] || fail "no arguments: not status 2"
 grep -q '^Usage: godwit-agent COMMAND' "$work/err" || fail "no arguments: no usage"
-shows 'Usage: godwit-agent COMMAND [OPTION]...' --help
-shows 'Usage: godwit-agent COMMAND [OPTION]...' help
-shows 'Usage: godwit-agent plan --snapshot FILE [--what-if EDIT]... [--save FILE] [--json]' plan --help
+shows 0 'Usage: godwit-agent COMMAND [OPTION]...' --help
+shows 0 'Usage: godwit-agent COMMAND [OPTION]...' help
+shows 0 'Usage: godwit-agent plan --snapshot FILE [--what-if EDIT]... [--save FILE] [--json]' plan --help
 sentence 2 'there is no command "dance"; see "godwit-agent --help"' dance
 sentence 2 'something is missing: godwit-agent explain --snapshot FILE [--what-if EDIT]... [VM|HOST]' explain
 sentence 2 'there is no place for "--fast"; see "godwit-agent plan --help"' plan --fast
@@ -66,10 +38,10 @@ sentence 1 'there is no VM and no host c' explain --snapshot "$s" c
 echo '{"snapshot":[]}' >"$work/bad"
 sentence 1 "$work/bad: line 1: it is of version 0, not 1" plan --snapshot "$work/bad"
 
-shows '1 VMs on 2 hosts get 1.000 of what they want, 1 in 100 less than 1.000; 0 less than 0.9' \
+shows 0 '1 VMs on 2 hosts get 1.000 of what they want, 1 in 100 less than 1.000; 0 less than 0.9' \
 	plan --snapshot "$s"
-shows 'none: nothing needs doing' explain --snapshot "$s" web
-shows 'host a: 4 cores, expected use 0.125, expected loss 0.00 vCPUs' explain --snapshot "$s" a
+shows 0 'none: nothing needs doing' explain --snapshot "$s" web
+shows 0 'host a: 4 cores, expected use 0.125, expected loss 0.00 vCPUs' explain --snapshot "$s" a
 "$agent" plan --json --snapshot "$s" --what-if drain=a | grep -q '"vm":"web","from":"a","to":"b"' ||
 	fail "web does not leave a"
 

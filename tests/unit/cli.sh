@@ -4,39 +4,9 @@
 set -u
 
 godwit=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-
-fail() {
-	echo "FAIL: $*" >&2
-	failed=$((failed + 1))
-}
-
-# sentence STATUS TEXT ARGUMENT...: the command ends so, with this one line on stderr
-sentence() {
-	want_status=$1 want=$2
-	shift 2
-	"$godwit" "$@" >"$work/out" 2>"$work/err" </dev/null
-	status=$?
-	[ "$status" -eq "$want_status" ] || fail "godwit $*: status $status, not $want_status"
-	got=$(cat "$work/err")
-	[ "$got" = "godwit: $want" ] || fail "godwit $*: said: $got
-      instead of: godwit: $want"
-	[ -s "$work/out" ] && fail "godwit $*: wrote to standard output"
-}
-
-# shows STATUS TEXT ARGUMENT...: standard output has this line, stderr nothing
-shows() {
-	want_status=$1 want=$2
-	shift 2
-	"$godwit" "$@" >"$work/out" 2>"$work/err" </dev/null
-	status=$?
-	[ "$status" -eq "$want_status" ] || fail "godwit $*: status $status, not $want_status"
-	grep -qxF -e "$want" "$work/out" || fail "godwit $*: no line: $want
-$(cat "$work/out")"
-	[ -s "$work/err" ] && fail "godwit $*: stderr: $(cat "$work/err")"
-}
+program=$godwit
+# shellcheck source-path=SCRIPTDIR source=says.sh
+. "$(dirname "$0")/says.sh"
 
 # config STATUS TEXT JSON ARGUMENT...: the same for a dry run with this configuration file
 config() {
