@@ -25,10 +25,14 @@ def pages(rig, kind):
 
 def test_scatter(rig):
     with Traveller(rig, disk=True, program="scatter") as t:
-        for how in WAYS:
-            t.move(**how)
+        moves = 0
+        # Memory first, then what was read into it, of which a good part is zero.  On a busy host a
+        # guest may get to read nothing while it moves: then it moves again.
+        while moves < 10 * len(WAYS) and pages(rig, "zero_pages") <= 100:
+            for how in WAYS:
+                t.move(**how)
+            moves += len(WAYS)
         t.end()
-        check(t.outcomes == {"moved": len(WAYS)}, t.outcomes)
-    # Memory first, then what was read into it: of that a good part is zero.
+        check(t.outcomes == {"moved": moves}, t.outcomes)
     check(pages(rig, "pages") > 1000 and pages(rig, "zero_pages") > 100,
-          f'{pages(rig, "pages")} pages, {pages(rig, "zero_pages")} zero')
+          f'{moves} moves: {pages(rig, "pages")} pages, {pages(rig, "zero_pages")} zero')
