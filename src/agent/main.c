@@ -6,12 +6,12 @@
 
 #include "bits.h"
 #include "cleanup.h"
-#include "explain.h"
-#include "fields.h"
+#include "planner/explain.h"
+#include "planner/fields.h"
 #include "log.h"
-#include "planner.h"
-#include "snapshot.h"
-#include "what_if.h"
+#include "planner/planner.h"
+#include "planner/snapshot.h"
+#include "planner/what_if.h"
 
 /* Exit status: done; refused or failed; the command line is wrong. */
 enum { AGENT_OK, AGENT_FAILED, AGENT_USAGE };

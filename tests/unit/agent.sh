@@ -8,7 +8,7 @@ set -u
 agent=$1
 program=$agent
 page=$(dirname "$0")/../../docs/rebalancing.md
-rules=$(dirname "$0")/../../src/agent/rules.c
+rules=$(dirname "$0")/../../src/planner/rules.c
 # shellcheck source-path=SCRIPTDIR source=says.sh
 . "$(dirname "$0")/says.sh"
 

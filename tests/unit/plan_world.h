@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "planner.h"
-#include "snapshot.h"
+#include "planner/planner.h"
+#include "planner/snapshot.h"
 
 enum { NOW = 1700000000 };
 

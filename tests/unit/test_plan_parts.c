@@ -3,8 +3,8 @@
 #include <math.h>
 
 #include "check_main.h"
-#include "learn.h"
-#include "move_cost.h"
+#include "planner/learn.h"
+#include "planner/move_cost.h"
 #include "plan_world.h"
 #include "search.h"
 #include "steps.h"

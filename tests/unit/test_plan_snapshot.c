@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a snapshot may hold, what is refused of it, and that it comes back as it was. */
 #include "check_main.h"
-#include "fields.h"
+#include "planner/fields.h"
 #include "plan_world.h"
-#include "what_if.h"
+#include "planner/what_if.h"
 
 static struct world w;
 

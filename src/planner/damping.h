@@ -9,8 +9,8 @@
 #include <stdbool.h>
 
 #include "err.h"
-#include "model.h"
-#include "rules.h"
+#include "planner/model.h"
+#include "planner/rules.h"
 
 struct damping {
 	const struct snapshot *snapshot;

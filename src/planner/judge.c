@@ -5,7 +5,7 @@
 #include "bits.h"
 #include "hash.h"
 #include "planner_internal.h"
-#include "snapshot.h"
+#include "planner/snapshot.h"
 
 static const double GIB_BYTES = 1073741824;
 static const double LINK_LEAST = 0.01; /* share of a link below which nothing is sent */

@@ -2,8 +2,8 @@
 /* A plan as JSON. */
 #include <inttypes.h>
 
-#include "fields.h"
-#include "planner.h"
+#include "planner/fields.h"
+#include "planner/planner.h"
 
 static const char *vm_text(const struct plan *plan, uint32_t vm)
 {

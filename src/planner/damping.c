@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "bits.h"
-#include "snapshot.h"
+#include "planner/snapshot.h"
 
 static const double DAY_S = 86400;
 

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "model.h"
+#include "planner/model.h"
 
 /* Moves not yet in a wave, with where their VMs are by then. */
 struct waiting {

@@ -4,7 +4,7 @@
 
 #include "bits.h"
 #include "planner_internal.h"
-#include "snapshot.h"
+#include "planner/snapshot.h"
 
 /* What the windows say of one host: sums over its VMs. */
 struct view {

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "fields.h"
+#include "planner/fields.h"
 
 /* Up to here a double has every whole number. */
 static const double WHOLE_MAX = 9007199254740992.0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The HTTP server of the control API: connections on one Unix stream socket, all of it on the
+ * The HTTP server of the control APIs: connections on one Unix stream socket, all of it on the
  * thread of one loop.
  *
  * A connection has one request at a time and is not read while that is being answered, so that

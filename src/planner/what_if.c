@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "what_if.h"
+#include "planner/what_if.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "bits.h"
 #include "cleanup.h"
-#include "fields.h"
+#include "planner/fields.h"
 #include "grow.h"
-#include "snapshot.h"
+#include "planner/snapshot.h"
 
 static int find_host(const struct snapshot *s, const char *name, uint32_t *host, struct err *e)
 {

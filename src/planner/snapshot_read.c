@@ -6,9 +6,9 @@
 
 #include "bits.h"
 #include "cleanup.h"
-#include "fields.h"
+#include "planner/fields.h"
 #include "grow.h"
-#include "snapshot.h"
+#include "planner/snapshot.h"
 
 /* Shares are measured one after the other, so that their sum may be a bit above 1. */
 static const double SLACK = 1.02;

@@ -4,7 +4,7 @@
 
 #include "grow.h"
 #include "hash.h"
-#include "names.h"
+#include "planner/names.h"
 
 bool name_is_valid(const char *text)
 {

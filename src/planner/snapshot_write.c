@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fields.h"
-#include "snapshot.h"
+#include "planner/fields.h"
+#include "planner/snapshot.h"
 
 static void write_record(const struct snapshot *s, const char *key, const struct field_table *t,
 			 const void *base, bool all, FILE *f)

@@ -11,8 +11,8 @@
 #define FLEET_H
 
 #include "err.h"
-#include "happiness.h"
-#include "model.h"
+#include "planner/happiness.h"
+#include "planner/model.h"
 
 struct fleet_vm {
 	double mean, variance; /* of the cores that it wants */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "learn.h"
+#include "planner/learn.h"
 
 #include <errno.h>
 
 #include "damping.h"
 #include "fleet.h"
 #include "grow.h"
-#include "snapshot.h"
+#include "planner/snapshot.h"
 
 /* The class's own; NULL: out of memory. */
 static struct curve *own_curve(struct snapshot *s, uint32_t class)

@@ -7,7 +7,7 @@
 
 #include "bits.h"
 #include "hash.h"
-#include "snapshot.h"
+#include "planner/snapshot.h"
 
 static const double FULL = 0.95; /* use from which on a host's VMs want more than they got */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The fields of every record of a snapshot, with their ranges; and every policy value. */
 #include "bits.h"
-#include "fields.h"
+#include "planner/fields.h"
 
 #define EIB 1152921504606846976.0
 #define YEAR_9999 253402300800.0

@@ -5,7 +5,7 @@
 
 #include "damping.h"
 #include "fleet.h"
-#include "planner.h"
+#include "planner/planner.h"
 
 struct planner {
 	const struct snapshot *snapshot;

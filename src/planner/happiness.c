@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "bits.h"
-#include "happiness.h"
-#include "snapshot.h"
+#include "planner/happiness.h"
+#include "planner/snapshot.h"
 
 static const double STEP = 0.1; /* of use, from one point of a curve to the next */
 static const double LEARN = 0.1; /* share of what is seen once */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "explain.h"
+#include "planner/explain.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
 #include "bits.h"
 #include "planner_internal.h"
-#include "snapshot.h"
+#include "planner/snapshot.h"
 
 static const double GIB_BYTES = 1073741824;
 

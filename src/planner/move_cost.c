@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "bits.h"
-#include "move_cost.h"
+#include "planner/move_cost.h"
 
 static const double LEARN = 0.2; /* share of what one move teaches */
 static const double PROGRESS = 0.95; /* a round that leaves more than this of the last is the end */

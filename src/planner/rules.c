@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rules.h"
+#include "planner/rules.h"
 
 struct words {
 	const char *word, *sentence;
