@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bits.h"
 #include "cleanup.h"
@@ -12,6 +13,7 @@
 #include "planner/planner.h"
 #include "planner/snapshot.h"
 #include "planner/what_if.h"
+#include "run.h"
 
 /* Exit status: done; refused or failed; the command line is wrong. */
 enum { AGENT_OK, AGENT_FAILED, AGENT_USAGE };
@@ -32,8 +34,10 @@ struct verb {
 static int help_run(const struct args *);
 static int explain_run(const struct args *);
 static int plan_run(const struct args *);
+static int run_run(const struct args *);
 
 static const struct verb verbs[] = {
+	{ "run", "[--id NAME]", "look after the VMs of this host", NULL, run_run },
 	{ "plan", "--snapshot FILE [--what-if EDIT]... [--save FILE] [--json]",
 	  "say which VMs should move, and why",
 	  "--what-if EDIT   change the snapshot first: add-host=NAME[,like=HOST],\n"
@@ -66,6 +70,19 @@ static int help_run(const struct args *args)
 		printf("  %-16s %-6g %s\n", policy_fields.field[i].key,
 		       policy_fields.field[i].fallback, policy_fields.field[i].help);
 	return AGENT_OK;
+}
+
+static int run_run(const struct args *args)
+{
+	struct agent_options o = { .link = 1.25e9 };
+	struct err e;
+
+	(void)args;
+	gethostname(o.id, sizeof(o.id) - 1);
+	if (!agent_run(&o, &e))
+		return AGENT_OK;
+	log_error("%s", e.text);
+	return AGENT_FAILED;
 }
 
 static int load(struct snapshot *s, const struct args *args, struct err *e)
@@ -200,7 +217,7 @@ static int parse(const struct verb *v, struct args *args, char **argv)
 			return AGENT_USAGE;
 		}
 	}
-	if (v->run == help_run || args->snapshot)
+	if (v->run == help_run || v->run == run_run || args->snapshot)
 		return AGENT_OK;
 	log_error("something is missing: godwit-agent %s %s", v->name, v->usage);
 	return AGENT_USAGE;

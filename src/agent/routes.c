@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "routes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "state.h"
+
+/* What a route does with a request: it answers it, at once or later. */
+struct route {
+	enum http_method method;
+	const char *path; /* behind /api/v1/ */
+	void (*run)(struct agent *, struct request *, const json_t *body);
+};
+
+static void answer_json(struct request *q, json_t *json)
+{
+	char *text = json ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+
+	json_decref(json);
+	request_answer(q, text ? 200 : 500, "application/json", text, text ? strlen(text) : 0);
+	free(text);
+}
+
+static void refuse(struct request *q, int status, const char *sentence)
+{
+	json_auto_t *why = json_pack("[s]", sentence);
+	char *text = json_dumps(why, JSON_ENSURE_ASCII);
+
+	request_answer(q, status, "application/json", text, text ? strlen(text) : 0);
+	free(text);
+}
+
+/* r: what a function of ours returned. */
+static void answer_done(struct request *q, int r, const struct err *e)
+{
+	if (r)
+		refuse(q, r == -ENOENT ? 404 : r == -EINVAL ? 400 : 500, e->text);
+	else
+		request_answer(q, 204, NULL, NULL, 0);
+}
+
+static void get_status(struct agent *a, struct request *q, const json_t *body)
+{
+	(void)body;
+	answer_json(q, state_status(a));
+}
+
+static void get_snapshot(struct agent *a, struct request *q, const json_t *body)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	(void)body;
+	if (f) {
+		state_snapshot(a, f);
+		fclose(f);
+	}
+	request_answer(q, text ? 200 : 500, "application/x-ndjson", text, len);
+	free(text);
+}
+
+static int set(struct agent *a, const char *key, const json_t *value, struct err *e)
+{
+	int r = settings_set(&a->settings, a->store, key, value, a->options->id, e);
+	CLEANUP(free) char *text = r ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+
+	if (!r)
+		agent_say(a, "set", key, "it is %s from now on", text ? text : "?");
+	return r;
+}
+
+static void put_mode(struct agent *a, struct request *q, const json_t *body)
+{
+	struct err e;
+	int r = set(a, "mode", json_object_get(body, "mode"), &e);
+
+	answer_done(q, r, &e);
+}
+
+static void put_host(struct agent *a, struct request *q, const json_t *body)
+{
+	const char *id = json_string_value(json_object_get(body, "id"));
+	char key[AGENT_KEY_MAX];
+	struct err e;
+	int r;
+
+	if (snprintf(key, sizeof(key), "host.%s", id ? id : "") >= (int)sizeof(key))
+		key[0] = '\0';
+	r = set(a, key, json_object_get(body, "state"), &e);
+	answer_done(q, r, &e);
+}
+
+static void put_policy(struct agent *a, struct request *q, const json_t *body)
+{
+	char key[AGENT_KEY_MAX];
+	const char *name;
+	json_t *value;
+	struct err e;
+	int r = 0;
+
+	json_object_foreach((json_t *)body, name, value)
+	{
+		if (snprintf(key, sizeof(key), "policy.%s", name) >= (int)sizeof(key))
+			key[0] = '\0';
+		r = r ? r : set(a, key, value, &e);
+	}
+	answer_done(q, r, &e);
+}
+
+static const struct route routes[] = {
+	{ HTTP_GET, "status", get_status }, { HTTP_GET, "snapshot", get_snapshot },
+	{ HTTP_PUT, "mode", put_mode },     { HTTP_PUT, "host", put_host },
+	{ HTTP_PUT, "policy", put_policy },
+};
+
+void routes_handle(void *arg, struct request *q)
+{
+	static const char prefix[] = "/api/v1/";
+	const char *path = q->path;
+	json_auto_t *body = q->body ? json_loadb(q->body, q->body_len, 0, NULL) : NULL;
+
+	path = strncmp(path, prefix, strlen(prefix)) ? "" : path + strlen(prefix);
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		if (strcmp(routes[i].path, path) || routes[i].method != q->method)
+			continue;
+		if (q->method == HTTP_PUT && !json_is_object(body))
+			refuse(q, 400, "The body of this request is no JSON object.");
+		else
+			routes[i].run(arg, q, body);
+		return;
+	}
+	refuse(q, 404, "There is nothing of that name here.");
+}

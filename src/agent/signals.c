@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "signals.h"
+
+#include <math.h>
+#include <string.h>
+
+#define NS_PER_S 1e9
+#define MEMORY_S 7200.0 /* of mean and deviation */
+
+void windows_push(struct windows *w, double value)
+{
+	memmove(w->value + 1, w->value, (WINDOWS_MAX - 1) * sizeof(w->value[0]));
+	w->value[0] = value;
+	if (w->n < WINDOWS_MAX)
+		w->n++;
+}
+
+static double share(uint64_t from, uint64_t to, double of)
+{
+	double v = of > 0 ? (double)(to - from) / of : 0;
+
+	return v > 1 ? 1 : v;
+}
+
+static bool went_back(const struct signal_counts *from, const struct signal_counts *to)
+{
+	return to->run < from->run || to->delay < from->delay || to->throttled < from->throttled ||
+	       to->mem < from->mem || to->io < from->io;
+}
+
+/* Of what it used between two looks, which weighs as long as that was. */
+static void learn_use(struct signals *s, double cores, double elapsed_s)
+{
+	double weight = 1 - exp(-elapsed_s / MEMORY_S), off = cores - s->cpu_mean;
+
+	if (!s->run.n && s->cpu_mean == 0)
+		weight = 1;
+	s->cpu_mean += weight * off;
+	s->cpu_variance = (1 - weight) * (s->cpu_variance + weight * off * off);
+}
+
+static void end_window(struct signals *s, const struct signal_counts *c, uint64_t vcpus,
+		       double elapsed_ns)
+{
+	double time = elapsed_ns * (double)vcpus;
+
+	windows_push(&s->run, share(s->begin.run, c->run, time));
+	windows_push(&s->delay, share(s->begin.delay, c->delay, time));
+	windows_push(&s->throttled, share(s->begin.throttled, c->throttled, time));
+	windows_push(&s->mem, share(s->begin.mem, c->mem, elapsed_ns));
+	windows_push(&s->io, share(s->begin.io, c->io, elapsed_ns));
+}
+
+void signals_add(struct signals *s, uint64_t now_ns, const struct signal_counts *c, uint64_t vcpus,
+		 double window_s)
+{
+	double elapsed_ns = (double)(now_ns - s->last_ns);
+
+	if (!s->begun || went_back(&s->last, c) || now_ns <= s->last_ns) {
+		s->begun = true;
+		s->begin = *c;
+		s->window_ns = now_ns;
+	} else {
+		s->run_now = share(s->last.run, c->run, elapsed_ns * (double)vcpus);
+		s->delay_now = share(s->last.delay, c->delay, elapsed_ns * (double)vcpus);
+		learn_use(s, (double)(c->run - s->last.run) / elapsed_ns, elapsed_ns / NS_PER_S);
+	}
+	s->last = *c;
+	s->last_ns = now_ns;
+	/* Looks are not quite even: one that is nearly as late ends the window, too. */
+	if ((double)(now_ns - s->window_ns) >= 0.95 * window_s * NS_PER_S) {
+		end_window(s, c, vcpus, (double)(now_ns - s->window_ns));
+		s->begin = *c;
+		s->window_ns = now_ns;
+	}
+}
