@@ -3,13 +3,17 @@
 #ifndef CLI_H
 #define CLI_H
 
+#include "command/complete.h"
+#include "command/verb.h"
 #include "config.h"
 #include "err.h"
 #include "log.h"
-#include "verb.h"
 
-/* Exit status: the guest powered off; the host or the guest failed; the command is wrong. */
-enum { CLI_OK, CLI_FAILED, CLI_USAGE };
+extern const struct program godwit;
+
+/* For a word of a verb or option. */
+void offer_devices(const struct completion *);
+void offer_vms(const struct completion *);
 
 /* argv[0] is the path of the program. */
 int cloud_hypervisor_main(int argc, char **argv);
@@ -19,12 +23,10 @@ int restore_main(const struct verb *, int argc, char **argv);
 
 int add_run(const struct verb *, const struct verb_args *); /* add-disk, add-net */
 int cancel_run(const struct verb *, const struct verb_args *);
-int complete_run(const struct verb *, const struct verb_args *);
 int console_run(const struct verb *, const struct verb_args *);
 int control_run(const struct verb *, const struct verb_args *); /* pause, resume, reset, nmi */
 int dump_run(const struct verb *, const struct verb_args *);
 int events_run(const struct verb *, const struct verb_args *);
-int help_run(const struct verb *, const struct verb_args *);
 int info_run(const struct verb *, const struct verb_args *);
 int limit_run(const struct verb *, const struct verb_args *);
 int list_run(const struct verb *, const struct verb_args *);
@@ -41,7 +43,6 @@ int shutdown_run(const struct verb *, const struct verb_args *);
 int snapshot_run(const struct verb *, const struct verb_args *);
 int stats_run(const struct verb *, const struct verb_args *);
 int top_run(const struct verb *, const struct verb_args *);
-int version_run(const struct verb *, const struct verb_args *);
 
 struct client;
 
@@ -77,10 +78,10 @@ int run_options_parse(struct run_options *, int argc, char **argv, struct err *)
 int restore_options_parse(struct run_options *, int argc, char **argv, struct err *);
 void run_options_free(struct run_options *);
 void run_options_each(void (*each)(void *arg, const struct verb_option *,
-				   const struct config_section *),
+				   const struct option_table *),
 		      void *arg);
 void restore_options_each(void (*each)(void *arg, const struct verb_option *,
-				       const struct config_section *),
+				       const struct option_table *),
 			  void *arg);
 
 bool place_is_given(const struct place *);

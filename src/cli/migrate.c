@@ -14,7 +14,7 @@
 #include "duration.h"
 #include "log.h"
 #include "option.h"
-#include "units.h"
+#include "command/units.h"
 
 enum { LOOK_MS = 250 };
 

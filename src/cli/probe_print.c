@@ -5,7 +5,7 @@
 #include "bits.h"
 #include "cleanup.h"
 #include "probe.h"
-#include "units.h"
+#include "command/units.h"
 
 enum { COLUMNS = 100, INDENT = 2 };
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
-#include "help.h"
+#include "command/help.h"
 #include "log.h"
 
 static int print_config(const json_t *options)
@@ -49,7 +49,7 @@ int run_main(const struct verb *v, int argc, char **argv)
 		log_error("%s", e.text);
 		status = rc == -EINVAL ? CLI_USAGE : CLI_FAILED;
 	} else if (options.help) {
-		help_verb(v);
+		help_verb(&godwit, v);
 	} else {
 		status = options.dry_run ? print_config(options.json)
 					 : lifecycle_run(&options, begin_of(argv[0], &options));

@@ -437,7 +437,7 @@ void run_options_free(struct run_options *o)
 
 static void each_of(enum flag_user user,
 		    void (*each)(void *arg, const struct verb_option *,
-				 const struct config_section *),
+				 const struct option_table *),
 		    void *arg)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
@@ -449,19 +449,20 @@ static void each_of(enum flag_user user,
 		const struct config_section *s = &config_sections[i];
 
 		if (section_is_for(s, user))
-			each(arg, &(struct verb_option){ s->flag, "KEY=VALUE,...", s->help }, s);
+			each(arg, &(struct verb_option){ s->flag, "KEY=VALUE,...", s->help },
+			     config_section_table(s));
 	}
 }
 
 void run_options_each(void (*each)(void *arg, const struct verb_option *,
-				   const struct config_section *),
+				   const struct option_table *),
 		      void *arg)
 {
 	each_of(RUN, each, arg);
 }
 
 void restore_options_each(void (*each)(void *arg, const struct verb_option *,
-				       const struct config_section *),
+				       const struct option_table *),
 			  void *arg)
 {
 	each_of(RESTORE, each, arg);

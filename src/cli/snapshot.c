@@ -8,7 +8,7 @@
 #include "cleanup.h"
 #include "cli.h"
 #include "client.h"
-#include "help.h"
+#include "command/help.h"
 #include "log.h"
 
 /* *running: it was, and is paused now. */
@@ -85,7 +85,7 @@ int restore_main(const struct verb *v, int argc, char **argv)
 		log_error("%s", e.text);
 		status = CLI_USAGE;
 	} else if (options.help) {
-		help_verb(v);
+		help_verb(&godwit, v);
 	} else {
 		status = restore(&options);
 	}

@@ -5,7 +5,7 @@
 
 #include "bits.h"
 #include "stats_text.h"
-#include "units.h"
+#include "command/units.h"
 
 enum { WORD = 64, BUCKETS_MAX = 32 };
 

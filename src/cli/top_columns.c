@@ -4,7 +4,7 @@
 
 #include "bits.h"
 #include "top_columns.h"
-#include "units.h"
+#include "command/units.h"
 
 enum { LEVELS = 9, KINDS_SHOWN = 5, NO_ORDER = -1 };
 

@@ -6,7 +6,7 @@
 #ifndef TOP_COLUMNS_H
 #define TOP_COLUMNS_H
 
-#include "canvas.h"
+#include "command/canvas.h"
 #include "top_draw.h"
 
 struct top_columns {

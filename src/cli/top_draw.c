@@ -8,7 +8,7 @@
 #include "cleanup.h"
 #include "top_columns.h"
 #include "top_draw.h"
-#include "units.h"
+#include "command/units.h"
 
 enum { NAME_MIN = 8, NAME_MAX = 24, FRAME_LINES = 4 };
 

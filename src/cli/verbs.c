@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every verb of the command. */
-#include <string.h>
-
 #include "bits.h"
 #include "cli.h"
-#include "log.h"
 #include "rate_limit.h"
 
-const struct verb_heading verb_headings[] = {
+/* What a person wants when looking for a verb. */
+enum { VERB_LOOK = VERB_HIDDEN + 1, VERB_START, VERB_LIFE, VERB_MOVE, VERB_DEVICES, VERB_HOST };
+
+static const struct verb_heading headings[] = {
 	{ VERB_START, "Starting a VM" },
 	{ VERB_LOOK, "Looking at VMs" },
 	{ VERB_LIFE, "The life of a VM" },
@@ -15,9 +15,8 @@ const struct verb_heading verb_headings[] = {
 	{ VERB_DEVICES, "Devices of a running VM" },
 	{ VERB_HOST, "Everything else" },
 };
-const size_t nverb_headings = ARRAY_SIZE(verb_headings);
 
-const struct verb verb_program = {
+static const struct verb self = {
 	"",
 	"COMMAND [ARGUMENT]...",
 	"virtual machine monitor for Linux and KVM",
@@ -56,7 +55,7 @@ static const struct option_table *limit_keys(void)
 	return &rate_limit_options;
 }
 
-const struct verb verbs[] = {
+static const struct verb verbs[] = {
 	{ "run", "--kernel FILE", "start a virtual machine and stay with it", VERB_START,
 	  .about = "The guest's serial port is this terminal unless --serial says otherwise; "
 		   "Ctrl-] q leaves, which ends the VM. SIGTERM, SIGINT and SIGHUP press the "
@@ -325,26 +324,22 @@ const struct verb verbs[] = {
 		   "command's name, of which the last may be empty.",
 	  .status = { "these are all", "the word is the name of a file" }, .run = complete_run },
 };
-const size_t nverbs = ARRAY_SIZE(verbs);
 
-const struct verb *verb_named(const char *name)
+static int wait_for_vm(int argc, char **argv)
 {
-	for (size_t i = 0; i < nverbs; i++)
-		if (!strcmp(verbs[i].name, name))
-			return &verbs[i];
-	return NULL;
+	return run_main(verb_named(&godwit, "run"), argc, argv);
 }
 
-int verb_refuse_unknown(const char *name)
-{
-	const char *names[ARRAY_SIZE(verbs)], *near;
+static const struct program_word words[] = { { "NAME", offer_vms }, { "ID", offer_devices } };
 
-	for (size_t i = 0; i < nverbs; i++)
-		names[i] = verbs[i].name;
-	near = option_nearest(name, names, nverbs);
-	if (near)
-		log_error("unknown command \"%.64s\"; did you mean \"%s\"?", name, near);
-	else
-		log_error("unknown command \"%.64s\"; see \"godwit --help\"", name);
-	return CLI_USAGE;
-}
+const struct program godwit = {
+	.name = "godwit",
+	.self = &self,
+	.verbs = verbs,
+	.nverbs = ARRAY_SIZE(verbs),
+	.headings = headings,
+	.nheadings = ARRAY_SIZE(headings),
+	.words = words,
+	.nwords = ARRAY_SIZE(words),
+	.without_verb = wait_for_vm, /* by vm.create */
+};

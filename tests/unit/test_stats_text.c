@@ -6,7 +6,7 @@
 #include "bits.h"
 #include "check_main.h"
 #include "stats_text.h"
-#include "units.h"
+#include "command/units.h"
 
 static void check_printed(const char *metrics, bool utf8, const char *expected)
 {

@@ -3,10 +3,11 @@
 #ifndef MAN_H
 #define MAN_H
 
+#include "command/verb.h"
 #include "err.h"
 
-/* godwit.1 and a godwit-VERB.1 for each verb that people are shown, in that folder, which is
+/* PROGRAM.1 and a PROGRAM-VERB.1 for each verb that people are shown, in that folder, which is
  * made; -errno. */
-int man_write(const char *folder, struct err *);
+int man_write(const struct program *, const char *folder, struct err *);
 
 #endif

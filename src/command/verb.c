@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <limits.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "cleanup.h"
+#include "command/help.h"
+#include "command/verb.h"
 #include "form.h"
-#include "help.h"
 #include "log.h"
 
 static const struct verb_option help = { "--help", NULL, "print this" };
 
 void verb_each_option(const struct verb *v,
 		      void (*each)(void *arg, const struct verb_option *,
-				   const struct config_section *),
+				   const struct option_table *),
 		      void *arg)
 {
 	if (v->each_option) {
@@ -22,6 +22,16 @@ void verb_each_option(const struct verb *v,
 	for (size_t i = 0; i < VERB_OPTIONS_MAX && v->options[i].name; i++)
 		each(arg, &v->options[i], NULL);
 	each(arg, &help, NULL);
+}
+
+bool verb_each_key(const struct verb *v, void (*each)(void *arg, const struct option_key *),
+		   void *arg)
+{
+	if (v->each_key)
+		v->each_key(each, arg);
+	else if (v->keys)
+		option_each(v->keys(), each, arg);
+	return v->each_key || v->keys;
 }
 
 /* "KEY=VALUE,..." is one word. */
@@ -56,7 +66,7 @@ const char *verb_status(const struct verb *v, int status)
 	return v->status[status] ? v->status[status] : usual[status];
 }
 
-static int refuse_unknown(const struct verb *v, const char *given)
+static int refuse_option(const struct program *p, const struct verb *v, const char *given)
 {
 	const char *names[VERB_OPTIONS_MAX + 1] = { help.name }, *near;
 	size_t n = 1;
@@ -67,7 +77,8 @@ static int refuse_unknown(const struct verb *v, const char *given)
 	if (near)
 		log_error("unknown option \"%.64s\"; did you mean \"%s\"?", given, near);
 	else
-		log_error("unknown option \"%.64s\"; see \"godwit %s --help\"", given, v->name);
+		log_error("unknown option \"%.64s\"; see \"%s %s --help\"", given, p->name,
+			  v->name);
 	return CLI_USAGE;
 }
 
@@ -82,6 +93,21 @@ static int check_value(const struct verb_option *o, const char *value)
 	return CLI_USAGE;
 }
 
+static int keep_value(const struct verb *v, struct verb_args *args, const struct verb_option *o,
+		      const char *value)
+{
+	bool many = v->many && !strcmp(v->many, o->name);
+
+	if (args->value[o - v->options] && (!many || args->nmany == VERB_MANY_MAX)) {
+		log_error(many ? "%s is given too often" : "%s is given twice", o->name);
+		return CLI_USAGE;
+	}
+	args->value[o - v->options] = value;
+	if (many)
+		args->many[args->nmany++] = value;
+	return check_value(o, value);
+}
+
 /* The option at argv[0], its value behind = or in argv[1]; *used: arguments taken. */
 static int take_option(const struct verb *v, struct verb_args *args, char **argv, int *used)
 {
@@ -92,7 +118,7 @@ static int take_option(const struct verb *v, struct verb_args *args, char **argv
 		if (strlen(v->options[i].name) == len && !memcmp(v->options[i].name, argv[0], len))
 			break;
 	if (i == VERB_OPTIONS_MAX || !v->options[i].name)
-		return refuse_unknown(v, argv[0]);
+		return refuse_option(args->program, v, argv[0]);
 	*used = 1;
 	if (!v->options[i].form) {
 		if (value) {
@@ -104,12 +130,7 @@ static int take_option(const struct verb *v, struct verb_args *args, char **argv
 		value = argv[1];
 		*used = 2;
 	}
-	if (args->value[i]) {
-		log_error("%s is given twice", v->options[i].name);
-		return CLI_USAGE;
-	}
-	args->value[i] = value;
-	return check_value(&v->options[i], value);
+	return keep_value(v, args, &v->options[i], value);
 }
 
 static int check_rest(const struct verb *v, const struct verb_args *args)
@@ -120,13 +141,13 @@ static int check_rest(const struct verb *v, const struct verb_args *args)
 	for (int i = 0; i < args->nrest; i++) {
 		if (verb_operand(v, i, &len))
 			continue;
-		log_error("there is no place for \"%.64s\"; see \"godwit %s --help\"",
-			  args->rest[i], v->name);
+		log_error("there is no place for \"%.64s\"; see \"%s %s --help\"", args->rest[i],
+			  args->program->name, v->name);
 		return CLI_USAGE;
 	}
 	word = verb_operand(v, args->nrest, &len);
 	if (word && *word != '[' && !(args->nrest && repeats(word, len))) {
-		log_error("something is missing: godwit %s %s", v->name, v->rest);
+		log_error("something is missing: %s %s %s", args->program->name, v->name, v->rest);
 		return CLI_USAGE;
 	}
 	return CLI_OK;
@@ -160,17 +181,60 @@ static bool asks_for_help(char **argv)
 	return *argv && !strcmp(*argv, help.name);
 }
 
-int verb_main(const struct verb *v, int argc, char **argv)
+int verb_main(const struct program *p, const struct verb *v, int argc, char **argv)
 {
-	struct verb_args args = { 0 };
+	struct verb_args args = { .program = p };
 	int status;
 
 	if (v->main)
 		return v->main(v, argc, argv);
 	if (asks_for_help(argv + 1)) {
-		help_verb(v);
+		help_verb(p, v);
 		return CLI_OK;
 	}
 	status = verb_parse(v, &args, argv + 1);
 	return status == CLI_OK ? v->run(v, &args) : status;
+}
+
+const struct verb *verb_named(const struct program *p, const char *name)
+{
+	for (size_t i = 0; i < p->nverbs; i++)
+		if (!strcmp(p->verbs[i].name, name))
+			return &p->verbs[i];
+	return NULL;
+}
+
+int verb_refuse_unknown(const struct program *p, const char *name)
+{
+	CLEANUP(free) const char **names = calloc(p->nverbs, sizeof(*names));
+	const char *near = NULL;
+
+	for (size_t i = 0; names && i < p->nverbs; i++)
+		names[i] = p->verbs[i].name;
+	if (names)
+		near = option_nearest(name, names, p->nverbs);
+	if (near)
+		log_error("unknown command \"%.64s\"; did you mean \"%s\"?", name, near);
+	else
+		log_error("unknown command \"%.64s\"; see \"%s --help\"", name, p->name);
+	return CLI_USAGE;
+}
+
+int program_main(const struct program *p, int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : NULL;
+	const struct verb *v;
+
+	if (!name) {
+		help_program(p, stderr);
+		return CLI_USAGE;
+	}
+	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+		name = "help";
+	else if (!strcmp(name, "--version"))
+		name = "version";
+	else if (!strncmp(name, "--", 2) && p->without_verb)
+		return p->without_verb(argc, argv);
+	v = verb_named(p, name);
+	return v ? verb_main(p, v, argc - 1, argv + 1) : verb_refuse_unknown(p, name);
 }

@@ -3,8 +3,7 @@
 #include <string.h>
 
 #include "bits.h"
-#include "config.h"
-#include "help.h"
+#include "command/help.h"
 
 enum { COLUMNS = 79, OPTION_COLUMN_MAX = 34, KEY_INDENT = 6, KEY_COLUMN = 34 };
 
@@ -51,23 +50,23 @@ static void print_key(void *arg, const struct option_key *k)
 }
 
 /* Arg is the column of help: as wide as what stands before it. */
-static void measure_option(void *arg, const struct verb_option *o, const struct config_section *s)
+static void measure_option(void *arg, const struct verb_option *o, const struct option_table *keys)
 {
 	int *column = arg, width = (int)(strlen(o->name) + (o->form ? strlen(o->form) + 1 : 0));
 
-	if (!s && width + 4 > *column)
+	if (!keys && width + 4 > *column)
 		*column = MIN(width + 4, OPTION_COLUMN_MAX);
 }
 
-static void print_option(void *arg, const struct verb_option *o, const struct config_section *s)
+static void print_option(void *arg, const struct verb_option *o, const struct option_table *keys)
 {
 	const int *column = arg;
-	int width = printf("%s  %s%s%s", s ? "\n" : "", o->name, o->form ? " " : "",
+	int width = printf("%s  %s%s%s", keys ? "\n" : "", o->name, o->form ? " " : "",
 			   o->form ? o->form : "");
 
-	printf("%*s%s\n", s ? 2 : MAX(*column - width, 1), "", o->help);
-	if (s)
-		option_each(config_section_table(s), print_key, NULL);
+	printf("%*s%s\n", keys ? 2 : MAX(*column - width, 1), "", o->help);
+	if (keys)
+		option_each(keys, print_key, NULL);
 }
 
 static void print_status(const struct verb *v)
@@ -85,12 +84,13 @@ static void print_examples(const struct verb *v)
 		printf("  %s\n      %s\n", v->examples[i].command, v->examples[i].does);
 }
 
-void help_verb(const struct verb *v)
+void help_verb(const struct program *program, const struct verb *v)
 {
 	char summary[160];
 	int column = 0;
 
-	printf("Usage: godwit %s [OPTION]...%s%s\n\n", v->name, *v->rest ? " " : "", v->rest);
+	printf("Usage: %s %s [OPTION]...%s%s\n\n", program->name, v->name, *v->rest ? " " : "",
+	       v->rest);
 	snprintf(summary, sizeof(summary), "%c%s.", toupper((unsigned char)*v->help), v->help + 1);
 	print_text(stdout, 0, summary);
 	if (v->about) {
@@ -100,23 +100,24 @@ void help_verb(const struct verb *v)
 	printf("\n");
 	verb_each_option(v, measure_option, &column);
 	verb_each_option(v, print_option, &column);
-	if (v->keys) {
+	if (v->keys)
 		printf("\nKeys, of which the one in [ ] may be left out where its value comes "
 		       "first:\n");
-		option_each(v->keys(), print_key, NULL);
-	}
+	else if (v->each_key)
+		printf("\nKeys:\n");
+	verb_each_key(v, print_key, NULL);
 	print_status(v);
 	print_examples(v);
 }
 
-void help_program(FILE *f)
+void help_program(const struct program *p, FILE *f)
 {
-	fprintf(f, "Usage: godwit COMMAND [OPTION]...\n");
-	for (size_t g = 0; g < nverb_headings; g++) {
-		fprintf(f, "\n%s:\n", verb_headings[g].title);
-		for (size_t i = 0; i < nverbs; i++)
-			if (verbs[i].group == verb_headings[g].group)
-				fprintf(f, "  %-12s %s\n", verbs[i].name, verbs[i].help);
+	fprintf(f, "Usage: %s COMMAND [OPTION]...\n", p->name);
+	for (size_t g = 0; g < p->nheadings; g++) {
+		fprintf(f, "\n%s:\n", p->headings[g].title);
+		for (size_t i = 0; i < p->nverbs; i++)
+			if (p->verbs[i].group == p->headings[g].group)
+				fprintf(f, "  %-12s %s\n", p->verbs[i].name, p->verbs[i].help);
 	}
-	fprintf(f, "\n\"godwit COMMAND --help\" explains a command.\n");
+	fprintf(f, "\n\"%s COMMAND --help\" explains a command.\n", p->name);
 }

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "bits.h"
-#include "units.h"
+#include "command/units.h"
 
 void units_short(char text[UNITS_TEXT], double n, unsigned step)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "canvas.h"
+#include "command/canvas.h"
 
 enum { ESCAPE = 0x1b };
 

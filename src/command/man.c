@@ -7,9 +7,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "config.h"
 #include "man.h"
-#include "verb.h"
 
 #define DATE "2026-11-21" /* of what the pages say */
 
@@ -70,14 +68,7 @@ static void put_key(void *arg, const struct option_key *k)
 	fputc('\n', f);
 }
 
-static void put_keys(FILE *f, const struct config_section *s)
-{
-	fputs(".RS\n", f);
-	option_each(config_section_table(s), put_key, f);
-	fputs(".RE\n", f);
-}
-
-static void put_option(void *arg, const struct verb_option *o, const struct config_section *s)
+static void put_option(void *arg, const struct verb_option *o, const struct option_table *keys)
 {
 	FILE *f = arg;
 
@@ -91,22 +82,35 @@ static void put_option(void *arg, const struct verb_option *o, const struct conf
 	fputc('\n', f);
 	put_text(f, o->help);
 	fputc('\n', f);
-	if (s)
-		put_keys(f, s);
+	if (!keys)
+		return;
+	fputs(".RS\n", f);
+	option_each(keys, put_key, f);
+	fputs(".RE\n", f);
 }
 
-static void put_commands(FILE *f)
+/* "godwit-run(1)"; of the program itself "godwit(1)". */
+static void put_reference(FILE *f, const struct program *p, const struct verb *v)
+{
+	fputs("\\fB", f);
+	put_text(f, p->name);
+	put_text(f, *v->name ? "-" : "");
+	put_text(f, v->name);
+	fputs("\\fR(1)", f);
+}
+
+static void put_commands(FILE *f, const struct program *p)
 {
 	fputs(".SH COMMANDS\n", f);
-	for (size_t g = 0; g < nverb_headings; g++) {
-		fprintf(f, ".SS %s\n", verb_headings[g].title);
-		for (size_t i = 0; i < nverbs; i++) {
-			if (verbs[i].group != verb_headings[g].group)
+	for (size_t g = 0; g < p->nheadings; g++) {
+		fprintf(f, ".SS %s\n", p->headings[g].title);
+		for (size_t i = 0; i < p->nverbs; i++) {
+			if (p->verbs[i].group != p->headings[g].group)
 				continue;
-			fputs(".TP\n\\fBgodwit\\-", f);
-			put_text(f, verbs[i].name);
-			fputs("\\fR(1)\n", f);
-			put_text(f, verbs[i].help);
+			fputs(".TP\n", f);
+			put_reference(f, p, &p->verbs[i]);
+			fputc('\n', f);
+			put_text(f, p->verbs[i].help);
 			fputc('\n', f);
 		}
 	}
@@ -136,29 +140,31 @@ static void put_examples(FILE *f, const struct verb *v)
 }
 
 /* The command itself, and who stands beside the verb in the list. */
-static void put_see_also(FILE *f, const struct verb *v)
+static void put_see_also(FILE *f, const struct program *p, const struct verb *v)
 {
-	fprintf(f, ".SH \"SEE ALSO\"\n\\fBgodwit%s\\fR(1)", v == &verb_program ? "\\-run" : "");
-	for (size_t i = 0; i < nverbs; i++) {
-		if (v == &verb_program || verbs[i].group != v->group || &verbs[i] == v)
+	fputs(".SH \"SEE ALSO\"\n", f);
+	put_reference(f, p, v == p->self ? &p->verbs[0] : p->self);
+	for (size_t i = 0; i < p->nverbs; i++) {
+		if (v == p->self || p->verbs[i].group != v->group || &p->verbs[i] == v)
 			continue;
-		fputs(",\n\\fBgodwit\\-", f);
-		put_text(f, verbs[i].name);
-		fputs("\\fR(1)", f);
+		fputs(",\n", f);
+		put_reference(f, p, &p->verbs[i]);
 	}
 	fputc('\n', f);
 }
 
-static void put_head(FILE *f, const struct verb *v, const char *page)
+static void put_head(FILE *f, const struct program *p, const struct verb *v, const char *page)
 {
 	fputs(".TH ", f);
 	for (const char *c = page; *c; c++)
 		fputc(toupper((unsigned char)*c), f);
-	fprintf(f, " 1 " DATE " \"godwit " GODWIT_VERSION "\" Godwit\n.SH NAME\n");
+	fprintf(f, " 1 " DATE " \"%s " GODWIT_VERSION "\" Godwit\n.SH NAME\n", p->name);
 	put_text(f, page);
 	fputs(" \\- ", f);
 	put_text(f, v->help);
-	fprintf(f, "\n.SH SYNOPSIS\n\\fBgodwit%s", *v->name ? " " : "");
+	fputs("\n.SH SYNOPSIS\n\\fB", f);
+	put_text(f, p->name);
+	fputs(*v->name ? " " : "", f);
 	put_text(f, v->name);
 	fputs("\\fR ", f);
 	put_form(f, *v->rest ? "[OPTION]... " : "[OPTION]...");
@@ -168,30 +174,32 @@ static void put_head(FILE *f, const struct verb *v, const char *page)
 	fputc('\n', f);
 }
 
-static void put_page(FILE *f, const struct verb *v, const char *page)
+static void put_page(FILE *f, const struct program *p, const struct verb *v, const char *page)
 {
-	put_head(f, v, page);
-	if (v == &verb_program)
-		put_commands(f);
+	put_head(f, p, v, page);
+	if (v == p->self)
+		put_commands(f, p);
 	fputs(".SH OPTIONS\n", f);
 	verb_each_option(v, put_option, f);
-	if (v->keys) {
+	if (v->keys)
 		fputs(".SH KEYS\nThe one in [ ] may be left out where its value comes first.\n", f);
-		option_each(v->keys(), put_key, f);
-	}
+	else if (v->each_key)
+		fputs(".SH KEYS\n", f);
+	verb_each_key(v, put_key, f);
 	put_status(f, v);
 	put_examples(f, v);
-	put_see_also(f, v);
+	put_see_also(f, p, v);
 }
 
 /* A new file: who made the folder is told by its time that something in it is new. */
-static int write_page(const char *folder, const struct verb *v, struct err *e)
+static int write_page(const char *folder, const struct program *p, const struct verb *v,
+		      struct err *e)
 {
 	CLEANUP(free) char *path = NULL;
 	CLEANUP(file) FILE *f = NULL;
 	char page[64];
 
-	snprintf(page, sizeof(page), "godwit%s%s", *v->name ? "-" : "", v->name);
+	snprintf(page, sizeof(page), "%s%s%s", p->name, *v->name ? "-" : "", v->name);
 	if (asprintf(&path, "%s/%s.1", folder, page) < 0) {
 		path = NULL;
 		return err_set(e, -ENOMEM, "out of memory");
@@ -199,22 +207,22 @@ static int write_page(const char *folder, const struct verb *v, struct err *e)
 	unlink(path);
 	f = fopen(path, "wxe");
 	if (f) {
-		put_page(f, v, page);
+		put_page(f, p, v, page);
 		if (!fflush(f) && !ferror(f))
 			return 0;
 	}
 	return err_set(e, -errno, "%s cannot be written: %s", path, strerror(errno));
 }
 
-int man_write(const char *folder, struct err *e)
+int man_write(const struct program *p, const char *folder, struct err *e)
 {
 	int r;
 
 	if (mkdir(folder, 0777) && errno != EEXIST)
 		return err_set(e, -errno, "%s cannot be made: %s", folder, strerror(errno));
-	r = write_page(folder, &verb_program, e);
-	for (size_t i = 0; !r && i < nverbs; i++)
-		if (verbs[i].group != VERB_HIDDEN)
-			r = write_page(folder, &verbs[i], e);
+	r = write_page(folder, p, p->self, e);
+	for (size_t i = 0; !r && i < p->nverbs; i++)
+		if (p->verbs[i].group != VERB_HIDDEN)
+			r = write_page(folder, p, &p->verbs[i], e);
 	return r;
 }
