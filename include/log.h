@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Diagnostics on stderr, one line each, prefixed "godwit: ".  Any thread.  What a guest can
- * cause goes through device_note() (device.h), which is rate limited.
+ * Diagnostics on stderr, one line each, prefixed with the name of the program and ": ".  Any
+ * thread.  What a guest can cause goes through device_note() (device.h), which is rate limited.
  */
 #ifndef LOG_H
 #define LOG_H
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/* "godwit", unless the program defines it. */
+extern const char log_program[];
 
 void log_set_level(enum log_level);
 void log_write(enum log_level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

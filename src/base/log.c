@@ -9,6 +9,9 @@
 /* The one piece of mutable state at file scope in the whole program. */
 static atomic_int level = LOG_WARN;
 
+/* Weak, so that a program may have a name of its own. */
+__attribute__((weak)) const char log_program[] = "godwit";
+
 void log_set_level(enum log_level l)
 {
 	level = (int)l;
@@ -16,15 +19,14 @@ void log_set_level(enum log_level l)
 
 void log_write(enum log_level l, const char *fmt, ...)
 {
-	static const char *const prefix[] = { "godwit: ", "godwit: warning: ", "godwit: ",
-					      "godwit: debug: " };
+	static const char *const kinds[] = { "", "warning: ", "", "debug: " };
 	char line[1024];
 	va_list ap;
 	int n, m;
 
 	if ((int)l > level)
 		return;
-	n = snprintf(line, sizeof(line), "%s", prefix[l]);
+	n = snprintf(line, sizeof(line), "%s: %s", log_program, kinds[l]);
 	va_start(ap, fmt);
 	m = vsnprintf(line + n, sizeof(line) - (size_t)n - 2, fmt, ap);
 	va_end(ap);

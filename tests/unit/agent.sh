@@ -26,14 +26,20 @@ END
 grep -q '^Usage: godwit-agent COMMAND' "$work/err" || fail "no arguments: no usage"
 shows 0 'Usage: godwit-agent COMMAND [OPTION]...' --help
 shows 0 'Usage: godwit-agent COMMAND [OPTION]...' help
-shows 0 'Usage: godwit-agent plan --snapshot FILE [--what-if EDIT]... [--save FILE] [--json]' plan --help
-sentence 2 'there is no command "dance"; see "godwit-agent --help"' dance
-sentence 2 'something is missing: godwit-agent explain --snapshot FILE [--what-if EDIT]... [VM|HOST]' explain
-sentence 2 'there is no place for "--fast"; see "godwit-agent plan --help"' plan --fast
+shows 0 'Usage: godwit-agent plan [OPTION]...' plan --help
+"$agent" --version | grep -qx 'godwit-agent [0-9][0-9.]*' || fail "--version"
+sentence 2 'unknown command "dance"; see "godwit-agent --help"' dance
+sentence 2 'unknown command "paln"; did you mean "plan"?' paln
+sentence 2 'unknown command "--plan"; did you mean "plan"?' --plan
+sentence 2 'something is missing: godwit-agent explain --snapshot FILE' explain
+sentence 2 'unknown option "--quickly"; see "godwit-agent plan --help"' plan --quickly
+sentence 2 '--save is given twice' plan --snapshot "$s" --save a --save b
 sentence 2 'there is no place for "web"; see "godwit-agent plan --help"' plan --snapshot "$s" web
-sentence 2 '--snapshot needs a value' plan --snapshot
+sentence 2 '--snapshot needs a value: --snapshot FILE' plan --snapshot
 sentence 1 "$work/none: No such file or directory" plan --snapshot "$work/none"
 sentence 1 '--what-if drain=c: there is no host c' plan --snapshot "$s" --what-if drain=c
+sentence 1 '--what-if drain=d: there is no host d' explain --snapshot "$s" --what-if add-host=c \
+	--what-if drain=c --what-if=drain=d
 sentence 1 'there is no VM and no host c' explain --snapshot "$s" c
 echo '{"snapshot":[]}' >"$work/bad"
 sentence 1 "$work/bad: line 1: it is of version 0, not 1" plan --snapshot "$work/bad"
@@ -51,8 +57,17 @@ shows 0 'host a: 4 cores, expected use 0.125, expected loss 0.00 vCPUs' explain 
 cmp -s "$work/saved" "$work/again" || fail "a plan that is replayed is another"
 grep -q '^{"plan":{' "$work/saved" || fail "what was saved has no plan"
 
+# How words go on
+sample=$("$agent" complete -- plan --what-if dr)
+[ "$sample" = drain= ] || fail "completion of an edit: $sample"
+sample=$("$agent" complete -- explain --snapshot "$s" --what-if=use_h)
+[ "$sample" = --what-if=use_high= ] || fail "completion of a policy value: $sample"
+"$agent" complete -- plan --snapshot '' >"$work/out"
+[ $? -eq 1 ] || fail "completion of a file: not status 1"
+
 # The page
-"$agent" help | sed -nE 's/^  ([a-z_]+) +([0-9.]+) +(.*)$/| `\1` | \2 | \3 |/p' >"$work/policy"
+"$agent" help plan | sed -nE 's/^ +([a-z_]+)=N +(.*) \(([0-9.]+)\)$/| `\1` | \3 | \2 |/p' \
+	>"$work/policy"
 [ "$(wc -l <"$work/policy")" -gt 30 ] || fail "help has no policy values"
 while read -r line; do
 	grep -qxF -e "$line" "$page" || fail "docs/rebalancing.md has no line: $line"

@@ -47,7 +47,7 @@ request PUT vm.create "{\"name\": \"$vm\", \"payload\": {\"kernel\": \"k\"},
 
 # shellcheck source=scripts/completion/godwit.bash
 . "$scripts/godwit.bash"
-complete -p godwit >/dev/null || fail "bash: not registered"
+complete -p godwit godwit-agent >/dev/null || fail "bash: not registered"
 
 # tab WANTED WORD...: candidates for the last word, as bash parts words
 tab() {

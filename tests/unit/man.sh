@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The manual pages: one for each command, without a complaint, and with what --help has.
-# usage: man.sh BINARY
+# usage: man.sh GODWIT GODWIT-AGENT
 set -u
 
-godwit=$1
+godwit=$1 agent=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
@@ -25,38 +25,43 @@ words() {
 		sed 's/^ *//' | sort
 }
 
-"$godwit" help --man "$work/man1" || fail "help --man: status $?"
-"$godwit" help --man "$work/man1" || fail "help --man again: status $?"
+# pages BINARY COUNT: of this program, which has that many commands at least
+pages() {
+	program=$1 name=${1##*/}
+	rm -rf "$work/man1"
+	"$program" help --man "$work/man1" || fail "$name help --man: status $?"
+	"$program" help --man "$work/man1" || fail "$name help --man again: status $?"
 
-commands=$("$godwit" --help | sed -n 's/^  \([a-z-]*\) .*/\1/p')
-[ "$(echo "$commands" | wc -l)" -ge 16 ] || fail "commands: $commands"
-{
-	echo godwit.1
-	for command in $commands; do echo "godwit-$command.1"; done
-} | sort >"$work/wanted"
-(cd "$work/man1" && printf '%s\n' *) | sort >"$work/got"
-diff "$work/wanted" "$work/got" || fail "the pages are not the commands"
+	commands=$("$program" --help | sed -n 's/^  \([a-z-]*\) .*/\1/p')
+	[ "$(echo "$commands" | wc -l)" -ge "$2" ] || fail "$name: commands: $commands"
+	{
+		echo "$name.1"
+		for command in $commands; do echo "$name-$command.1"; done
+	} | sort >"$work/wanted"
+	(cd "$work/man1" && printf '%s\n' *) | sort >"$work/got"
+	diff "$work/wanted" "$work/got" || fail "$name: the pages are not the commands"
 
-mandoc -T lint -W warning "$work"/man1/*.1 >"$work/lint" 2>&1
-[ ! -s "$work/lint" ] || fail "lint: $(cat "$work/lint")"
+	mandoc -T lint -W warning "$work"/man1/*.1 >"$work/lint" 2>&1
+	[ ! -s "$work/lint" ] || fail "lint: $(cat "$work/lint")"
 
-for command in $commands; do
-	text "godwit-$command" >"$work/page"
-	for heading in NAME SYNOPSIS DESCRIPTION OPTIONS 'EXIT STATUS' 'SEE ALSO'; do
-		grep -qx "$heading" "$work/page" || fail "godwit-$command: no $heading"
+	text "$name" >"$work/index"
+	for command in $commands; do
+		text "$name-$command" >"$work/page"
+		for heading in NAME SYNOPSIS DESCRIPTION OPTIONS 'EXIT STATUS' 'SEE ALSO'; do
+			grep -qx "$heading" "$work/page" || fail "$name-$command: no $heading"
+		done
+		"$program" help "$command" >"$work/help"
+		words <"$work/help" >"$work/wanted"
+		words <"$work/page" >"$work/got"
+		grep -qe '^--help' "$work/wanted" || fail "$name $command --help: no --help"
+		diff "$work/wanted" "$work/got" || fail "$name-$command: not the options of --help"
+		grep -q "^ *$name-$command(1)$" "$work/index" || fail "$name: no $command"
 	done
-	"$godwit" help "$command" >"$work/help"
-	words <"$work/help" >"$work/wanted"
-	words <"$work/page" >"$work/got"
-	grep -qe '^--help' "$work/wanted" || fail "$command --help: no --help"
-	diff "$work/wanted" "$work/got" || fail "godwit-$command: not the options of --help"
-done
-[ "$("$godwit" help run | words | wc -l)" -ge 80 ] || fail "run has lost its options"
+}
 
-text godwit >"$work/page"
-for command in $commands; do
-	grep -q "^ *godwit-$command(1)$" "$work/page" || fail "godwit: no $command"
-done
+pages "$agent" 5
+pages "$godwit" 16
+[ "$("$godwit" help run | words | wc -l)" -ge 80 ] || fail "run has lost its options"
 text godwit-shutdown | grep -q '^ *godwit shutdown --now web$' || fail "shutdown: no example"
 text godwit-run | grep -q '^ *0  *the guest powered off, or moved to another host$' ||
 	fail "run: no exit status"

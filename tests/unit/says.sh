@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# What a program says and how it ends, for tests of its command line. Sourced, with $program set; in
-# the end $failed says how many did not come true.
+# What a program says and how it ends, for tests of its command line. Sourced, with $program set to the
+# binary; in the end $failed says how many did not come true.
 # shellcheck shell=sh
 
 work=$(mktemp -d)
@@ -20,8 +20,8 @@ sentence() {
 	status=$?
 	[ "$status" -eq "$want_status" ] || fail "$*: status $status, not $want_status"
 	got=$(cat "$work/err")
-	[ "$got" = "godwit: $want" ] || fail "$*: said: $got
-      instead of: godwit: $want"
+	[ "$got" = "${program##*/}: $want" ] || fail "$*: said: $got
+      instead of: ${program##*/}: $want"
 	[ -s "$work/out" ] && fail "$*: wrote to standard output"
 }
 
