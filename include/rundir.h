@@ -17,6 +17,7 @@
 
 /* -ENAMETOOLONG: it does not fit. */
 int rundir_path(uid_t uid, char *path, size_t size);
+int rundir_open_user(uid_t uid); /* DIR; -errno */
 /* The name of the VM that is process pid, of that user; false: none runs, or not written down. */
 bool rundir_name(uid_t uid, pid_t pid, char *name, size_t size);
 

@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "bits.h"
 #include "cleanup.h"
 #include "cli.h"
 #include "client.h"
+#include "command/screen.h"
 #include "log.h"
 #include "top_sample.h"
-#include "top_screen.h"
+#include "top_draw.h"
 #include "tty.h"
 
 enum { NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
@@ -24,8 +26,39 @@ struct top {
 	struct loop *loop;
 	struct top_sample *sample;
 	struct timer tick;
-	struct top_screen screen;
+	struct screen screen;
+	struct top_view view; /* of the screen; paused: nobody wants news */
 };
+
+/* Keys */
+
+static void sort(void *arg, unsigned order)
+{
+	((struct top *)arg)->view.order = order;
+}
+
+static void toggle_vcpus(void *arg, unsigned unused)
+{
+	struct top_view *view = &((struct top *)arg)->view;
+
+	(void)unused;
+	view->vcpus = view->vcpus_shown ? TOP_VCPUS_OFF : TOP_VCPUS_ON;
+}
+
+static void toggle_pause(void *arg, unsigned unused)
+{
+	struct top *t = arg;
+
+	(void)unused;
+	t->view.paused = !t->view.paused;
+}
+
+static const struct screen_key keys[] = {
+	{ "c", sort, TOP_BY_CPU }, { "m", sort, TOP_BY_MEMORY }, { "d", sort, TOP_BY_DISK },
+	{ "n", sort, TOP_BY_NET }, { "v", toggle_vcpus, 0 },     { " ", toggle_pause, 0 },
+};
+
+/* Pictures */
 
 static void print_json(const struct top *t, struct vm_rates **rows, size_t n)
 {
@@ -51,6 +84,22 @@ static void print_table(const struct top *t, struct vm_rates **rows, size_t n)
 	printf("%s%s", text ? text : "", t->once ? "" : "\n");
 }
 
+static void draw(struct top *t, struct vm_rates **rows, size_t n)
+{
+	CLEANUP(free) char *picture = NULL;
+
+	if (!screen_begin(&t->screen))
+		return;
+	t->view.utf8 = t->screen.utf8;
+	t->view.colour = t->screen.colour;
+	t->view.columns = t->screen.columns;
+	t->view.lines = t->screen.lines;
+	t->view.scroll = t->screen.scroll;
+	picture = top_draw(rows, n, &t->view);
+	t->screen.scroll = t->view.scroll;
+	screen_show(picture);
+}
+
 static void show(void *arg)
 {
 	struct top *t = arg;
@@ -58,7 +107,7 @@ static void show(void *arg)
 	struct vm_rates **rows = top_sample_rows(t->sample, &n);
 
 	if (t->on_screen)
-		top_screen_show(&t->screen, rows, n);
+		draw(t, rows, n);
 	else if (t->json)
 		print_json(t, rows, n);
 	else
@@ -82,7 +131,7 @@ static void on_tick(void *arg)
 	struct top *t = arg;
 
 	loop_timer_set(t->loop, &t->tick, loop_now_ns() + t->interval_ns);
-	if (!t->screen.view.paused)
+	if (!t->view.paused)
 		top_sample_ask(t->sample);
 }
 
@@ -129,13 +178,13 @@ static int top_open(struct top *t, const struct verb_args *args, struct err *e)
 	if (!r)
 		r = top_sample_new(&t->sample, &config, e);
 	if (!r && t->on_screen)
-		r = top_screen_open(&t->screen, e);
+		r = screen_open(&t->screen, e);
 	return r;
 }
 
 static void top_close(struct top *t)
 {
-	top_screen_close(&t->screen);
+	screen_close(&t->screen);
 	top_sample_free(t->sample);
 	if (t->loop)
 		loop_timer_cancel(t->loop, &t->tick);
@@ -152,8 +201,10 @@ int top_run(const struct verb *v, const struct verb_args *args)
 	(void)v;
 	setlocale(LC_CTYPE, "");
 	t.tick = (struct timer){ .expired = on_tick, .arg = &t };
-	t.screen = (struct top_screen){ .changed = show, .arg = &t };
-	t.on_screen = !t.once && !t.json && top_screen_is_there();
+	t.screen = (struct screen){
+		.keys = keys, .nkeys = ARRAY_SIZE(keys), .changed = show, .arg = &t
+	};
+	t.on_screen = !t.once && !t.json && screen_is_there();
 	if (status == CLI_OK)
 		status = check_names(args);
 	if (status != CLI_OK)

@@ -102,58 +102,22 @@ static void put_summary(const struct canvas *c, struct vm_rates **vms, size_t n,
 	fputs("\n\n", c->f);
 }
 
-static void put_keys(const struct canvas *c, size_t lines, size_t room, const struct top_view *view)
-{
-	static const char *const keys[][2] = { { "q", "quit" },     { "c", "CPU" },
-					       { "m", "memory" },   { "d", "disk" },
-					       { "n", "network" },  { "v", "vCPUs" },
-					       { "space", "pause" } };
-
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		fputs(i ? "   " : "", c->f);
-		canvas_put(c, BOLD, keys[i][0]);
-		fprintf(c->f, " %s", keys[i][1]);
-	}
-	if (lines <= room)
-		return;
-	fputs("   ", c->f);
-	canvas_put(c, BOLD, view->utf8 ? "↑↓" : "arrows");
-	fprintf(c->f, " line %u of %zu", view->scroll + 1, lines);
-}
-
-static size_t count_lines(const char *text)
-{
-	size_t n = 0;
-
-	for (; *text; text++)
-		n += *text == '\n';
-	return n;
-}
-
-static const char *skip_lines(const char *text, size_t n)
-{
-	for (; n && *text; text++)
-		n -= *text == '\n';
-	return text;
-}
+static const char *const keys[][2] = { { "q", "quit" },     { "c", "CPU" },     { "m", "memory" },
+				       { "d", "disk" },     { "n", "network" }, { "v", "vCPUs" },
+				       { "space", "pause" } };
 
 /* The table's titles and the rows that are scrolled to, then empty lines down to the keys. */
 static void put_screen(const struct canvas *c, const char *table, struct vm_rates **vms, size_t n,
 		       struct top_view *view)
 {
-	size_t room = MAX(view->lines, FRAME_LINES + 1) - FRAME_LINES;
-	size_t lines = count_lines(table) - 1;
-	const char *rows = skip_lines(table, 1), *from, *to;
+	size_t room = MAX(view->lines, FRAME_LINES + 1) - FRAME_LINES, lines;
+	size_t titles = strcspn(table, "\n") + 1;
 
-	view->scroll = MIN(view->scroll, (unsigned)(lines - MIN(lines, room)));
-	from = skip_lines(rows, view->scroll);
-	to = skip_lines(from, room);
 	put_summary(c, vms, n, view);
-	fwrite(table, 1, (size_t)(rows - table), c->f);
-	fwrite(from, 1, (size_t)(to - from), c->f);
-	for (size_t i = MIN(lines, room); i < room; i++)
-		fputc('\n', c->f);
-	put_keys(c, lines, room, view);
+	fwrite(table, 1, titles, c->f);
+	lines = canvas_put_rows(c, table + titles, room, &view->scroll);
+	canvas_put_keys(c, keys, ARRAY_SIZE(keys));
+	canvas_put_place(c, view->utf8, lines, room, view->scroll);
 }
 
 static char *draw_screen(const char *table, struct vm_rates **vms, size_t n, struct top_view *view)
@@ -170,29 +134,6 @@ static char *draw_screen(const char *table, struct vm_rates **vms, size_t n, str
 	return text;
 }
 
-/* What fits in width and height; the last line does not end, as that would scroll. */
-static char *cut(const char *text, const struct top_view *view)
-{
-	struct canvas c = { .colour = view->colour };
-	char *out = NULL;
-	size_t len, lines = 0;
-
-	c.f = open_memstream(&out, &len);
-	if (!c.f)
-		return NULL;
-	for (;;) {
-		size_t line = strcspn(text, "\n");
-
-		canvas_put_cut(&c, text, line, view->columns);
-		text += line;
-		if (!*text || (view->lines && ++lines == view->lines))
-			break;
-		fputc(*text++, c.f);
-	}
-	fclose(c.f);
-	return out;
-}
-
 char *top_draw(struct vm_rates **vms, size_t n, struct top_view *view)
 {
 	CLEANUP(free) char *table = NULL, *screen = NULL;
@@ -200,7 +141,7 @@ char *top_draw(struct vm_rates **vms, size_t n, struct top_view *view)
 	top_rates_sort(vms, n, view->order);
 	table = draw_table(vms, n, view);
 	if (!view->lines || !table)
-		return table ? cut(table, view) : NULL;
+		return table ? canvas_cut(table, view->colour, view->columns, 0) : NULL;
 	screen = draw_screen(table, vms, n, view);
-	return screen ? cut(screen, view) : NULL;
+	return screen ? canvas_cut(screen, view->colour, view->columns, view->lines) : NULL;
 }

@@ -35,6 +35,18 @@ int client_refuse_name(const char *name, struct err *e)
 		       names.text);
 }
 
+/* dir: or -errno. */
+static int connect_to(struct client *c, int dir, const char *socket, struct err *e)
+{
+	int r = dir < 0 ? dir : rundir_connect(dir, socket);
+
+	if (r < 0)
+		return err_set(e, r, "the control socket of %s cannot be reached: %s", c->who,
+			       strerror(-r));
+	c->fd = r;
+	return 0;
+}
+
 int client_open(struct client *c, const char *name, struct err *e)
 {
 	CLEANUP(fd) int dir = rundir_open(geteuid(), name);
@@ -43,13 +55,17 @@ int client_open(struct client *c, const char *name, struct err *e)
 	if (dir == -ENOENT)
 		return client_refuse_name(name, e);
 	snprintf(c->name, sizeof(c->name), "%s", name);
-	if (dir >= 0)
-		c->fd = rundir_connect(dir, RUNDIR_API_SOCKET);
-	if (dir < 0 || c->fd < 0)
-		return err_set(e, dir < 0 ? dir : c->fd,
-			       "the control socket of VM \"%s\" cannot be reached: %s", name,
-			       strerror(dir < 0 ? -dir : -c->fd));
-	return 0;
+	snprintf(c->who, sizeof(c->who), "VM \"%s\"", c->name);
+	return connect_to(c, dir, RUNDIR_API_SOCKET, e);
+}
+
+int client_open_other(struct client *c, const char *socket, const char *who, struct err *e)
+{
+	CLEANUP(fd) int dir = rundir_open_user(geteuid());
+
+	*c = (struct client){ .fd = -1 };
+	snprintf(c->who, sizeof(c->who), "%s", who);
+	return connect_to(c, dir, socket, e);
 }
 
 void client_close(struct client *c)
@@ -69,8 +85,8 @@ void client_set_limit(struct client *c, unsigned ms)
 static int lost(const struct client *c, ssize_t n, struct err *e)
 {
 	if (n < 0 && errno == EAGAIN)
-		return err_set(e, -ETIMEDOUT, "VM \"%s\" does not answer", c->name);
-	return err_set(e, -EPIPE, "VM \"%s\" ended before it answered", c->name);
+		return err_set(e, -ETIMEDOUT, "%s does not answer", c->who);
+	return err_set(e, -EPIPE, "%s ended before it answered", c->who);
 }
 
 static int send_all(struct client *c, const char *text, size_t len, struct err *e)
@@ -104,7 +120,7 @@ static int read_head(struct client *c, char *head, size_t *len, char **body, str
 		*body = strstr(head, "\r\n\r\n");
 	} while (!*body && *len < HEAD_BYTES_MAX);
 	if (!*body)
-		return err_set(e, -EPROTO, "VM \"%s\" does not speak HTTP", c->name);
+		return err_set(e, -EPROTO, "%s does not speak HTTP", c->who);
 	*body += 4;
 	return 0;
 }
@@ -129,7 +145,7 @@ static int refused(const struct client *c, const json_t *why, struct err *e)
 	const json_t *sentence;
 	size_t i;
 
-	err_set(e, 0, "VM \"%s\" refused", c->name);
+	err_set(e, 0, "%s refused", c->who);
 	json_array_foreach(why, i, sentence)
 	{
 		size_t at = strlen(e->text);
@@ -156,7 +172,7 @@ static int receive(struct client *c, char **out, size_t *len, struct err *e)
 	if (text && text < body)
 		*len = strtoul(text + strlen("\r\nContent-Length: "), NULL, 10);
 	if (sscanf(head, "HTTP/1.1 %d", &status) != 1 || *len > BODY_BYTES_MAX || have > *len)
-		return err_set(e, -EPROTO, "VM \"%s\" does not speak HTTP", c->name);
+		return err_set(e, -EPROTO, "%s does not speak HTTP", c->who);
 	whole = calloc(1, *len + 1);
 	if (!whole)
 		return err_set(e, -ENOMEM, "out of memory");
@@ -183,7 +199,7 @@ int client_receive(struct client *c, json_t **out, struct err *e)
 		return r;
 	json = len ? json_loadb(text, len, JSON_DECODE_ANY, NULL) : NULL;
 	if (len && !json)
-		return err_set(e, -EPROTO, "VM \"%s\" answered with what is no JSON", c->name);
+		return err_set(e, -EPROTO, "%s answered with what is no JSON", c->who);
 	if (out)
 		*out = TAKE(json);
 	return 0;

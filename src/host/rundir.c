@@ -43,7 +43,7 @@ static pid_t read_pid(int dir, const char *name)
 	return (pid_t)strtol(text, NULL, 10);
 }
 
-static int open_user(uid_t uid)
+int rundir_open_user(uid_t uid)
 {
 	char path[256];
 	int fd, r = rundir_path(uid, path, sizeof(path));
@@ -71,14 +71,14 @@ static int open_running(int parent, const char *name)
 
 int rundir_open(uid_t uid, const char *name)
 {
-	CLEANUP(fd) int parent = open_user(uid);
+	CLEANUP(fd) int parent = rundir_open_user(uid);
 
 	return parent < 0 ? parent : open_running(parent, name);
 }
 
 int rundir_each(uid_t uid, void (*each)(void *arg, const char *name, int dir, pid_t pid), void *arg)
 {
-	int parent = open_user(uid);
+	int parent = rundir_open_user(uid);
 	struct dirent *entry;
 	DIR *dir;
 

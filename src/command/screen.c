@@ -10,12 +10,12 @@
 
 #include "bits.h"
 #include "cleanup.h"
-#include "top_screen.h"
+#include "command/screen.h"
 #include "tty.h"
 
 enum { COLUMNS = 80, LINES = 24, PAGE_LINES = 10, CTRL_C = 3, CTRL_Z = 26 };
 
-bool top_screen_is_there(void)
+bool screen_is_there(void)
 {
 	const char *term = getenv("TERM");
 
@@ -25,59 +25,36 @@ bool top_screen_is_there(void)
 
 /* Keys */
 
-static void quit(struct top_screen *s, unsigned unused)
+static void quit(void *arg, unsigned unused)
 {
+	struct screen *s = arg;
+
 	(void)unused;
 	loop_quit(s->loop);
 }
 
 /* As it comes from a terminal that is not in raw mode; src/host/tty.c handles both. */
-static void send_signal(struct top_screen *s, unsigned sig)
+static void send_signal(void *arg, unsigned sig)
 {
-	(void)s;
+	(void)arg;
 	raise((int)sig);
 }
 
-static void sort(struct top_screen *s, unsigned order)
+static void scroll_up(void *arg, unsigned lines)
 {
-	s->view.order = order;
+	struct screen *s = arg;
+
+	s->scroll -= MIN(s->scroll, lines);
 }
 
-static void toggle_vcpus(struct top_screen *s, unsigned unused)
+static void scroll_down(void *arg, unsigned lines)
 {
-	(void)unused;
-	s->view.vcpus = s->view.vcpus_shown ? TOP_VCPUS_OFF : TOP_VCPUS_ON;
-}
-
-static void toggle_pause(struct top_screen *s, unsigned unused)
-{
-	(void)unused;
-	s->view.paused = !s->view.paused;
-}
-
-static void scroll_up(struct top_screen *s, unsigned lines)
-{
-	s->view.scroll -= MIN(s->view.scroll, lines);
-}
-
-static void scroll_down(struct top_screen *s, unsigned lines)
-{
-	s->view.scroll += lines;
+	((struct screen *)arg)->scroll += lines;
 }
 
 /* Cursor keys as ECMA-48 and as application mode have them. */
-static const struct key {
-	const char *bytes;
-	void (*press)(struct top_screen *, unsigned arg);
-	unsigned arg;
-} keys[] = {
+static const struct screen_key own_keys[] = {
 	{ "q", quit, 0 },
-	{ "c", sort, TOP_BY_CPU },
-	{ "m", sort, TOP_BY_MEMORY },
-	{ "d", sort, TOP_BY_DISK },
-	{ "n", sort, TOP_BY_NET },
-	{ "v", toggle_vcpus, 0 },
-	{ " ", toggle_pause, 0 },
 	{ "\033[A", scroll_up, 1 },
 	{ "\033OA", scroll_up, 1 },
 	{ "\033[B", scroll_down, 1 },
@@ -88,23 +65,32 @@ static const struct key {
 	{ (const char[]){ CTRL_Z, 0 }, send_signal, SIGTSTP },
 };
 
-/* Returns the number of bytes of it. */
-static size_t press(struct top_screen *s, const char *text)
+/* Returns the number of bytes of the one that text begins with; 0: none of these. */
+static size_t press_one(const struct screen_key *keys, size_t n, void *arg, const char *text)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+	for (size_t i = 0; i < n; i++) {
 		size_t len = strlen(keys[i].bytes);
 
 		if (strncmp(text, keys[i].bytes, len))
 			continue;
-		keys[i].press(s, keys[i].arg);
+		keys[i].press(arg, keys[i].arg);
 		return len;
 	}
-	return 1;
+	return 0;
+}
+
+static size_t press(struct screen *s, const char *text)
+{
+	size_t len = press_one(own_keys, ARRAY_SIZE(own_keys), s, text);
+
+	if (!len)
+		len = press_one(s->keys, s->nkeys, s->arg, text);
+	return MAX(len, 1U);
 }
 
 static void on_keys(void *arg, uint32_t events)
 {
-	struct top_screen *s = arg;
+	struct screen *s = arg;
 	char text[64];
 	ssize_t n = read(STDIN_FILENO, text, sizeof(text) - 1);
 
@@ -122,7 +108,7 @@ static void on_keys(void *arg, uint32_t events)
 
 static void on_size(void *arg, uint32_t events)
 {
-	struct top_screen *s = arg;
+	struct screen *s = arg;
 	struct signalfd_siginfo info;
 
 	(void)events;
@@ -164,52 +150,51 @@ static void write_all(const char *text, size_t len)
 	}
 }
 
-static void measure(struct top_view *view)
+bool screen_begin(struct screen *s)
 {
 	uint16_t columns, lines;
 
-	tty_size(STDOUT_FILENO, &columns, &lines);
-	/* What is erased behind a character in the last column is that character. */
-	view->columns = MAX(columns ? columns : COLUMNS, 2) - 1;
-	view->lines = lines ? lines : LINES;
-}
-
-void top_screen_show(struct top_screen *s, struct vm_rates **rows, size_t n)
-{
-	CLEANUP(free) char *picture = NULL, *frame = NULL;
-	size_t len;
-
 	/* In the background it is not ours; from there it comes back without our screen. */
 	if (!tty_is_foreground(STDIN_FILENO) || tty_screen(STDIN_FILENO, STDOUT_FILENO))
-		return;
-	measure(&s->view);
-	picture = top_draw(rows, n, &s->view);
+		return false;
+	tty_size(STDOUT_FILENO, &columns, &lines);
+	/* What is erased behind a character in the last column is that character. */
+	s->columns = MAX(columns ? columns : COLUMNS, 2) - 1;
+	s->lines = lines ? lines : LINES;
+	return true;
+}
+
+void screen_show(const char *picture)
+{
+	CLEANUP(free) char *frame = NULL;
+	size_t len;
+
 	frame = picture ? make_frame(picture, &len) : NULL;
 	if (frame)
 		write_all(frame, len);
 }
 
-int top_screen_open(struct top_screen *s, struct err *e)
+int screen_open(struct screen *s, struct err *e)
 {
 	int r;
 
-	s->keys = (struct watch){ .fd = STDIN_FILENO, .ready = on_keys, .arg = s };
+	s->input = (struct watch){ .fd = STDIN_FILENO, .ready = on_keys, .arg = s };
 	s->size = (struct watch){ .fd = tty_watch_size(), .ready = on_size, .arg = s };
-	s->view.utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
-	s->view.colour = !getenv("NO_COLOR");
+	s->utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
+	s->colour = !getenv("NO_COLOR");
 	r = s->size.fd < 0 ? s->size.fd : loop_watch(s->loop, &s->size, EPOLLIN);
 	if (!r)
-		r = loop_watch(s->loop, &s->keys, EPOLLIN);
+		r = loop_watch(s->loop, &s->input, EPOLLIN);
 	if (!r)
 		r = tty_screen(STDIN_FILENO, STDOUT_FILENO);
 	return r ? err_set(e, r, "the terminal cannot be used: %s", strerror(-r)) : 0;
 }
 
-void top_screen_close(struct top_screen *s)
+void screen_close(struct screen *s)
 {
 	tty_restore();
-	if (s->keys.active)
-		loop_unwatch(s->loop, &s->keys);
+	if (s->input.active)
+		loop_unwatch(s->loop, &s->input);
 	if (s->size.active)
 		loop_unwatch(s->loop, &s->size);
 	if (s->size.arg)
