@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* godwit-agent: its verbs, as a table. */
-#include <stdio.h>
-
 #include "bits.h"
-#include "command/complete.h"
 #include "log.h"
-#include "planner/fields.h"
 #include "verbs.h"
 
 const char log_program[] = "godwit-agent";
 
 /* What a person wants when looking for a verb. */
-enum { VERB_RUN = VERB_HIDDEN + 1, VERB_PLAN, VERB_REST };
+enum { VERB_RUN = VERB_HIDDEN + 1, VERB_LOOK, VERB_PLAN, VERB_VMS, VERB_HOSTS, VERB_REST };
 
 static const struct verb_heading headings[] = {
 	{ VERB_RUN, "The agent of this host" },
+	{ VERB_LOOK, "Looking at hosts and VMs" },
 	{ VERB_PLAN, "Plans" },
+	{ VERB_VMS, "VMs" },
+	{ VERB_HOSTS, "Hosts and what is done about them" },
 	{ VERB_REST, "Everything else" },
 };
 
@@ -23,53 +22,103 @@ static const struct verb self = {
 	"",
 	"COMMAND [ARGUMENT]...",
 	"keeps VMs where they get what they ask for",
-	.about = "An agent on each host looks after the VMs there; together they say which VMs "
-		 "should move to which hosts, and why the others stay.\n"
+	.about = "An agent on each host, which is godwit-agent run, looks after the VMs there. "
+		 "Together they say which VMs should move to which hosts, and why the others "
+		 "stay, and move them if they are told to.\n"
+		 "The other commands ask the agent of this host and user, by its socket "
+		 "/run/godwit/.agent.sock for root, godwit/.agent.sock below $XDG_RUNTIME_DIR for "
+		 "others; it speaks for all hosts. What it refuses it says in a sentence.\n"
 		 "A command that prints something for people prints JSON for scripts if it is "
-		 "given --json.",
-	.examples = { { "godwit-agent plan --snapshot cluster.jsonl",
-			"See what would be done about the hosts and VMs of a snapshot" } },
+		 "given --json. All others print nothing when they are done. Options may stand "
+		 "before and behind names; what follows a word -- is no option.",
+	.examples = { { "godwit-agent status", "See how hosts and VMs are" },
+		      { "godwit-agent plan", "See what would be done about them, and why" },
+		      { "godwit-agent mode auto", "Let it be done" } },
 	.options = { { "--version", NULL, "print the version" } },
 };
 
-static void policy_keys(void (*each)(void *arg, const struct option_key *), void *arg)
-{
-	char fallback[32];
-
-	for (size_t i = 0; i < policy_fields.n; i++) {
-		const struct field *f = &policy_fields.field[i];
-
-		snprintf(fallback, sizeof(fallback), "%g", f->fallback);
-		each(arg, &(struct option_key){ f->key, "N", f->help, fallback, false, false });
-	}
-}
-
-#define WHAT_IF                                                                                    \
+#define EDITS                                                                                      \
 	"An EDIT changes the snapshot before it is looked at: add-host=NAME[,like=HOST], "         \
 	"remove-host=NAME, maintenance=NAME, drain=NAME, up=NAME, dead=NAME, "                     \
-	"mode=recommend|auto|emergency, or KEY=VALUE of the policy."
+	"mode=recommend|auto|emergency, or KEY=VALUE of the policy (godwit-agent help policy)."
 
 static const struct verb verbs[] = {
 	{ "run", "", "look after the VMs of this host", VERB_RUN,
 	  .about = "Stays until SIGTERM, SIGINT or SIGHUP ends it. VMs are processes of their own "
 		   "and go on without it.",
 	  .run = run_run },
-	{ "plan", "", "say which VMs should move, and why", VERB_PLAN, .about = WHAT_IF,
-	  .examples = { { "godwit-agent plan --snapshot a.jsonl --what-if drain=h1",
-			  "See where the VMs of host h1 could go" } },
+	{ "status", "", "show hosts, VMs, moves under way and alerts", VERB_LOOK,
+	  .about =
+		  "Of a host it shows its cores and the vCPUs of its VMs, how busy its cores are, "
+		  "and its memory. Of a VM it shows shares of its vCPUs' time: RUN is what they "
+		  "had, DELAY what they waited for the host, THROTTLED what they were held back. "
+		  "HAPPY is what it got of what it asked for. The host of the agent that was asked "
+		  "has a star.",
+	  .examples = { { "godwit-agent status", "See how hosts and VMs are" },
+			{ "godwit-agent status --json", "Give a script all numbers" } },
+	  .options = { { "--json", NULL, "all that is known, as JSON" } }, .run = status_run },
+	{ "events", "", "show what the agent did, and why", VERB_LOOK,
+	  .about = "Shows a line for each event that the agent still keeps: when it was, in "
+		   "seconds since the agent started, what it came from, what it was, and more "
+		   "about it. The last 512 are kept.",
+	  .examples = { { "godwit-agent events --follow", "Watch what is done" } },
+	  .options = { { "--follow", NULL, "and go on until it ends" },
+		       { "--json", NULL, "each as a line of JSON" } },
+	  .run = events_run },
+	{ "plan", "", "say which VMs should move, and why", VERB_PLAN,
+	  .about = "Of the hosts and VMs as they are now, or as a file has them; no VM is moved. "
+		   "A plan depends on its snapshot and on nothing else.\n" EDITS,
+	  .examples = { { "godwit-agent plan --what-if drain=h1",
+			  "See where the VMs of host h1 would go" },
+			{ "godwit-agent plan --save today.jsonl --json",
+			  "Keep what was planned, to plan it again" } },
 	  .options = { { "--snapshot", "FILE", "of these hosts and VMs" },
 		       { "--what-if", "EDIT", "if this were so; may be given again" },
 		       { "--save", "FILE",
 			 "write what was planned, and the plan, as --snapshot takes it" },
 		       { "--json", NULL, "as JSON" } },
-	  .many = "--what-if", .each_key = policy_keys, .run = plan_run },
+	  .many = "--what-if", .run = plan_run },
 	{ "explain", "[VM|HOST]", "say of the plan, a VM or a host why it is so", VERB_PLAN,
-	  .about = WHAT_IF,
-	  .examples = { { "godwit-agent explain --snapshot a.jsonl web",
-			  "Say why VM web moves, or stays" } },
+	  .about = EDITS,
+	  .examples = { { "godwit-agent explain web", "Say why VM web moves, or stays" } },
 	  .options = { { "--snapshot", "FILE", "of these hosts and VMs" },
 		       { "--what-if", "EDIT", "if this were so; may be given again" } },
-	  .many = "--what-if", .each_key = policy_keys, .run = explain_run },
+	  .many = "--what-if", .run = explain_run },
+	{ "mode", "recommend|auto|emergency", "say what is done about plans", VERB_PLAN,
+	  .about = "recommend only shows moves, auto has them carried out, emergency only those "
+		   "that must be.",
+	  .examples = { { "godwit-agent mode auto", "Let VMs be moved" } }, .run = mode_run },
+	{ "policy", "[KEY=VALUE...]", "show what plans go by, or change it", VERB_PLAN,
+	  .about = "Without values it shows all that there are. A change holds for all hosts, and "
+		   "from the next plan on.",
+	  .examples = { { "godwit-agent policy", "See all values" },
+			{ "godwit-agent policy margin=3 out_max=1",
+			  "Move less, and one VM out of a host at a time" } },
+	  .each_key = policy_keys, .run = policy_run },
+	{ "apply", "FILE", "take a VM's description, and see that it runs", VERB_VMS,
+	  .about = "FILE is a JSON object; - is standard input. The description of a VM that is "
+		   "known already takes the place of the old one.",
+	  .examples = { { "godwit-agent apply web.json", "Have VM web run somewhere" } },
+	  .run = apply_run },
+	{ "delete", "NAME", "forget a VM's description, and end the VM", VERB_VMS,
+	  .examples = { { "godwit-agent delete web", "Have VM web no more" } }, .run = name_run },
+	{ "start", "NAME", "start a VM that was stopped", VERB_VMS,
+	  .examples = { { "godwit-agent start web", "Have VM web run again" } }, .run = name_run },
+	{ "stop", "NAME", "ask a VM's guest to power off, and do not start it again", VERB_VMS,
+	  .examples = { { "godwit-agent stop web", "Have VM web wait until it is started" } },
+	  .run = name_run },
+	{ "move", "VM HOST", "move a VM to another host now", VERB_VMS,
+	  .about = "Whatever plans say; but never to where it cannot be, which is said.",
+	  .examples = { { "godwit-agent move web h2", "Move VM web to host h2" } },
+	  .run = move_run },
+	{ "drain", "HOST", "let VMs leave a host, and none come", VERB_HOSTS,
+	  .about = "Until godwit-agent maintenance HOST off.",
+	  .examples = { { "godwit-agent drain h1", "Empty host h1" } }, .run = drain_run },
+	{ "maintenance", "HOST on|off", "take a host out of service, or back", VERB_HOSTS,
+	  .about = "On: its VMs leave as when it drains, and it may be switched off when they "
+		   "have. Off: it takes VMs again, also after godwit-agent drain.",
+	  .examples = { { "godwit-agent maintenance h1 off", "Let VMs run on host h1 again" } },
+	  .run = maintenance_run },
 	{ "help", "[COMMAND]", "explain a command", VERB_REST,
 	  .examples = { { "godwit-agent help plan", "See all options of godwit-agent plan" } },
 	  .options = { { "--man", "DIR", "write the manual pages of all commands there" } },
@@ -81,27 +130,9 @@ static const struct verb verbs[] = {
 	  .status = { "these are all", "the word is the name of a file" }, .run = complete_run },
 };
 
-static void offer_policy(void *arg, const struct option_key *k)
-{
-	char text[64];
-
-	snprintf(text, sizeof(text), "%s=", k->key);
-	complete_offer(arg, text);
-}
-
-static void offer_edits(const struct completion *c)
-{
-	static const char *const edits[] = {
-		"add-host=", "remove-host=", "maintenance=",   "drain=",        "up=",
-		"dead=",     "mode=auto",    "mode=recommend", "mode=emergency"
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(edits); i++)
-		complete_offer(c, edits[i]);
-	policy_keys(offer_policy, (void *)c);
-}
-
-static const struct program_word words[] = { { "EDIT", offer_edits } };
+static const struct program_word words[] = {
+	{ "EDIT", offer_edits }, { "HOST", offer_hosts }, { "NAME", offer_vms }, { "VM", offer_vms }
+};
 
 static const struct program agent = {
 	.name = "godwit-agent",

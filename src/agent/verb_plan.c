@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "load.h"
 #include "log.h"
 #include "planner/explain.h"
 #include "planner/planner.h"
@@ -17,16 +18,8 @@ enum { SNAPSHOT, WHAT_IF, SAVE, JSON };
 
 static int load(struct snapshot *s, const struct verb_args *args, struct err *e)
 {
-	const char *path = args->value[SNAPSHOT];
-	CLEANUP(file) FILE *f = fopen(path, "re");
-	int r;
+	int r = load_snapshot(s, args->value[SNAPSHOT], e);
 
-	*s = (struct snapshot){ 0 };
-	if (!f)
-		return err_set(e, -errno, "%.200s: %s", path, strerror(errno));
-	r = snapshot_read(s, f, e);
-	if (r)
-		return err_prefix(e, r, "%.200s", path);
 	for (unsigned i = 0; !r && i < args->nmany; i++) {
 		r = what_if_apply(s, args->many[i], e);
 		if (r)
@@ -74,18 +67,13 @@ static int show_name(const struct snapshot *s, const struct verb_args *args, str
 	return args->nrest ? explain_name(s, args->rest[0], stdout, e) : show_plan(s, args, e);
 }
 
-static int show(const struct verb *v, const struct verb_args *args,
+static int show(const struct verb_args *args,
 		int (*print)(const struct snapshot *, const struct verb_args *, struct err *))
 {
 	struct snapshot s;
 	struct err e;
-	int r;
+	int r = load(&s, args, &e);
 
-	if (!args->value[SNAPSHOT]) {
-		log_error("something is missing: godwit-agent %s --snapshot FILE", v->name);
-		return CLI_USAGE;
-	}
-	r = load(&s, args, &e);
 	r = r ? r : print(&s, args, &e);
 	snapshot_free(&s);
 	if (r)
@@ -95,10 +83,12 @@ static int show(const struct verb *v, const struct verb_args *args,
 
 int plan_run(const struct verb *v, const struct verb_args *args)
 {
-	return show(v, args, show_plan);
+	(void)v;
+	return show(args, show_plan);
 }
 
 int explain_run(const struct verb *v, const struct verb_args *args)
 {
-	return show(v, args, show_name);
+	(void)v;
+	return show(args, show_name);
 }

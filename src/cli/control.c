@@ -6,6 +6,7 @@
 #include "bits.h"
 #include "cli.h"
 #include "client.h"
+#include "command/show_events.h"
 #include "log.h"
 
 int control_each(const struct verb_args *args,
@@ -44,6 +45,19 @@ int control_run(const struct verb *v, const struct verb_args *args)
 	while (strcmp(paths[i].verb, v->name))
 		i++;
 	return control_each(args, put, paths[i].path);
+}
+
+static int events(struct client *c, const void *arg, struct err *e)
+{
+	const struct verb_args *args = arg;
+
+	return show_events(c, args->value[0], args->value[1], e);
+}
+
+int events_run(const struct verb *v, const struct verb_args *args)
+{
+	(void)v;
+	return control_each(args, events, args);
 }
 
 static void print_added(const char *name, const json_t *answer, bool json)

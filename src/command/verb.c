@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,13 +134,28 @@ static int take_option(const struct verb *v, struct verb_args *args, char **argv
 	return keep_value(v, args, &v->options[i], value);
 }
 
+/* An operand that is a choice, such as "on|off". */
+static int check_word(const char *word, size_t len, const char *given)
+{
+	char form[64];
+
+	snprintf(form, sizeof(form), "%.*s", (int)len, word);
+	if (!strchr(form, '|') || !form_is_choice(form) || form_has(form, given))
+		return CLI_OK;
+	log_error("there can be %s here, not \"%.64s\"", form, given);
+	return CLI_USAGE;
+}
+
 static int check_rest(const struct verb *v, const struct verb_args *args)
 {
 	const char *word;
 	size_t len;
 
 	for (int i = 0; i < args->nrest; i++) {
-		if (verb_operand(v, i, &len))
+		word = verb_operand(v, i, &len);
+		if (word && check_word(word, len, args->rest[i]))
+			return CLI_USAGE;
+		if (word)
 			continue;
 		log_error("there is no place for \"%.64s\"; see \"%s %s --help\"", args->rest[i],
 			  args->program->name, v->name);

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* "godwit events": what happened to a VM. */
 #include <errno.h>
 #include <stdio.h>
 
-#include "cli.h"
-#include "client.h"
+#include "command/show_events.h"
 
 enum { WAIT_S = 30 };
-
-struct show {
-	bool follow, json;
-};
 
 /* Values stay as JSON has them: nothing in them can disturb a terminal. */
 static void print_properties(json_t *properties)
@@ -41,9 +35,8 @@ static void print_event(const json_t *event, bool json)
 	putchar('\n');
 }
 
-static int print_events(struct client *c, const void *arg, struct err *e)
+int show_events(struct client *c, bool follow, bool as_json, struct err *e)
 {
-	const struct show *show = arg;
 	unsigned long long seq = 0;
 	int r;
 
@@ -52,23 +45,14 @@ static int print_events(struct client *c, const void *arg, struct err *e)
 		char path[64];
 		size_t i;
 
-		snprintf(path, sizeof(path), "events?since=%llu&wait=%d", seq,
-			 show->follow ? WAIT_S : 0);
+		snprintf(path, sizeof(path), "events?since=%llu&wait=%d", seq, follow ? WAIT_S : 0);
 		r = client_get(c, path, &answer, e);
 		json_array_foreach(json_object_get(answer, "events"), i, event)
-			print_event(event, show->json);
+			print_event(event, as_json);
 		fflush(stdout);
 		seq = (unsigned long long)json_integer_value(json_object_get(answer, "seq"));
 		json_decref(answer);
-	} while (!r && show->follow);
+	} while (!r && follow);
 	/* Its last event was shown. */
-	return show->follow && r == -EPIPE ? 0 : r;
-}
-
-int events_run(const struct verb *v, const struct verb_args *args)
-{
-	const struct show show = { .follow = args->value[0], .json = args->value[1] };
-
-	(void)v;
-	return control_each(args, print_events, &show);
+	return follow && r == -EPIPE ? 0 : r;
 }
