@@ -219,7 +219,7 @@ static void on_gone(void *arg, struct request *http)
 
 	list_for_each (c, &a->calls, node) {
 		if (c->http == http) {
-			watch_events_gone(c);
+			event_watcher_gone(&c->watcher);
 			return;
 		}
 	}
@@ -265,7 +265,6 @@ int api_new(struct api **out, const struct api_config *config, struct err *e)
 	list_init(&a->looks);
 	list_init(&a->answers);
 	list_init(&a->calls);
-	list_init(&a->watchers);
 	r = loop_new(&a->loop, e);
 	/* First, for clients that wait for it before they connect. */
 	if (!r && (config->event_path || config->event_fd >= 0))
@@ -280,7 +279,7 @@ int api_new(struct api **out, const struct api_config *config, struct err *e)
 			listener_close(&listener);
 	}
 	if (!r) {
-		watch_events_begin(a);
+		event_watchers_begin(&a->watchers, a->loop, config->events);
 		r = thread_new(&a->thread, "_api", 0, api_main, a);
 		a->runs = !r;
 		if (r)
@@ -302,7 +301,7 @@ void api_free(struct api *a)
 		loop_post(a->loop, &a->quit);
 		pthread_join(a->thread, NULL);
 	}
-	watch_events_end(a);
+	event_watchers_end(&a->watchers);
 	event_monitor_free(a->monitor);
 	server_free(a->server);
 	/* Nobody hears it; the server lets the request go.  Main may not have begun with it. */

@@ -19,9 +19,7 @@ struct api {
 	pthread_t thread;
 	bool runs;
 	struct list calls; /* all that are not answered */
-	struct list watchers; /* those that wait for an event */
-	unsigned nwatchers;
-	struct events_listener listener;
+	struct event_watchers watchers;
 	struct work quit;
 	/* Posted to main. */
 	struct work leave; /* the process ends */
@@ -35,10 +33,5 @@ struct api {
 /* look.c */
 void look_on_main(void *api); /* for all that want it */
 bool look_here(struct call *); /* false: main will be done with it */
-
-/* watch_events.c */
-void watch_events_begin(struct api *);
-void watch_events_end(struct api *);
-void watch_events_gone(struct call *); /* if it waits, it is answered */
 
 #endif

@@ -4,6 +4,7 @@
 #define CALL_H
 
 #include "counters.h"
+#include "event_watchers.h"
 #include "server.h"
 #include "vmm.h"
 
@@ -37,9 +38,7 @@ struct call {
 	struct counter_readings counters;
 	struct list node; /* of all calls */
 	struct list look; /* of those that main is to look for, or has left answered */
-	struct list watcher; /* waits for an event newer than since, until the limit */
-	uint64_t since;
-	struct timer limit;
+	struct event_watcher watcher;
 };
 
 extern const struct route routes[];
