@@ -9,6 +9,7 @@
 #define CHANNEL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
@@ -34,6 +35,8 @@ static inline struct channel channel_of(int fd)
  */
 int channel_write(struct channel *, struct iovec *iov, int niov, struct err *);
 int channel_read(struct channel *, struct iovec *iov, int niov, struct err *);
+/* What is there, at least one byte of it; *done says how much.  Else as channel_read(). */
+int channel_read_some(struct channel *, void *data, size_t len, size_t *done, struct err *);
 /* What was read from fd and not from the channel: poll(2) does not tell of it.  The reader's. */
 bool channel_has_buffered(const struct channel *);
 

@@ -80,23 +80,44 @@ int channel_write(struct channel *c, struct iovec *iov, int niov, struct err *e)
 	return r;
 }
 
-int channel_read(struct channel *c, struct iovec *iov, int niov, struct err *e)
+/* *done 0: it may be tried again. */
+static int read_once(struct channel *c, struct iovec *iov, int niov, size_t *done, struct err *e)
 {
 	ssize_t n;
+
+	*done = 0;
+	if (c->tls)
+		return tls_read_some(c, iov->iov_base, iov->iov_len, done, e);
+	n = readv(c->fd, iov, niov);
+	if (n < 0)
+		return channel_failed(c, errno, POLLIN, e);
+	if (n == 0)
+		return err_set(e, -ENOTCONN, "the stream is cut short");
+	*done = (size_t)n;
+	return 0;
+}
+
+int channel_read(struct channel *c, struct iovec *iov, int niov, struct err *e)
+{
+	size_t done;
 	int r = 0;
 
-	if (c->tls)
-		return tls_read(c, iov, niov, e);
 	channel_advance(&iov, &niov, 0);
 	while (!r && niov) {
-		n = readv(c->fd, iov, niov);
-		if (n < 0)
-			r = channel_failed(c, errno, POLLIN, e);
-		else if (n == 0)
-			r = err_set(e, -ENOTCONN, "the stream is cut short");
-		else
-			channel_advance(&iov, &niov, (size_t)n);
+		r = read_once(c, iov, niov, &done, e);
+		channel_advance(&iov, &niov, done);
 	}
+	return r;
+}
+
+int channel_read_some(struct channel *c, void *data, size_t len, size_t *done, struct err *e)
+{
+	struct iovec iov = { data, len };
+	int r;
+
+	do
+		r = read_once(c, &iov, 1, done, e);
+	while (!r && !*done);
 	return r;
 }
 

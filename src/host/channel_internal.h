@@ -13,7 +13,7 @@ int channel_failed(const struct channel *, int error, short events, struct err *
 
 /* tls.c: channel_write() and the others where the channel has a tls. */
 int tls_write(struct channel *, struct iovec *iov, int niov, struct err *);
-int tls_read(struct channel *, struct iovec *iov, int niov, struct err *);
+int tls_read_some(struct channel *, void *data, size_t len, size_t *done, struct err *);
 bool tls_has_buffered(struct tls *);
 void tls_end(struct channel *);
 

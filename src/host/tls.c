@@ -171,24 +171,17 @@ int tls_write(struct channel *c, struct iovec *iov, int niov, struct err *e)
 	return r ? r : flush(c, e);
 }
 
-int tls_read(struct channel *c, struct iovec *iov, int niov, struct err *e)
+int tls_read_some(struct channel *c, void *data, size_t len, size_t *done, struct err *e)
 {
 	struct tls *t = c->tls;
 	ssize_t n;
-	int r = 0;
 
-	channel_advance(&iov, &niov, 0);
-	while (!r && niov) {
-		pthread_mutex_lock(&t->lock);
-		t->error = 0;
-		n = gnutls.record_recv(t->session, iov->iov_base, iov->iov_len);
-		pthread_mutex_unlock(&t->lock);
-		if (n > 0)
-			channel_advance(&iov, &niov, (size_t)n);
-		else
-			r = failed(c, n, e);
-	}
-	return r;
+	pthread_mutex_lock(&t->lock);
+	t->error = 0;
+	n = gnutls.record_recv(t->session, data, len);
+	pthread_mutex_unlock(&t->lock);
+	*done = (size_t)MAX(n, 0);
+	return n > 0 ? 0 : failed(c, n, e);
 }
 
 bool tls_has_buffered(struct tls *t)
@@ -348,7 +341,7 @@ int tls_client(struct channel *c, const struct tls_credentials *own, const char 
 	gnutls.session_set_verify_function(c->tls->session, verify);
 	r = handshake(c, e);
 	if (!r)
-		r = tls_read(c, &(struct iovec){ &welcome, 1 }, 1, e);
+		r = channel_read(c, &(struct iovec){ &welcome, 1 }, 1, e);
 	if (r)
 		return r;
 	if (welcome != WELCOME)
