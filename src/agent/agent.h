@@ -94,6 +94,7 @@ struct agent {
 	struct settings settings;
 	struct agent_host host;
 	struct list vms; /* struct agent_vm */
+	struct peers *peers; /* peers.h */
 };
 
 uint64_t agent_now(void); /* seconds since 1970 */

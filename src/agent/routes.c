@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "peers.h"
 #include "state.h"
 
 /* What a route does with a request: it answers it, at once or later. */
@@ -69,8 +70,10 @@ static int set(struct agent *a, const char *key, const json_t *value, struct err
 	int r = settings_set(&a->settings, a->store, key, value, a->options->id, e);
 	CLEANUP(free) char *text = r ? NULL : json_dumps(value, JSON_ENCODE_ANY);
 
-	if (!r)
+	if (!r) {
 		agent_say(a, "set", key, "it is %s from now on", text ? text : "?");
+		peers_tell(a);
+	}
 	return r;
 }
 

@@ -17,6 +17,7 @@
 #include "inventory.h"
 #include "log.h"
 #include "look.h"
+#include "peers.h"
 #include "routes.h"
 #include "rundir.h"
 #include "statedir.h"
@@ -133,17 +134,20 @@ static int begin(struct agent *a, struct parts *p, struct err *e)
 	if (r)
 		return r;
 	loop_set_lock(a->loop, &a->lock);
-	r = serve(a, p, e);
+	r = peers_new(a, e);
+	r = r ? r : serve(a, p, e);
 	return r ? r : look_new(&p->look, a, e);
 }
 
 static void end(struct agent *a, struct parts *p)
 {
+	peers_stop(a);
 	look_free(p->look);
 	if (!p->server)
 		listener_close(&p->listener);
 	server_free(p->server);
 	inventory_free(a);
+	peers_free(a);
 	if (p->signals.fd >= 0) {
 		loop_unwatch(a->loop, &p->signals);
 		close(p->signals.fd);

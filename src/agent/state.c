@@ -3,6 +3,7 @@
 
 #include "cleanup.h"
 #include "inventory.h"
+#include "peers.h"
 #include "planner/snapshot.h"
 
 static json_t *vm_state(const struct agent *a, const struct agent_vm *vm)
@@ -22,13 +23,47 @@ json_t *state_own(const struct agent *a)
 			 (json_int_t)agent_now(), "host", inventory_host_record(a), "vms", vms);
 }
 
-/* Each state, the own one first. */
-static void each_state(const struct agent *a, void (*each)(void *arg, const json_t *state),
+/* What an agent told, or tells. */
+struct told {
+	const char *id;
+	bool heard;
+	const json_t *state; /* NULL: nothing yet */
+};
+
+struct each {
+	const struct agent *agent;
+	void (*each)(void *arg, const struct agent *, const struct told *);
+	void *arg;
+};
+
+static void each_peer(void *arg, const struct peer_view *view)
+{
+	const struct each *to = arg;
+
+	to->each(to->arg, to->agent, &(struct told){ view->id, view->heard, view->state });
+}
+
+/* Each state, the own one first, then in the order of ids. */
+static void each_state(const struct agent *a,
+		       void (*each)(void *arg, const struct agent *, const struct told *),
 		       void *arg)
 {
 	json_auto_t *own = state_own(a);
 
-	each(arg, own);
+	each(arg, a, &(struct told){ a->options->id, true, own });
+	peers_each(a, each_peer, &(struct each){ a, each, arg });
+}
+
+/* What all agree on of it, in place of what its agent thought when it said so. */
+static json_t *host_record(const struct agent *a, const struct told *told)
+{
+	json_t *record = json_copy(json_object_get(told->state, "host"));
+
+	if (record)
+		json_object_set_new(
+			record, "state",
+			json_string(told->heard ? settings_host(&a->settings, told->id) : "dead"));
+	return record;
 }
 
 static void write_line(FILE *f, const char *key, const json_t *record)
@@ -39,13 +74,21 @@ static void write_line(FILE *f, const char *key, const json_t *record)
 		fputc('\n', f);
 }
 
-static void write_state(void *arg, const json_t *state)
+/*
+ * For VMs of a dead host the planner plans a start elsewhere.  But that an agent is not heard does
+ * not say that its VMs do not run, and two of one would be worse than none.  So what it may not
+ * start is not in the snapshot; the host is, so that nothing is sent there.
+ */
+static void write_state(void *arg, const struct agent *a, const struct told *told)
 {
+	json_auto_t *host = host_record(a, told);
 	size_t i;
 	json_t *vm;
 
-	write_line(arg, "host", json_object_get(state, "host"));
-	json_array_foreach(json_object_get(state, "vms"), i, vm)
+	write_line(arg, "host", host);
+	if (!told->heard)
+		return;
+	json_array_foreach(json_object_get(told->state, "vms"), i, vm)
 		write_line(arg, "vm", json_object_get(vm, "record"));
 }
 
@@ -75,22 +118,39 @@ struct lists {
 	json_t *hosts, *vms;
 };
 
-static void add_state(void *arg, const json_t *state)
+static void add_vm(const struct lists *l, const struct told *told, const json_t *vm)
 {
+	json_auto_t *shown = json_copy((json_t *)vm);
+
+	if (!told->heard)
+		json_object_set_new(shown, "state", json_string("unknown"));
+	/* Also of one that is too new for a record. */
+	json_object_set_new(shown, "host", json_string(told->id));
+	add_flat(l->vms, json_object_get(vm, "record"), shown);
+}
+
+static void add_state(void *arg, const struct agent *a, const struct told *told)
+{
+	json_auto_t *host = host_record(a, told),
+		    *least = json_pack("{s:s, s:s}", "id", told->id, "state",
+				       told->heard ? settings_host(&a->settings, told->id)
+						   : "dead");
 	const struct lists *l = arg;
 	size_t i;
 	json_t *vm;
 
-	add_flat(l->hosts, json_object_get(state, "host"), NULL);
-	json_array_foreach(json_object_get(state, "vms"), i, vm)
-		add_flat(l->vms, json_object_get(vm, "record"), vm);
+	add_flat(l->hosts, host, least);
+	json_array_foreach(json_object_get(told->state, "vms"), i, vm) add_vm(l, told, vm);
 }
 
 json_t *state_status(const struct agent *a)
 {
 	struct lists l = { json_array(), json_array() };
+	struct election election;
 
 	each_state(a, add_state, &l);
-	return json_pack("{s:s, s:s, s:o, s:o}", "id", a->options->id, "mode",
-			 settings_mode(&a->settings), "hosts", l.hosts, "vms", l.vms);
+	peers_election(a, &election);
+	return json_pack("{s:s, s:s, s:s?, s:s, s:o, s:o}", "id", a->options->id, "mode",
+			 settings_mode(&a->settings), "planner", election.planner, "why",
+			 election.why, "hosts", l.hosts, "vms", l.vms);
 }
