@@ -82,6 +82,7 @@ struct agent_host {
 struct ledger;
 struct moves;
 struct peers;
+struct processes;
 struct rounds;
 struct specs;
 
@@ -95,12 +96,14 @@ struct agent {
 	struct agent_host host;
 	struct list vms; /* struct agent_vm */
 	struct peers *peers; /* peers.h */
+	struct processes *processes;
+	struct specs *specs;
 };
 
 uint64_t agent_now(void); /* seconds since 1970 */
 
 /* The VM of that name on this host, or NULL. */
-struct agent_vm *agent_vm(struct agent *, const char *name);
+struct agent_vm *agent_vm(const struct agent *, const char *name);
 
 /*
  * What the agent does, decides or will not do: an event (source "agent") and a line of the log.

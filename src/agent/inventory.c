@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "inventory.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "supervise.h"
 
 static void remove_vm(struct agent_vm *vm)
 {
@@ -23,14 +25,28 @@ static void remove_vm(struct agent_vm *vm)
 
 static void gone(struct agent_vm *vm)
 {
-	agent_say(vm->agent, "vm-gone", vm->name, "its process %d is gone", (int)vm->pid);
+	struct agent *a = vm->agent;
+	const pid_t pid = vm->pid;
+	char name[sizeof(vm->name)];
+
+	memcpy(name, vm->name, sizeof(name));
+	agent_say(a, "vm-gone", name, "its process %d is gone", (int)pid);
 	remove_vm(vm);
+	supervise_ended(a, name, pid);
 }
 
 static void on_death(void *arg, uint32_t events)
 {
 	(void)events;
 	gone(arg);
+}
+
+void inventory_remove(struct agent *a, const char *name, pid_t pid)
+{
+	struct agent_vm *vm = agent_vm(a, name);
+
+	if (vm && vm->pid == pid)
+		remove_vm(vm);
 }
 
 static struct agent_vm *add_vm(struct agent *a, const char *name, pid_t pid)
@@ -46,6 +62,10 @@ static struct agent_vm *add_vm(struct agent *a, const char *name, pid_t pid)
 	vm->died = (struct watch){ .fd = (int)syscall(SYS_pidfd_open, pid, 0),
 				   .ready = on_death,
 				   .arg = vm };
+	if (vm->died.fd < 0 && errno == ESRCH) {
+		free(vm); /* gone since it answered */
+		return NULL;
+	}
 	if (vm->died.fd >= 0)
 		loop_watch(a->loop, &vm->died, EPOLLIN);
 	list_append(&a->vms, &vm->node);
@@ -160,19 +180,22 @@ static json_t *windows_json(const struct windows *w)
 json_t *inventory_vm_record(const struct agent *a, const struct agent_vm *vm)
 {
 	const struct signals *s = &vm->signals;
+	json_t *record;
 
 	if (!vm->at || !vm->vcpus || !vm->memory)
 		return NULL;
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o, s:o, s:o, s:o, s:f, s:f, "
-			 "s:f, s:I}",
-			 "id", vm->name, "host", a->options->id, "at", (json_int_t)vm->at, "vcpus",
-			 (json_int_t)vm->vcpus, "memory", (json_int_t)vm->memory, "resident",
-			 (json_int_t)vm->resident, "age_s", (double)(vm->at - vm->found_at), "run",
-			 windows_json(&s->run), "delay", windows_json(&s->delay), "throttled",
-			 windows_json(&s->throttled), "mem", windows_json(&s->mem), "io",
-			 windows_json(&s->io), "cpu_mean", s->cpu_mean, "cpu_deviation",
-			 sqrt(s->cpu_variance), "dirty_rate", vm->dirty_rate, "write_set",
-			 (json_int_t)vm->write_set);
+	record = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o, s:o, s:o, s:o, s:f, s:f, "
+			   "s:f, s:I}",
+			   "id", vm->name, "host", a->options->id, "at", (json_int_t)vm->at,
+			   "vcpus", (json_int_t)vm->vcpus, "memory", (json_int_t)vm->memory,
+			   "resident", (json_int_t)vm->resident, "age_s",
+			   (double)(vm->at - vm->found_at), "run", windows_json(&s->run), "delay",
+			   windows_json(&s->delay), "throttled", windows_json(&s->throttled), "mem",
+			   windows_json(&s->mem), "io", windows_json(&s->io), "cpu_mean",
+			   s->cpu_mean, "cpu_deviation", sqrt(s->cpu_variance), "dirty_rate",
+			   vm->dirty_rate, "write_set", (json_int_t)vm->write_set);
+	specs_add_to_record(a, vm->name, record);
+	return record;
 }
 
 json_t *inventory_host_record(const struct agent *a)

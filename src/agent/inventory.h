@@ -19,6 +19,9 @@ void inventory_end(struct agent *);
 void inventory_add(struct agent *, const char *name, pid_t pid, const json_t *info,
 		   const json_t *counters, uint64_t now_ns);
 
+/* Its process is known to be gone. */
+void inventory_remove(struct agent *, const char *name, pid_t);
+
 void inventory_free(struct agent *);
 
 /* What the planner is told: objects for include/planner/snapshot.h.  New references; NULL: out of

@@ -12,6 +12,7 @@
 #include "host_view.h"
 #include "inventory.h"
 #include "rundir.h"
+#include "supervise.h"
 #include "thread.h"
 
 enum { LOOKS_PER_WINDOW = 6, ANSWER_MS = 2000, NS_PER_S = 1000000000 };
@@ -52,20 +53,20 @@ static void add_find(void *arg, const char *name, int dir, pid_t pid)
 	f->vm[f->n++].pid = pid;
 }
 
-static void look_at(struct agent *a, const struct found *vm)
+void look_at(struct agent *a, const char *name, pid_t pid)
 {
 	json_auto_t *info = NULL, *counters = NULL;
 	struct client c;
 	struct err e;
 
-	if (!client_open(&c, vm->name, &e)) {
+	if (!client_open(&c, name, &e)) {
 		client_set_limit(&c, ANSWER_MS);
 		if (!client_get(&c, "vm.info", &info, &e))
 			client_get(&c, "vm.counters", &counters, &e);
 	}
 	client_close(&c);
 	pthread_mutex_lock(&a->lock);
-	inventory_add(a, vm->name, vm->pid, info, counters, loop_now_ns());
+	inventory_add(a, name, pid, info, counters, loop_now_ns());
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -87,11 +88,12 @@ static void look_around(struct agent *a)
 	pthread_mutex_unlock(&a->lock);
 	rundir_each(geteuid(), add_find, &finds);
 	for (size_t i = 0; i < finds.n; i++)
-		look_at(a, &finds.vm[i]);
+		look_at(a, finds.vm[i].name, finds.vm[i].pid);
 	free(finds.vm);
 	host_read(&host, "");
 	pthread_mutex_lock(&a->lock);
 	inventory_end(a);
+	supervise_look(a);
 	host_view_add(a, &host, window_s(a));
 	pthread_mutex_unlock(&a->lock);
 }

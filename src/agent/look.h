@@ -11,6 +11,9 @@
 
 struct look;
 
+/* One VM, now, on the thread that asks. */
+void look_at(struct agent *, const char *name, pid_t);
+
 int look_new(struct look **, struct agent *, struct err *);
 void look_now(struct look *); /* any thread: something has changed */
 void look_free(struct look *); /* without the lock; NULL is fine */

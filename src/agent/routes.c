@@ -8,6 +8,7 @@
 
 #include "cleanup.h"
 #include "peers.h"
+#include "specs.h"
 #include "state.h"
 
 /* What a route does with a request: it answers it, at once or later. */
@@ -39,7 +40,12 @@ static void refuse(struct request *q, int status, const char *sentence)
 static void answer_done(struct request *q, int r, const struct err *e)
 {
 	if (r)
-		refuse(q, r == -ENOENT ? 404 : r == -EINVAL ? 400 : 500, e->text);
+		refuse(q,
+		       r == -ENOENT   ? 404
+		       : r == -EINVAL ? 400
+		       : r == -EBUSY  ? 409
+				      : 500,
+		       e->text);
 	else
 		request_answer(q, 204, NULL, NULL, 0);
 }
@@ -115,10 +121,102 @@ static void put_policy(struct agent *a, struct request *q, const json_t *body)
 	answer_done(q, r, &e);
 }
 
+/* Who is answered when a VM has started or stopped. */
+struct waiter {
+	struct request *q;
+	json_t *says; /* NULL: there is nothing to say */
+};
+
+static void on_told(void *arg, int r, const struct err *e)
+{
+	struct waiter *w = arg;
+
+	struct err why;
+
+	if (!r && w->says) {
+		answer_json(w->q, json_incref(w->says));
+	} else {
+		if (r)
+			why = *e;
+		if (r && w->says)
+			err_prefix(&why, r, "the spec is kept, but");
+		answer_done(w->q, r, &why);
+	}
+	json_decref(w->says);
+	free(w);
+}
+
+/* Refuses by itself if there is none. */
+static bool wait_with(struct asker *asker, struct request *q, json_t *says)
+{
+	struct waiter *w = malloc(sizeof(*w));
+
+	if (!w) {
+		json_decref(says);
+		refuse(q, 500, "out of memory");
+		return false;
+	}
+	*w = (struct waiter){ q, says };
+	*asker = (struct asker){ on_told, w };
+	return true;
+}
+
+static void put_apply(struct agent *a, struct request *q, const json_t *body)
+{
+	json_t *says = json_array();
+	struct asker asker;
+	struct err e;
+	int r;
+
+	if (!wait_with(&asker, q, says))
+		return;
+	r = specs_apply(a, body, says, &asker, &e);
+	if (!r)
+		return;
+	json_decref(says);
+	free(asker.arg);
+	answer_done(q, r, &e);
+}
+
+static void put_spec(struct agent *a, struct request *q, const json_t *body,
+		     int (*ask)(struct agent *, const char *name, const struct asker *,
+				struct err *))
+{
+	struct asker asker;
+	struct err e;
+	int r;
+
+	if (!wait_with(&asker, q, NULL))
+		return;
+	r = ask(a, json_string_value(json_object_get(body, "name")), &asker, &e);
+	if (r)
+		on_told(asker.arg, r, &e);
+}
+
+static void put_start(struct agent *a, struct request *q, const json_t *body)
+{
+	put_spec(a, q, body, specs_start);
+}
+
+static void put_stop(struct agent *a, struct request *q, const json_t *body)
+{
+	put_spec(a, q, body, specs_stop);
+}
+
+static void put_delete(struct agent *a, struct request *q, const json_t *body)
+{
+	struct err e;
+	int r = specs_delete(a, json_string_value(json_object_get(body, "name")), &e);
+
+	answer_done(q, r, &e);
+}
+
 static const struct route routes[] = {
 	{ HTTP_GET, "status", get_status }, { HTTP_GET, "snapshot", get_snapshot },
 	{ HTTP_PUT, "mode", put_mode },     { HTTP_PUT, "host", put_host },
-	{ HTTP_PUT, "policy", put_policy },
+	{ HTTP_PUT, "policy", put_policy }, { HTTP_PUT, "apply", put_apply },
+	{ HTTP_PUT, "delete", put_delete }, { HTTP_PUT, "start", put_start },
+	{ HTTP_PUT, "stop", put_stop },
 };
 
 void routes_handle(void *arg, struct request *q)

@@ -18,8 +18,10 @@
 #include "log.h"
 #include "look.h"
 #include "peers.h"
+#include "process.h"
 #include "routes.h"
 #include "rundir.h"
+#include "specs.h"
 #include "statedir.h"
 
 /* What only the process's beginning and end know. */
@@ -35,7 +37,7 @@ uint64_t agent_now(void)
 	return (uint64_t)time(NULL);
 }
 
-struct agent_vm *agent_vm(struct agent *a, const char *name)
+struct agent_vm *agent_vm(const struct agent *a, const char *name)
 {
 	struct agent_vm *vm;
 
@@ -134,7 +136,9 @@ static int begin(struct agent *a, struct parts *p, struct err *e)
 	if (r)
 		return r;
 	loop_set_lock(a->loop, &a->lock);
-	r = peers_new(a, e);
+	r = processes_new(&a->processes, a, e);
+	r = r ? r : specs_new(&a->specs, a, e);
+	r = r ? r : peers_new(a, e);
 	r = r ? r : serve(a, p, e);
 	return r ? r : look_new(&p->look, a, e);
 }
@@ -143,11 +147,13 @@ static void end(struct agent *a, struct parts *p)
 {
 	peers_stop(a);
 	look_free(p->look);
+	specs_free(a);
 	if (!p->server)
 		listener_close(&p->listener);
 	server_free(p->server);
 	inventory_free(a);
 	peers_free(a);
+	processes_free(a->processes);
 	if (p->signals.fd >= 0) {
 		loop_unwatch(a->loop, &p->signals);
 		close(p->signals.fd);

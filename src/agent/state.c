@@ -5,20 +5,39 @@
 #include "inventory.h"
 #include "peers.h"
 #include "planner/snapshot.h"
+#include "specs.h"
 
 static json_t *vm_state(const struct agent *a, const struct agent_vm *vm)
 {
-	return json_pack("{s:s, s:s, s:s, s:o?}", "name", vm->name, "uuid", vm->uuid, "state",
-			 vm->state, "record", inventory_vm_record(a, vm));
+	json_t *state = json_pack("{s:s, s:s, s:s, s:s, s:o*}", "name", vm->name, "uuid", vm->uuid,
+				  "host", a->options->id, "state", vm->state, "record",
+				  inventory_vm_record(a, vm));
+
+	specs_add_to_state(a, vm->name, state);
+	return state;
+}
+
+/* One that has no process; the planner knows nothing of it. */
+static json_t *waiting_state(const struct agent *a, const struct spec *s)
+{
+	json_t *state = json_pack("{s:s, s:s, s:s, s:s}", "name", s->name, "uuid", s->values.uuid,
+				  "host", a->options->id, "state", spec_state(s));
+
+	specs_add_to_state(a, s->name, state);
+	return state;
 }
 
 json_t *state_own(const struct agent *a)
 {
 	json_t *vms = json_array();
 	const struct agent_vm *vm;
+	const struct spec *s;
 
 	list_for_each (vm, &a->vms, node)
 		json_array_append_new(vms, vm_state(a, vm));
+	list_for_each (s, &a->specs->list, node)
+		if (!agent_vm(a, s->name))
+			json_array_append_new(vms, waiting_state(a, s));
 	return json_pack("{s:s, s:I, s:o?, s:o}", "id", a->options->id, "at",
 			 (json_int_t)agent_now(), "host", inventory_host_record(a), "vms", vms);
 }
