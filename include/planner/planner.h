@@ -27,6 +27,7 @@ struct judged {
 	double gain; /* vCPUs won back, of all VMs of both hosts */
 	double lasts_s; /* for how long */
 	double benefit, cost; /* vCPU-seconds */
+	struct move_load load;
 	struct move_cost move;
 };
 

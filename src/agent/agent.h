@@ -3,8 +3,8 @@
  * godwit-agent: what one host knows, and the lock around it.
  *
  * Threads: main runs the loop, whose callbacks have the lock; "look" (look.h) asks the VMs and the
- * host how they are; each connection with another agent has one (peers.h), and so does whatever
- * takes its time, such as a move.  They take the lock to read or change what is here, for as short
+ * host how they are, and "rounds" (rounds.h) plans; each connection with another agent has one
+ * (peers.h), and so does whatever takes its time, such as a move (task.h).  They take the lock to read or change what is here, for as short
  * as that takes, and never while they wait for a VM, a peer or a file that is not their own.
  *
  * What is kept over a restart is in files (store.h).  VMs are processes of their own and go on
@@ -19,7 +19,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "events.h"
+#include "event_watchers.h"
+#include "ledger.h"
 #include "list.h"
 #include "loop.h"
 #include "settings.h"
@@ -79,11 +80,10 @@ struct agent_host {
 	double use_ns; /* busy time since then, as a share of all cores */
 };
 
-struct ledger;
-struct moves;
+struct lessons;
 struct peers;
 struct processes;
-struct rounds;
+struct pulse;
 struct specs;
 
 struct agent {
@@ -98,6 +98,22 @@ struct agent {
 	struct peers *peers; /* peers.h */
 	struct processes *processes;
 	struct specs *specs;
+	struct ledger ledger;
+	struct list flights; /* struct flight_entry (moves.h): VMs that leave */
+	struct list arrivals; /* struct arrival (arrivals.h): VMs that come */
+	json_t *past; /* past.h */
+	struct lessons *lessons;
+	json_t *plan; /* the last one that was made here, as JSON; NULL: none */
+	struct pulse *look, *rounds;
+	struct {
+		unsigned n; /* that run */
+		pthread_cond_t over;
+		int end_fd; /* an eventfd, readable when the agent ends */
+	} tasks;
+	struct {
+		struct event_watchers events;
+		struct list watchers;
+	} routes;
 };
 
 uint64_t agent_now(void); /* seconds since 1970 */

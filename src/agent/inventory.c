@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "past.h"
 #include "supervise.h"
 
 static void remove_vm(struct agent_vm *vm)
@@ -194,6 +195,8 @@ json_t *inventory_vm_record(const struct agent *a, const struct agent_vm *vm)
 			   windows_json(&s->mem), "io", windows_json(&s->io), "cpu_mean",
 			   s->cpu_mean, "cpu_deviation", sqrt(s->cpu_variance), "dirty_rate",
 			   vm->dirty_rate, "write_set", (json_int_t)vm->write_set);
+	if (record && past_of(a, vm->name))
+		json_object_set(record, "moves", (json_t *)past_of(a, vm->name));
 	specs_add_to_record(a, vm->name, record);
 	return record;
 }

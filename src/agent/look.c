@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "look.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -13,16 +11,10 @@
 #include "inventory.h"
 #include "rundir.h"
 #include "supervise.h"
-#include "thread.h"
 
-enum { LOOKS_PER_WINDOW = 6, ANSWER_MS = 2000, NS_PER_S = 1000000000 };
+enum { LOOKS_PER_WINDOW = 6, ANSWER_MS = 2000 };
 
-struct look {
-	struct agent *agent;
-	pthread_t thread;
-	pthread_cond_t wake; /* with the agent's lock */
-	bool ends, now;
-};
+#define PAUSE_S 0.2
 
 struct found {
 	char name[65];
@@ -98,75 +90,9 @@ static void look_around(struct agent *a)
 	pthread_mutex_unlock(&a->lock);
 }
 
-/* Until the next look is due, with the lock. */
-static void wait_for_next(struct look *l, uint64_t begun_ns)
+static double every_s(const struct agent *a)
 {
-	uint64_t due = begun_ns + (uint64_t)(window_s(l->agent) * NS_PER_S / LOOKS_PER_WINDOW);
-	const struct timespec until = { .tv_sec = (time_t)(due / NS_PER_S),
-					.tv_nsec = (long)(due % NS_PER_S) };
-
-	while (!l->ends && !l->now)
-		if (pthread_cond_timedwait(&l->wake, &l->agent->lock, &until))
-			break;
-	l->now = false;
+	return window_s(a) / LOOKS_PER_WINDOW;
 }
 
-static void *look_run(void *arg)
-{
-	struct look *l = arg;
-	struct agent *a = l->agent;
-
-	pthread_mutex_lock(&a->lock);
-	while (!l->ends) {
-		uint64_t begun_ns = loop_now_ns();
-
-		pthread_mutex_unlock(&a->lock);
-		look_around(a);
-		pthread_mutex_lock(&a->lock);
-		wait_for_next(l, begun_ns);
-	}
-	pthread_mutex_unlock(&a->lock);
-	return NULL;
-}
-
-int look_new(struct look **out, struct agent *a, struct err *e)
-{
-	struct look *l = calloc(1, sizeof(*l));
-	pthread_condattr_t monotonic;
-	int r;
-
-	if (!l)
-		return err_set(e, -ENOMEM, "out of memory");
-	l->agent = a;
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&l->wake, &monotonic);
-	r = thread_new(&l->thread, "look", 0, look_run, l);
-	if (r) {
-		free(l);
-		return err_set(e, r, "a thread cannot be started: %s", strerror(-r));
-	}
-	*out = l;
-	return 0;
-}
-
-void look_now(struct look *l)
-{
-	pthread_mutex_lock(&l->agent->lock);
-	l->now = true;
-	pthread_cond_signal(&l->wake);
-	pthread_mutex_unlock(&l->agent->lock);
-}
-
-void look_free(struct look *l)
-{
-	if (!l)
-		return;
-	pthread_mutex_lock(&l->agent->lock);
-	l->ends = true;
-	pthread_cond_signal(&l->wake);
-	pthread_mutex_unlock(&l->agent->lock);
-	pthread_join(l->thread, NULL);
-	pthread_cond_destroy(&l->wake);
-	free(l);
-}
+const struct pulse_job look_job = { "look", look_around, every_s, PAUSE_S };

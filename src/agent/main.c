@@ -44,18 +44,19 @@ static const struct verb self = {
 
 static const struct verb verbs[] = {
 	{ "run", "", "look after the VMs of this host", VERB_RUN,
-	  .about = "Stays until SIGTERM, SIGINT or SIGHUP ends it. VMs are processes of their own "
-		   "and go on without it.\n"
-		   "Agents of several hosts need certificates to talk to each other; the name (CN) "
-		   "in a host's client-cert.pem is its id. Each needs to be told of one other only.",
+	  .about =
+		  "Stays until SIGTERM, SIGINT or SIGHUP ends it. VMs are processes of their own "
+		  "and go on without it.\n"
+		  "Agents of several hosts need certificates to talk to each other; the name (CN) "
+		  "in a host's client-cert.pem is its id. Each needs to be told of one other only.",
 	  .examples = { { "godwit-agent run", "Look after the VMs of one host" },
 			{ "godwit-agent run --id h2 --listen tcp:0.0.0.0:7400 --address h2.example "
 			  "--peers h1.example:7400 --tls /etc/godwit",
 			  "Have this host share its load with others" } },
 	  .options = { { "--id", "ID", "of this host; else its host name" },
 		       { "--address", "ADDRESS", "by which other hosts reach this one" },
-		       { "--listen", "tcp:ADDRESS:PORT", "for agents of other hosts" },
-		       { "--peers", "ADDRESS:PORT,...", "where some of them listen" },
+		       { "--listen", "URL", "for agents of other hosts, such as tcp:0.0.0.0:7400" },
+		       { "--peers", "LIST", "where some of them listen, such as h1:7400,h2:7400" },
 		       { "--tls", "DIR", "certificates, as of godwit migrate" },
 		       { "--cores", "N", "that VMs may have; else all" },
 		       { "--memory", "SIZE", "that VMs may have; else all" },

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "arrivals.h"
 #include "bits.h"
+#include "moves.h"
 #include "peers_state.h"
 #include "planner/names.h"
 
@@ -12,7 +14,10 @@ static const struct question {
 	const char *kind;
 	question_handler *answer;
 } questions[] = {
-	{ "state", peers_take_state },
+	{ "state", peers_take_state },   { "prepare", arrivals_prepare },
+	{ "settled", arrivals_settled }, { "cancel", arrivals_cancel },
+	{ "gain", arrivals_gain },       { "move", moves_ordered },
+	{ "outcome", moves_outcome },
 };
 
 static const struct question *find(const char *kind)

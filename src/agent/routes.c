@@ -7,9 +7,20 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "moves.h"
 #include "peers.h"
 #include "specs.h"
 #include "state.h"
+#include "task.h"
+
+enum { ASK_MS = 5000 };
+
+/* A request for events that waits. */
+struct watcher {
+	struct list node;
+	struct event_watcher w;
+	struct request *q;
+};
 
 /* What a route does with a request: it answers it, at once or later. */
 struct route {
@@ -211,12 +222,129 @@ static void put_delete(struct agent *a, struct request *q, const json_t *body)
 	answer_done(q, r, &e);
 }
 
+/* An order for another host: its answer is awaited by a task. */
+struct forwarded {
+	struct agent *agent;
+	struct request *q;
+	char host[AGENT_ID_MAX + 1];
+	json_t *question;
+};
+
+static void forward(void *arg)
+{
+	struct forwarded *f = arg;
+	json_auto_t *answer = NULL;
+	struct err e;
+	int r = peers_ask(f->agent, f->host, f->question, &answer, ASK_MS, &e);
+
+	pthread_mutex_lock(&f->agent->lock);
+	answer_done(f->q, r, &e);
+	pthread_mutex_unlock(&f->agent->lock);
+	json_decref(f->question);
+	free(f);
+}
+
+static int order_of(struct agent *a, struct request *q, const char *host, const json_t *body,
+		    struct err *e)
+{
+	struct forwarded *f = calloc(1, sizeof(*f));
+	int r;
+
+	if (!f)
+		return err_set(e, -ENOMEM, "out of memory");
+	*f = (struct forwarded){ .agent = a, .q = q };
+	snprintf(f->host, sizeof(f->host), "%s", host);
+	f->question = json_pack("{s:{s:O?, s:O?, s:s, s:b}}", "move", "vm",
+				json_object_get(body, "vm"), "to", json_object_get(body, "to"),
+				"why", "a person wants it", "asked", 1);
+	r = task_start(a, "order", forward, f, e);
+	if (r) {
+		json_decref(f->question);
+		free(f);
+	}
+	return r;
+}
+
+static void put_move(struct agent *a, struct request *q, const json_t *body)
+{
+	const char *vm = json_string_value(json_object_get(body, "vm"));
+	const char *host = vm ? state_host_of(a, vm) : NULL;
+	struct err e;
+	int r;
+
+	if (!host)
+		r = err_set(&e, -ENOENT, "no host has a VM \"%.64s\"", vm ? vm : "");
+	else if (strcmp(host, a->options->id))
+		r = order_of(a, q, host, body, &e);
+	else
+		r = moves_begin(a, body, a->options->id, &e);
+	if (r || !strcmp(host, a->options->id))
+		answer_done(q, r, &e);
+}
+
+static void answer_events(struct event_watcher *w, char *text)
+{
+	struct watcher *watcher = container_of(w, struct watcher, w);
+
+	request_answer(watcher->q, text ? 200 : 500, "application/json", text,
+		       text ? strlen(text) : 0);
+	list_remove(&watcher->node);
+	free(text);
+	free(watcher);
+}
+
+static void get_events(struct agent *a, struct request *q, const json_t *body)
+{
+	struct watcher *watcher = calloc(1, sizeof(*watcher));
+	struct err e;
+
+	(void)body;
+	if (!watcher) {
+		refuse(q, 500, "out of memory");
+		return;
+	}
+	*watcher = (struct watcher){ .w.answer = answer_events, .q = q };
+	list_append(&a->routes.watchers, &watcher->node);
+	if (event_watchers_ask(&a->routes.events, &watcher->w, q->query, &e)) {
+		list_remove(&watcher->node);
+		free(watcher);
+		refuse(q, 400, e.text);
+	}
+}
+
+void routes_gone(void *arg, struct request *q)
+{
+	struct agent *a = arg;
+	struct watcher *watcher;
+
+	list_for_each (watcher, &a->routes.watchers, node) {
+		if (watcher->q == q) {
+			event_watcher_gone(&watcher->w);
+			return;
+		}
+	}
+}
+
+void routes_begin(struct agent *a)
+{
+	list_init(&a->routes.watchers);
+	event_watchers_begin(&a->routes.events, a->loop, a->events);
+}
+
+void routes_end(struct agent *a)
+{
+	while (a->routes.events.loop && !list_empty(&a->routes.watchers))
+		event_watcher_gone(&list_item(a->routes.watchers.next, struct watcher, node)->w);
+	event_watchers_end(&a->routes.events);
+}
+
 static const struct route routes[] = {
 	{ HTTP_GET, "status", get_status }, { HTTP_GET, "snapshot", get_snapshot },
 	{ HTTP_PUT, "mode", put_mode },     { HTTP_PUT, "host", put_host },
 	{ HTTP_PUT, "policy", put_policy }, { HTTP_PUT, "apply", put_apply },
 	{ HTTP_PUT, "delete", put_delete }, { HTTP_PUT, "start", put_start },
-	{ HTTP_PUT, "stop", put_stop },
+	{ HTTP_PUT, "stop", put_stop },     { HTTP_PUT, "move", put_move },
+	{ HTTP_GET, "events", get_events },
 };
 
 void routes_handle(void *arg, struct request *q)

@@ -11,7 +11,11 @@
 
 #define AGENT_SOCKET ".agent.sock"
 
-/* arg: the agent. */
+void routes_begin(struct agent *);
+void routes_end(struct agent *); /* whoever waits is answered */
+
+/* Of the server (server.h); arg: the agent. */
 void routes_handle(void *arg, struct request *);
+void routes_gone(void *arg, struct request *);
 
 #endif

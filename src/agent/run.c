@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -15,20 +16,23 @@
 
 #include "cleanup.h"
 #include "inventory.h"
+#include "lessons.h"
 #include "log.h"
 #include "look.h"
+#include "past.h"
 #include "peers.h"
 #include "process.h"
 #include "routes.h"
+#include "rounds.h"
 #include "rundir.h"
 #include "specs.h"
 #include "statedir.h"
+#include "task.h"
 
 /* What only the process's beginning and end know. */
 struct parts {
 	struct listener listener;
 	struct server *server;
-	struct look *look;
 	struct watch signals;
 };
 
@@ -89,7 +93,9 @@ static int socket_path(char *path, size_t size, struct err *e)
 
 static int serve(struct agent *a, struct parts *p, struct err *e)
 {
-	const struct server_handler handler = { .handle = routes_handle, .arg = a };
+	const struct server_handler handler = { .handle = routes_handle,
+						.gone = routes_gone,
+						.arg = a };
 	char path[sizeof(p->listener.path)];
 	int r = socket_path(path, sizeof(path), e);
 
@@ -136,18 +142,25 @@ static int begin(struct agent *a, struct parts *p, struct err *e)
 	if (r)
 		return r;
 	loop_set_lock(a->loop, &a->lock);
-	r = processes_new(&a->processes, a, e);
+	r = past_new(a, e);
+	r = r ? r : lessons_new(&a->lessons, a->store, e);
+	r = r ? r : processes_new(&a->processes, a, e);
 	r = r ? r : specs_new(&a->specs, a, e);
 	r = r ? r : peers_new(a, e);
+	routes_begin(a);
 	r = r ? r : serve(a, p, e);
-	return r ? r : look_new(&p->look, a, e);
+	r = r ? r : pulse_new(&a->look, a, &look_job, e);
+	return r ? r : pulse_new(&a->rounds, a, &rounds_job, e);
 }
 
 static void end(struct agent *a, struct parts *p)
 {
 	peers_stop(a);
-	look_free(p->look);
+	pulse_free(a->rounds);
+	pulse_free(a->look);
+	tasks_end(a);
 	specs_free(a);
+	routes_end(a);
 	if (!p->server)
 		listener_close(&p->listener);
 	server_free(p->server);
@@ -159,9 +172,14 @@ static void end(struct agent *a, struct parts *p)
 		close(p->signals.fd);
 	}
 	loop_free(a->loop);
+	lessons_free(a->lessons);
+	json_decref(a->plan);
+	past_free(a);
+	ledger_free(&a->ledger);
 	events_free(a->events);
 	settings_free(&a->settings);
 	cleanup_fd(&a->store);
+	cleanup_fd(&a->tasks.end_fd);
 }
 
 int agent_run(const struct agent_options *options, struct err *e)
@@ -172,6 +190,11 @@ int agent_run(const struct agent_options *options, struct err *e)
 
 	log_set_level(LOG_INFO);
 	list_init(&a.vms);
+	list_init(&a.flights);
+	list_init(&a.arrivals);
+	ledger_init(&a.ledger);
+	pthread_cond_init(&a.tasks.over, NULL);
+	a.tasks.end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = begin(&a, &p, e);
 	if (!r) {
 		log_info("agent \"%s\" runs", options->id);

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "state.h"
 
+#include <string.h>
+
+#include "arrivals.h"
 #include "cleanup.h"
 #include "inventory.h"
+#include "lessons.h"
+#include "moves.h"
 #include "peers.h"
 #include "planner/snapshot.h"
 #include "specs.h"
@@ -38,8 +43,9 @@ json_t *state_own(const struct agent *a)
 	list_for_each (s, &a->specs->list, node)
 		if (!agent_vm(a, s->name))
 			json_array_append_new(vms, waiting_state(a, s));
-	return json_pack("{s:s, s:I, s:o?, s:o}", "id", a->options->id, "at",
-			 (json_int_t)agent_now(), "host", inventory_host_record(a), "vms", vms);
+	return json_pack("{s:s, s:I, s:o?, s:o, s:o, s:o}", "id", a->options->id, "at",
+			 (json_int_t)agent_now(), "host", inventory_host_record(a), "vms", vms,
+			 "flights", moves_flights(a), "reservations", arrivals_reservations(a));
 }
 
 /* What an agent told, or tells. */
@@ -93,6 +99,19 @@ static void write_line(FILE *f, const char *key, const json_t *record)
 		fputc('\n', f);
 }
 
+/* Only those keys of it, if it is of that host, of which its agent speaks and no other. */
+static void write_own(FILE *f, const char *kind, const json_t *object, const char *host,
+		      const char *id, const char *const *keys)
+{
+	const char *of = json_string_value(json_object_get(object, host));
+	json_auto_t *part = json_object();
+
+	for (; *keys; keys++)
+		json_object_set(part, *keys, json_object_get(object, *keys));
+	if (of && !strcmp(of, id))
+		write_line(f, kind, part);
+}
+
 /*
  * For VMs of a dead host the planner plans a start elsewhere.  But that an agent is not heard does
  * not say that its VMs do not run, and two of one would be worse than none.  So what it may not
@@ -104,11 +123,21 @@ static void write_state(void *arg, const struct agent *a, const struct told *tol
 	size_t i;
 	json_t *vm;
 
+	static const char *const of_flight[] = { "vm", "from", "to", "since", NULL };
+	static const char *const of_reservation[] = {
+		"host", "vm", "memory", "vcpus", "until", NULL
+	};
+	json_t *other;
+
 	write_line(arg, "host", host);
 	if (!told->heard)
 		return;
 	json_array_foreach(json_object_get(told->state, "vms"), i, vm)
 		write_line(arg, "vm", json_object_get(vm, "record"));
+	json_array_foreach(json_object_get(told->state, "reservations"), i, other)
+		write_own(arg, "reservation", other, "host", told->id, of_reservation);
+	json_array_foreach(json_object_get(told->state, "flights"), i, other)
+		write_own(arg, "flight", other, "from", told->id, of_flight);
 }
 
 void state_snapshot(const struct agent *a, FILE *f)
@@ -117,8 +146,10 @@ void state_snapshot(const struct agent *a, FILE *f)
 				      (json_int_t)agent_now(), "mode", settings_mode(&a->settings));
 	json_auto_t *policy = settings_policy_json(&a->settings);
 
+	lessons_head(a->lessons, head);
 	write_line(f, "snapshot", head);
 	write_line(f, "policy", policy);
+	lessons_curves(a->lessons, f);
 	each_state(a, write_state, f);
 }
 
@@ -134,7 +165,7 @@ static void add_flat(json_t *list, const json_t *record, const json_t *more)
 }
 
 struct lists {
-	json_t *hosts, *vms;
+	json_t *hosts, *vms, *flights;
 };
 
 static void add_vm(const struct lists *l, const struct told *told, const json_t *vm)
@@ -160,16 +191,47 @@ static void add_state(void *arg, const struct agent *a, const struct told *told)
 
 	add_flat(l->hosts, host, least);
 	json_array_foreach(json_object_get(told->state, "vms"), i, vm) add_vm(l, told, vm);
+	json_array_extend(l->flights, json_object_get(told->state, "flights"));
 }
 
 json_t *state_status(const struct agent *a)
 {
-	struct lists l = { json_array(), json_array() };
+	struct lists l = { json_array(), json_array(), json_array() };
 	struct election election;
 
 	each_state(a, add_state, &l);
 	peers_election(a, &election);
-	return json_pack("{s:s, s:s, s:s?, s:s, s:o, s:o}", "id", a->options->id, "mode",
+	return json_pack("{s:s, s:s, s:s?, s:s, s:o, s:o, s:o, s:O*}", "id", a->options->id, "mode",
 			 settings_mode(&a->settings), "planner", election.planner, "why",
-			 election.why, "hosts", l.hosts, "vms", l.vms);
+			 election.why, "hosts", l.hosts, "vms", l.vms, "flights", l.flights,
+			 "alerts", json_object_get(a->plan, "alerts"));
+}
+
+struct search {
+	const char *vm, *host;
+};
+
+static void look_for(void *arg, const struct peer_view *view)
+{
+	struct search *s = arg;
+	size_t i;
+	json_t *vm;
+
+	json_array_foreach(json_object_get(view->state, "vms"), i, vm)
+	{
+		const char *name = json_string_value(json_object_get(vm, "name"));
+
+		if (view->heard && name && !strcmp(name, s->vm) && json_object_get(vm, "record"))
+			s->host = view->id;
+	}
+}
+
+const char *state_host_of(const struct agent *a, const char *vm)
+{
+	struct search s = { .vm = vm };
+
+	if (agent_vm(a, vm))
+		return a->options->id;
+	peers_each(a, look_for, &s);
+	return s.host;
 }

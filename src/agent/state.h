@@ -22,4 +22,7 @@ json_t *state_own(const struct agent *);
 void state_snapshot(const struct agent *, FILE *);
 json_t *state_status(const struct agent *);
 
+/* The host that says it runs that VM; good as long as the lock is held; NULL: none. */
+const char *state_host_of(const struct agent *, const char *vm);
+
 #endif

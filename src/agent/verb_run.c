@@ -35,24 +35,6 @@ static int read_id(struct agent_options *o, const char *text, struct err *e)
 	return 0;
 }
 
-/* The monitor beside this program, if there is one; else that of PATH. */
-static void find_monitor(struct agent_options *o, const char *given)
-{
-	char *slash;
-	ssize_t n;
-
-	if (given) {
-		snprintf(o->monitor, sizeof(o->monitor), "%s", given);
-		return;
-	}
-	n = readlink("/proc/self/exe", o->monitor, sizeof(o->monitor) - sizeof("godwit"));
-	o->monitor[n > 0 ? n : 0] = '\0';
-	slash = strrchr(o->monitor, '/');
-	strcpy(slash ? slash + 1 : o->monitor, "godwit");
-	if (access(o->monitor, X_OK))
-		strcpy(o->monitor, "godwit");
-}
-
 static int read_size(const char *text, const char *option, uint64_t *bytes, struct err *e)
 {
 	if (text && option_size(text, bytes))
@@ -90,7 +72,7 @@ static int read_options(struct agent_options *o, const char *const *value, struc
 	o->listen = value[LISTEN];
 	o->peers = value[PEERS];
 	o->tls = value[TLS];
-	find_monitor(o, value[MONITOR]);
+	snprintf(o->monitor, sizeof(o->monitor), "%s", value[MONITOR] ? value[MONITOR] : "");
 	return 0;
 }
 

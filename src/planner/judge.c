@@ -61,12 +61,12 @@ static void price(const struct planner *p, uint32_t vm, uint32_t to, struct judg
 {
 	const struct snapshot *s = p->snapshot;
 	const struct vm *v = &s->vm[vm];
-	struct move_load load = { .bytes = (double)v->resident,
-				  .dirty_rate = v->dirty_rate,
-				  .write_set = (double)v->write_set,
-				  .rate = rate_between(s, p->fleet.vm[vm].host, to) };
 
-	move_cost_predict(&j->move, &load, &s->corrections, s->policy.blackout_s,
+	j->load = (struct move_load){ .bytes = (double)v->resident,
+				      .dirty_rate = v->dirty_rate,
+				      .write_set = (double)v->write_set,
+				      .rate = rate_between(s, p->fleet.vm[vm].host, to) };
+	move_cost_predict(&j->move, &j->load, &s->corrections, s->policy.blackout_s,
 			  (unsigned)s->policy.rounds_max);
 	j->lasts_s = lasts_s(p, vm);
 	j->benefit = j->gain * j->lasts_s;

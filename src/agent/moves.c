@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "moves.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bits.h"
+#include "cleanup.h"
+#include "client.h"
+#include "task.h"
+#include "lessons.h"
+#include "past.h"
+#include "peers.h"
+#include "planner/names.h"
+#include "specs.h"
+
+enum { ASK_MS = 20000, TELL_MS = 5000, PROGRESS_MS = 500, US_PER_S = 1000000, MS_PER_S = 1000 };
+
+static struct flight_entry *moves_find(const struct agent *a, const char *vm)
+{
+	struct flight_entry *f;
+
+	list_for_each (f, &a->flights, node)
+		if (!strcmp(f->vm, vm))
+			return f;
+	return NULL;
+}
+
+json_t *moves_flights(const struct agent *a)
+{
+	const struct flight_entry *f;
+	json_t *list = json_array(), *entry;
+
+	list_for_each (f, &a->flights, node) {
+		entry = json_pack("{s:s, s:s, s:s, s:I, s:s}", "vm", f->vm, "from", a->options->id,
+				  "to", f->to, "since", (json_int_t)f->since, "phase", f->phase);
+		if (f->left_s >= 0)
+			json_object_set_new(entry, "left_s", json_real(f->left_s));
+		json_array_append_new(list, entry);
+	}
+	return list;
+}
+
+/* What the destination is asked for; NULL: the VM has gone meanwhile. */
+static json_t *room_wanted(const struct agent *a, const char *name)
+{
+	const struct agent_vm *vm = agent_vm((struct agent *)a, name);
+
+	if (!vm)
+		return NULL;
+	return json_pack("{s:{s:s, s:s, s:I, s:I, s:I, s:o*, s:O*}}", "prepare", "vm", name, "uuid",
+			 vm->uuid, "memory", (json_int_t)vm->memory, "resident",
+			 (json_int_t)(vm->resident < vm->memory ? vm->resident : vm->memory),
+			 "vcpus", (json_int_t)vm->vcpus, "spec", specs_take(a, name), "moves",
+			 past_of(a, name));
+}
+
+static int ask_for_room(struct flight_entry *f, json_t **room, struct err *e)
+{
+	struct agent *a = f->agent;
+	json_auto_t *question = NULL;
+
+	pthread_mutex_lock(&a->lock);
+	question = room_wanted(a, f->vm);
+	pthread_mutex_unlock(&a->lock);
+	if (!question)
+		return err_set(e, -ENOENT, "the VM is not here any more");
+	return peers_ask(a, f->to, question, room, ASK_MS, e);
+}
+
+static void note_progress(struct flight_entry *f)
+{
+	json_auto_t *progress = NULL;
+	const char *phase;
+	struct client c;
+	struct err e;
+
+	if (!client_open(&c, f->vm, &e)) {
+		client_set_limit(&c, PROGRESS_MS);
+		client_get(&c, "vm.migration-progress", &progress, &e);
+	}
+	client_close(&c);
+	phase = json_string_value(json_object_get(progress, "phase"));
+	if (!phase)
+		return;
+	pthread_mutex_lock(&f->agent->lock);
+	snprintf(f->phase, sizeof(f->phase), "%s", phase);
+	f->left_s = -1;
+	if (json_object_get(progress, "left_us"))
+		f->left_s = json_number_value(json_object_get(progress, "left_us")) / US_PER_S;
+	pthread_mutex_unlock(&f->agent->lock);
+}
+
+/* -EINTR: the agent ends, and the move goes on without it. */
+static int await_answer(struct flight_entry *f, struct client *c, json_t **answer, struct err *e)
+{
+	struct pollfd fds[] = { { .fd = c->fd, .events = POLLIN },
+				{ .fd = f->agent->tasks.end_fd, .events = POLLIN } };
+
+	while (poll(fds, ARRAY_SIZE(fds), PROGRESS_MS) <= 0)
+		note_progress(f);
+	if (fds[0].revents)
+		return client_receive(c, answer, e);
+	return err_set(e, -EINTR, "the agent ended while it went on");
+}
+
+/* The monitor's part; answer: what vm.migration-progress says of it in the end. */
+static int go_over(struct flight_entry *f, const json_t *room, json_t **answer, struct err *e)
+{
+	const char *url = json_string_value(json_object_get(room, "url"));
+	json_auto_t *request = NULL;
+	struct policy policy;
+	struct client c;
+	int r;
+
+	pthread_mutex_lock(&f->agent->lock);
+	settings_policy(&f->agent->settings, &policy);
+	pthread_mutex_unlock(&f->agent->lock);
+	request = json_pack("{s:s, s:s*, s:b, s:I}", "destination_url", url ? url : "", "tls_dir",
+			    f->agent->options->tls, "wait", 1, "downtime_ms",
+			    (json_int_t)(policy.blackout_s * MS_PER_S));
+	r = client_open(&c, f->vm, e);
+	r = r ? r : client_send_put(&c, "vm.send-migration", request, e);
+	r = r ? r : await_answer(f, &c, answer, e);
+	client_close(&c);
+	return r;
+}
+
+static double seconds(const json_t *progress, const char *key)
+{
+	return json_number_value(json_object_get(progress, key)) / US_PER_S;
+}
+
+/* As the planner has moves that are over. */
+static json_t *past_move(const struct flight_entry *f, const json_t *progress)
+{
+	const json_t *p = f->predicted;
+
+	return json_pack("{s:I, s:s, s:f, s:f, s:f, s:f, s:f}", "at", (json_int_t)agent_now(),
+			 "from", f->agent->options->id, "took_s", seconds(progress, "total_us"),
+			 "blackout_s", seconds(progress, "blackout_us"), "predicted_s",
+			 json_number_value(json_object_get(p, "time_s")), "predicted_blackout_s",
+			 json_number_value(json_object_get(p, "blackout_s")), "predicted_gain",
+			 json_number_value(json_object_get(p, "gain")));
+}
+
+static void tell(const struct flight_entry *f, const char *id, json_t *question)
+{
+	json_t *answer = NULL;
+	struct err e;
+
+	/* What is not heard is found out: the VM is there, or nothing came in time. */
+	peers_ask(f->agent, id, question, &answer, TELL_MS, &e);
+	json_decref(answer);
+	json_decref(question);
+}
+
+/* To whoever wanted it; progress: NULL if it has not moved. */
+static void tell_outcome(const struct flight_entry *f, const json_t *progress)
+{
+	struct agent *a = f->agent;
+	json_auto_t *outcome = json_pack(
+		"{s:s, s:b, s:f, s:f, s:f}", "vm", f->vm, "moved", progress != NULL, "time_s",
+		seconds(progress, "total_us"), "blackout_s", seconds(progress, "blackout_us"),
+		"bytes",
+		json_number_value(
+			json_object_get(json_object_get(progress, "memory_transmission_info"),
+					"memory_bytes_transmitted")));
+
+	if (strcmp(f->by, a->options->id)) {
+		tell(f, f->by, json_pack("{s:O}", "outcome", outcome));
+		return;
+	}
+	pthread_mutex_lock(&a->lock);
+	lessons_outcome(a->lessons, f->vm, outcome, agent_now());
+	pthread_mutex_unlock(&a->lock);
+}
+
+static void settle(struct flight_entry *f, const json_t *room, const json_t *progress)
+{
+	const json_t *token = json_object_get(room, "token");
+	json_t *move = past_move(f, progress);
+	struct err e;
+
+	tell(f, f->to,
+	     json_pack("{s:{s:O, s:s, s:O}}", "settled", "token", token, "vm", f->vm, "move",
+		       move));
+	pthread_mutex_lock(&f->agent->lock);
+	agent_say(f->agent, "moved", f->vm,
+		  "it runs on %s now: %.3f s in all, stood still for %.0f ms", f->to,
+		  seconds(progress, "total_us"), seconds(progress, "blackout_us") * MS_PER_S);
+	if (specs_leave(f->agent, f->vm, &e))
+		agent_say(f->agent, "spec-kept", f->vm, "%s", e.text);
+	past_forget(f->agent, f->vm);
+	pthread_mutex_unlock(&f->agent->lock);
+	json_decref(move);
+}
+
+static void give_up(struct flight_entry *f, const json_t *room, int r, const struct err *why)
+{
+	const json_t *token = json_object_get(room, "token");
+
+	if (token && r != -EINTR)
+		tell(f, f->to,
+		     json_pack("{s:{s:O, s:s}}", "cancel", "token", token, "why", why->text));
+	pthread_mutex_lock(&f->agent->lock);
+	agent_say(f->agent, "not-moved", f->vm, "to %s: %s", f->to, why->text);
+	pthread_mutex_unlock(&f->agent->lock);
+}
+
+/* With the lock. */
+static void flight_free(struct flight_entry *f)
+{
+	specs_moves(f->agent, f->vm, false);
+	list_remove(&f->node);
+	json_decref(f->predicted);
+	free(f);
+}
+
+static void fly(void *arg)
+{
+	struct flight_entry *f = arg;
+	struct agent *a = f->agent;
+	json_auto_t *room = NULL, *progress = NULL;
+	struct err e;
+	int r = ask_for_room(f, &room, &e);
+
+	r = r ? r : go_over(f, room, &progress, &e);
+	if (r)
+		give_up(f, room, r, &e);
+	else
+		settle(f, room, progress);
+	tell_outcome(f, progress);
+	pthread_mutex_lock(&a->lock);
+	flight_free(f);
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* An order that makes sense. */
+static int check(struct agent *a, const char *vm, const char *to, struct err *e)
+{
+	if (!vm || !to || !name_is_valid(vm) || !name_is_valid(to))
+		return err_set(e, -EINVAL, "a move is ordered with the names of a VM and a host");
+	if (!agent_vm(a, vm))
+		return err_set(e, -ENOENT, "VM \"%s\" is not on this host", vm);
+	if (!strcmp(to, a->options->id))
+		return err_set(e, -EINVAL, "VM \"%s\" is on %s already", vm, to);
+	if (moves_find(a, vm))
+		return err_set(e, -EBUSY, "VM \"%s\" is on its way already", vm);
+	return 0;
+}
+
+int moves_begin(struct agent *a, const json_t *order, const char *by, struct err *e)
+{
+	const char *vm = json_string_value(json_object_get(order, "vm")),
+		   *to = json_string_value(json_object_get(order, "to")),
+		   *why = json_string_value(json_object_get(order, "why"));
+	struct flight_entry *f;
+	int r = check(a, vm, to, e);
+
+	if (r)
+		return r;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return err_set(e, -ENOMEM, "out of memory");
+	*f = (struct flight_entry){ .agent = a,
+				    .since = agent_now(),
+				    .phase = "asks",
+				    .left_s = -1,
+				    .predicted =
+					    json_deep_copy(json_object_get(order, "predicted")) };
+	snprintf(f->vm, sizeof(f->vm), "%s", vm);
+	snprintf(f->to, sizeof(f->to), "%s", to);
+	snprintf(f->by, sizeof(f->by), "%s", by);
+	list_append(&a->flights, &f->node);
+	specs_moves(a, vm, true);
+	agent_say(a, "moves", vm, "to %s, as %s wants: %.100s", to, by, why ? why : "asked for");
+	r = task_start(a, "move", fly, f, e);
+	if (r)
+		flight_free(f);
+	return r;
+}
+
+int moves_ordered(struct agent *a, const char *from, const json_t *order, json_t **answer,
+		  struct err *e)
+{
+	struct election election;
+	int r;
+
+	(void)answer;
+	pthread_mutex_lock(&a->lock);
+	peers_election(a, &election);
+	if (json_is_true(json_object_get(order, "asked")) ||
+	    (election.planner && !strcmp(election.planner, from)))
+		r = moves_begin(a, order, from, e);
+	else
+		r = err_set(e, -EPERM, "%s does not plan for this host, %.200s", from,
+			    election.planner ? election.planner : election.why);
+	pthread_mutex_unlock(&a->lock);
+	return r;
+}
+
+int moves_outcome(struct agent *a, const char *from, const json_t *outcome, json_t **answer,
+		  struct err *e)
+{
+	const char *vm = json_string_value(json_object_get(outcome, "vm"));
+
+	(void)from;
+	(void)answer;
+	if (!vm)
+		return err_set(e, -EINVAL, "the outcome of a move is told without the VM");
+	pthread_mutex_lock(&a->lock);
+	lessons_outcome(a->lessons, vm, outcome, agent_now());
+	pthread_mutex_unlock(&a->lock);
+	return 0;
+}
