@@ -72,17 +72,64 @@ static void change(const double *value, const double *add, double sign, double *
 	}
 }
 
-static double score_with(const struct cluster *c, const struct instance *i, unsigned to)
+/* Nodes of one size: what they would have of an instance, and squares of the means with it. */
+struct visit {
+	double add[MEASURES], square_mean[MEASURES];
+};
+
+static struct visit visit_of(const struct cluster *c, const struct instance *i,
+			     const struct node *n, const double *sum)
 {
+	struct visit v;
+
+	share(i, n, v.add);
+	for (int m = 0; m < MEASURES; m++) {
+		double mean = (sum[m] + v.add[m]) / c->nnode;
+
+		v.square_mean[m] = mean * mean;
+	}
+	return v;
+}
+
+static double score_at(const struct cluster *c, const struct node *n, const struct visit *v,
+		       const double *squares)
+{
+	double all = 0;
+
+	for (int m = 0; m < MEASURES; m++) {
+		double with = squares[m] + (2 * n->value[m] + v->add[m]) * v->add[m];
+
+		all += sqrt(MAX(with / c->nnode - v->square_mean[m], 0));
+	}
+	return all;
+}
+
+/* The best place of one instance, if it wins more than best does. */
+static void best_of_instance(const struct cluster *c, unsigned instance, double now,
+			     struct search_move *best)
+{
+	const struct instance *i = &c->instance[instance];
+	const struct node *last = NULL;
 	double sum[MEASURES], squares[MEASURES], add[MEASURES];
+	struct visit v;
 
 	memcpy(sum, c->sum, sizeof(sum));
 	memcpy(squares, c->squares, sizeof(squares));
 	share(i, &c->node[i->node], add);
 	change(c->node[i->node].value, add, -1, sum, squares);
-	share(i, &c->node[to], add);
-	change(c->node[to].value, add, 1, sum, squares);
-	return score(c, sum, squares);
+	for (unsigned to = 0; to < c->nnode; to++) {
+		const struct node *n = &c->node[to];
+		double gain;
+
+		if (to == i->node || n->free < i->memory)
+			continue;
+		if (!last || n->memory != last->memory || n->cpus != last->cpus)
+			v = visit_of(c, i, n, sum);
+		last = n;
+		gain = now - score_at(c, n, &v, squares);
+		if (gain > best->gain)
+			*best = (struct search_move){ instance, to, gain, gain };
+	}
 }
 
 static bool best_of_node(void *arg, uint32_t node, struct search_move *best)
@@ -92,19 +139,9 @@ static bool best_of_node(void *arg, uint32_t node, struct search_move *best)
 
 	best->gain = 1e-9;
 	best->to = NODES_MAX;
-	for (unsigned i = 0; i < c->ninstance; i++) {
-		if (c->instance[i].node != node)
-			continue;
-		for (unsigned to = 0; to < c->nnode; to++) {
-			double gain;
-
-			if (to == node || c->node[to].free < c->instance[i].memory)
-				continue;
-			gain = now - score_with(c, &c->instance[i], to);
-			if (gain > best->gain)
-				*best = (struct search_move){ i, to, gain, gain };
-		}
-	}
+	for (unsigned i = 0; i < c->ninstance; i++)
+		if (c->instance[i].node == node)
+			best_of_instance(c, i, now, best);
 	return best->to < NODES_MAX;
 }
 
