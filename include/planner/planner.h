@@ -59,6 +59,7 @@ struct plan {
 	uint32_t refused[RULES]; /* VMs that stay, for each rule */
 	uint32_t stuck; /* of those that must go */
 	uint32_t short_hosts; /* that the plan does not give their reserve back */
+	double spare_missing; /* bytes of VMs without a place if hosts_in_reserve hosts failed */
 };
 
 /* The snapshot must stay as long as the plan.  -ENOMEM */

@@ -41,6 +41,7 @@ enum rule {
 	RULE_MARGIN,
 	RULE_SMALL,
 	/* Of the plan as a whole */
+	RULE_RESERVE_HOST,
 	RULE_KNEE,
 	RULE_BUDGET,
 	RULE_HORIZON,

@@ -34,6 +34,9 @@ static void explain_summary(const struct plan *plan, FILE *f)
 	if (plan->short_hosts)
 		fprintf(f, "%" PRIu32 " hosts do not get their reserve of memory back\n",
 			plan->short_hosts);
+	if (plan->spare_missing > 0)
+		fprintf(f, "if hosts failed, %.1f GiB of VMs would have no place\n",
+			plan->spare_missing / GIB_BYTES);
 	if (plan->stuck)
 		fprintf(f, "%" PRIu32 " VMs that must leave their hosts cannot\n", plan->stuck);
 }
@@ -83,7 +86,7 @@ void explain_plan(const struct plan *plan, FILE *f)
 		fprintf(f, "%s\n", s->refused[i].sentence);
 }
 
-static void explain_places(const struct planner *p, uint32_t vm, FILE *f)
+static void explain_places(struct planner *p, uint32_t vm, FILE *f)
 {
 	const struct snapshot *s = p->snapshot;
 
@@ -95,6 +98,8 @@ static void explain_places(const struct planner *p, uint32_t vm, FILE *f)
 		if (i == p->fleet.vm[vm].host)
 			continue;
 		judge_move(p, vm, i, &j);
+		if (!j.rule && !why_is_must(p->why[vm]) && spare_breaks(p, vm, i))
+			j.rule = RULE_RESERVE_HOST;
 		fprintf(f, "%-16s  %6.3f  %6.3f  %8.1f  %8.1f  %5.1f s  %5.0f ms  %s: %s\n",
 			name_of(s, s->host[i].name), j.happy_there, j.use_to, j.benefit, j.cost,
 			j.move.time_s, j.move.blackout_s * 1000, rule_word(j.rule),
@@ -102,7 +107,7 @@ static void explain_places(const struct planner *p, uint32_t vm, FILE *f)
 	}
 }
 
-static void explain_vm(const struct planner *p, uint32_t vm, FILE *f)
+static void explain_vm(struct planner *p, uint32_t vm, FILE *f)
 {
 	const struct snapshot *s = p->snapshot;
 	const struct vm *v = &s->vm[vm];

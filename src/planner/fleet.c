@@ -193,6 +193,16 @@ void fleet_move(struct fleet *f, uint32_t vm, uint32_t to)
 	place(f, to);
 }
 
+void fleet_move_back(struct fleet *f, uint32_t vm, uint32_t from)
+{
+	uint32_t to = f->vm[vm].host;
+
+	fleet_move(f, vm, from);
+	f->host[from].arriving -= f->snapshot->vm[vm].resident;
+	f->host[to].arriving -= f->snapshot->vm[vm].resident;
+	f->vm[vm].moved = false;
+}
+
 double fleet_loss(const struct fleet *f)
 {
 	double loss = 0;

@@ -73,6 +73,8 @@ double fleet_own_loss(const struct fleet *, uint32_t vm);
 uint32_t fleet_members(const struct fleet *, const struct groups *, uint32_t vm, uint32_t host);
 /* The VM is at to from now on. */
 void fleet_move(struct fleet *, uint32_t vm, uint32_t to);
+/* The last move of it did not happen. */
+void fleet_move_back(struct fleet *, uint32_t vm, uint32_t from);
 /* Of all hosts. */
 double fleet_loss(const struct fleet *);
 

@@ -134,6 +134,11 @@ static void write_alerts(const struct plan *plan, FILE *f)
 			plan->short_hosts);
 		before = ",\"";
 	}
+	if (plan->spare_missing > 0) {
+		fprintf(f, "%sif hosts failed, %.0f bytes of VMs would have no place\"", before,
+			plan->spare_missing);
+		before = ",\"";
+	}
 	if (plan->stuck)
 		fprintf(f, "%s%" PRIu32 " VMs that must leave their hosts cannot\"", before,
 			plan->stuck);

@@ -38,18 +38,24 @@ int planner_new(struct planner *p, const struct snapshot *s, struct err *e)
 			       .contended_s = calloc((size_t)s->nvm + 1, sizeof(double)),
 			       .shortage = calloc((size_t)s->nhost + 1, sizeof(double)),
 			       .leaves = calloc((size_t)s->nhost + 1, sizeof(double)),
+			       .spare.room = calloc((size_t)s->nhost + 1, sizeof(double)),
+			       .spare.host = calloc((size_t)s->nhost + 1, sizeof(uint32_t)),
+			       .spare.vm = calloc((size_t)s->nvm + 1, sizeof(uint32_t)),
 			       .emergency_only = s->mode == MODE_EMERGENCY };
-	if (!p->why || !p->barred || !p->contended_s || !p->shortage || !p->leaves)
+	if (!p->why || !p->barred || !p->contended_s || !p->shortage || !p->leaves ||
+	    !p->spare.room || !p->spare.host || !p->spare.vm)
 		r = err_set(e, -ENOMEM, "out of memory");
 	else
 		r = fleet_new(&p->fleet, s, e);
 	if (!r)
 		r = damping_new(&p->damping, s, e);
-	if (r)
+	if (r) {
 		planner_free(p);
-	else
-		needs_find(p);
-	return r;
+		return r;
+	}
+	needs_find(p);
+	p->spare.missing = spare_missing(p);
+	return 0;
 }
 
 void planner_free(struct planner *p)
@@ -61,6 +67,9 @@ void planner_free(struct planner *p)
 	free(p->contended_s);
 	free(p->shortage);
 	free(p->leaves);
+	free(p->spare.room);
+	free(p->spare.host);
+	free(p->spare.vm);
 	*p = (struct planner){ 0 };
 }
 
@@ -193,6 +202,10 @@ static int take_found(void *arg, const struct search_move *move)
 	struct making *m = arg;
 	struct judged j;
 
+	if (spare_breaks(m->planner, move->vm, move->to)) {
+		m->planner->barred[move->vm] = RULE_RESERVE_HOST;
+		return 1;
+	}
 	judge_move(m->planner, move->vm, move->to, &j);
 	return take(m, move->vm, move->to, &j);
 }
@@ -350,8 +363,10 @@ static int make(struct making *m)
 	plan->loss_before = fleet_loss(&p->fleet);
 	if (!r)
 		r = move_what_must(m);
+	p->spare.missing = spare_missing(p); /* what must go may have changed it */
 	if (!r)
 		r = search_worth(m);
+	plan->spare_missing = spare_missing(p);
 	plan->loss_after = fleet_loss(&p->fleet);
 	if (!r)
 		r = name_refused(m);

@@ -17,6 +17,11 @@ struct planner {
 	double *contended_s; /* of each VM */
 	double *shortage; /* of each host: bytes missing of its reserve */
 	double *leaves; /* of each host: seconds to its maintenance */
+	struct {
+		double *room; /* of each host */
+		uint32_t *host, *vm; /* lists */
+		double missing; /* at first */
+	} spare; /* spare.c's */
 	bool emergency_only;
 };
 
@@ -25,6 +30,11 @@ void planner_free(struct planner *);
 
 /* Which VMs should go, and which of them must stay: why, barred and shortage (needs.c). */
 void needs_find(struct planner *);
+
+/* Bytes of VMs that would find no place if policy.hosts_in_reserve hosts failed, those that most
+ * is promised on (spare.c); and whether a move makes them more than at first. */
+double spare_missing(const struct planner *);
+bool spare_breaks(struct planner *, uint32_t vm, uint32_t to);
 
 /* judge.c: what is to be said of a move.  Of a place that is refused only the rule counts. */
 enum rule judge_place(const struct planner *, uint32_t vm, uint32_t to, bool fill);

@@ -37,6 +37,7 @@ static const struct words rules[RULES] = {
 	[RULE_CONVERGE] = { "converge", "it writes faster than it could be sent" },
 	[RULE_MARGIN] = { "margin", "what it wins is not worth what it costs" },
 	[RULE_SMALL] = { "small", "it would win back little of what it loses" },
+	[RULE_RESERVE_HOST] = { "reserve-host", "if hosts failed, too little room would be left" },
 	[RULE_KNEE] = { "knee", "the last moves of the plan win little beside the first" },
 	[RULE_BUDGET] = { "budget", "there were enough moves today" },
 	[RULE_HORIZON] = { "horizon", "the plan is long enough" },

@@ -105,9 +105,11 @@ int search_run(const struct search *s, const uint32_t *source, uint32_t n)
 			return SEARCH_MAX;
 		top = heap[0].move;
 		r = s->take(s->arg, &top);
-		if (r)
+		if (r < 0)
 			return r;
-		if (is_at_knee(s, &knee, taken++, top.gain))
+		if (r)
+			renew_top(s, heap, &left, taken);
+		else if (is_at_knee(s, &knee, taken++, top.gain))
 			return SEARCH_KNEE;
 	}
 }

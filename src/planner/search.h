@@ -22,7 +22,7 @@ struct search {
 	void *arg;
 	/* The best move away from a source as things are; false: it has none. */
 	bool (*best)(void *arg, uint32_t source, struct search_move *);
-	/* It is taken: from now on best() sees it done. */
+	/* It is taken: from now on best() sees it done.  1: it may not be, and best() knows. */
 	int (*take)(void *arg, const struct search_move *);
 	bool exact; /* all sources are tried after each move: what it wins changes for all */
 	uint32_t max;

@@ -289,6 +289,74 @@ START_TEST(reserve_stays_broken)
 }
 END_TEST
 
+static void filler(const char *id, const char *host, double bytes, double cores)
+{
+	world_line(&w,
+		   "{'vm':{'id':'%s','host':'%s','at':%d,'vcpus':4,'memory':%.0f,'resident':%.0f,"
+		   "'run':[%g],'delay':[0],'cpu_mean':%g,'pinned':true}}",
+		   id, host, NOW, bytes, bytes, cores / 4, cores);
+}
+
+/*
+ * If c fails, its VM of 80 GB has a place on b only, of whose 90 GB y takes some; so v1 may not
+ * go there if it would be one too many.  It may if 80 GB are not free there anyway, be it because
+ * of y or of what has to leave d.
+ */
+static const struct {
+	double on_b, on_d;
+	int reserve;
+	bool goes, alert;
+} spared[] = {
+	{ 8.9e9, 0, 1, true, false }, { 9.1e9, 0, 1, false, false }, { 9.1e9, 0, 0, true, false },
+	{ 10.1e9, 0, 1, true, true }, { 8.9e9, 2e9, 1, true, true },
+};
+
+START_TEST(reserve_host)
+{
+	char policy[80];
+	char *text;
+
+	snprintf(policy, sizeof(policy), NO_LIMIT ",'hosts_in_reserve':%d", spared[_i].reserve);
+	hot_host("auto", policy, "", "");
+	world_host(&w, "c", 4, "");
+	filler("x", "a", 20e9, 0);
+	filler("y", "b", spared[_i].on_b, 0);
+	filler("z", "c", 80e9, 3);
+	world_host(&w, "d", 4, ",'state':'draining'");
+	if (spared[_i].on_d > 0)
+		world_line(&w,
+			   "{'vm':{'id':'m','host':'d','at':%d,'vcpus':1,'memory':%.0f,"
+			   "'resident':1,'run':[0],'delay':[0],'cpu_mean':0}}",
+			   NOW, spared[_i].on_d);
+	world_plan(&w);
+	text = world_written(write_plan, &w.plan);
+	if (spared[_i].goes)
+		world_goes(&w, "v1", "b");
+	else
+		ck_assert_str_eq(world_rule(&w, "v1"), "reserve-host");
+	ck_assert_int_eq(strstr(text, "\"alerts\":[\"if hosts failed, 80000000000 bytes") != NULL,
+			 spared[_i].alert);
+	free(text);
+}
+END_TEST
+
+/* What must go goes all the same, and the plan says what then is missing. */
+START_TEST(reserve_host_or_not)
+{
+	world_head(&w, "auto");
+	world_line(&w, "{'policy':{'hosts_in_reserve':1}}");
+	world_host(&w, "a", 4, ",'state':'maintenance'");
+	world_host(&w, "b", 4, "");
+	world_host(&w, "c", 4, "");
+	world_vm(&w, "v", "a", 0, "");
+	filler("y", "b", 45e9, 0);
+	filler("z", "c", 45e9, 3.5);
+	world_plan(&w);
+	world_goes(&w, "v", "b");
+	ck_assert_double_eq_tol(w.plan.spare_missing, 1e9, 1);
+}
+END_TEST
+
 START_TEST(apart)
 {
 	world_head(&w, "auto");
@@ -488,6 +556,8 @@ static Suite *plan_rules_suite(void)
 	tcase_add_loop_test(c, emptied, 0, 3);
 	tcase_add_test(c, reserve);
 	tcase_add_test(c, reserve_stays_broken);
+	tcase_add_loop_test(c, reserve_host, 0, CASES(spared));
+	tcase_add_test(c, reserve_host_or_not);
 	tcase_add_test(c, apart);
 	tcase_add_test(c, apart_from_all);
 	tcase_add_test(c, together);
