@@ -115,7 +115,7 @@ struct policy {
 	double return_cooldowns;
 	double out_max, in_max, cluster_min, cluster_share, link_share, freeze_windows;
 	double budget_day, audit_moves, audit_share;
-	double waves_max, hosts_in_reserve;
+	double waves_max, hosts_in_reserve, energy;
 	double blackout_s, rounds_max, send_cores, gib_price, together_price;
 	double explain_max;
 };

@@ -8,6 +8,7 @@ enum why {
 	WHY_HOT, /* its host has been contended */
 	WHY_UNHAPPY, /* it has been, its host as a whole has not */
 	WHY_TOGETHER, /* away from its affinity group */
+	WHY_ENERGY, /* its host could be switched off */
 	/* From here on hold, cooldown, gain and cost are not asked. */
 	WHY_APART, /* beside one of its anti-affinity group */
 	WHY_MEMORY, /* its host's reserve is broken */

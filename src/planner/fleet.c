@@ -9,6 +9,7 @@
 #include "hash.h"
 #include "planner/snapshot.h"
 
+static const double SURE = 1.5; /* times the deviations of policy */
 static const double FULL = 0.95; /* use from which on a host's VMs want more than they got */
 
 static double use_of(const struct fleet *f, uint32_t host, double mean, double variance)
@@ -59,6 +60,12 @@ double fleet_use_with(const struct fleet *f, uint32_t host, uint32_t vm)
 {
 	return use_of(f, host, f->host[host].mean + f->vm[vm].mean,
 		      f->host[host].variance + f->vm[vm].variance);
+}
+
+double fleet_use_surely(const struct fleet *f, uint32_t host, uint32_t vm)
+{
+	return use_of(f, host, f->host[host].mean + f->vm[vm].mean,
+		      SURE * SURE * (f->host[host].variance + f->vm[vm].variance));
 }
 
 double fleet_use_without(const struct fleet *f, uint32_t host, uint32_t vm)

@@ -63,6 +63,8 @@ double fleet_available(const struct fleet *, uint32_t host);
 /* Expected use of a host with the VM that is not on it, or without one that is. */
 double fleet_use_with(const struct fleet *, uint32_t host, uint32_t vm);
 double fleet_use_without(const struct fleet *, uint32_t host, uint32_t vm);
+/* The same with half as many deviations again. */
+double fleet_use_surely(const struct fleet *, uint32_t host, uint32_t vm);
 /* The share of what it wants that the VM would get at this use. */
 double fleet_happiness(const struct fleet *, uint32_t host, uint32_t vm, double use);
 /* vCPUs won back by the move, affinity included; below 0: lost. */

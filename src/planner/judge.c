@@ -24,6 +24,17 @@ static double rate_between(const struct snapshot *s, uint32_t from, uint32_t to)
 	return rate / MAX(s->policy.out_max, s->policy.in_max);
 }
 
+/* Nobody may go short afterwards. */
+static enum rule judge_saving(const struct planner *p, uint32_t vm, uint32_t to)
+{
+	const struct policy *policy = &p->snapshot->policy;
+	double use = fleet_use_surely(&p->fleet, to, vm);
+
+	return use > policy->use_fill || fleet_happiness(&p->fleet, to, vm, use) < policy->happy_low
+		       ? RULE_FILL
+		       : RULE_NONE;
+}
+
 enum rule judge_place(const struct planner *p, uint32_t vm, uint32_t to, bool fill)
 {
 	const struct snapshot *s = p->snapshot;
@@ -45,7 +56,7 @@ enum rule judge_place(const struct planner *p, uint32_t vm, uint32_t to, bool fi
 		return RULE_FILL;
 	if (p->why[vm] != WHY_DEAD && rate_between(s, f->vm[vm].host, to) <= 0)
 		return RULE_LINK;
-	return RULE_NONE;
+	return p->why[vm] == WHY_ENERGY ? judge_saving(p, vm, to) : RULE_NONE;
 }
 
 /* For how long what is won will be: as long as it was missed so far, at most. */
@@ -94,6 +105,8 @@ static enum rule judge_price(const struct planner *p, uint32_t vm, const struct 
 
 	if (!j->move.converges)
 		return RULE_CONVERGE;
+	if (p->why[vm] == WHY_ENERGY)
+		return RULE_NONE;
 	if (j->gain <= 0)
 		return RULE_GAIN;
 	if (j->benefit < policy->margin * j->cost)
@@ -134,16 +147,19 @@ struct tried {
 
 static void try(const struct planner *p, struct tried *t, uint32_t to)
 {
+	bool saves = p->why[t->vm] == WHY_ENERGY;
 	enum rule rule;
 	double gain;
 
-	if (to == p->fleet.vm[t->vm].host)
+	/* Where energy is to be saved, hosts that have nothing stay so. */
+	if (to == p->fleet.vm[t->vm].host || (saves && !p->fleet.host[to].committed))
 		return;
 	rule = judge_place(p, t->vm, to, t->fill);
 	t->refused[rule]++;
 	if (rule)
 		return;
-	gain = fleet_gain(&p->fleet, t->vm, to);
+	/* To save energy, where least room is left. */
+	gain = saves ? p->fleet.host[to].use : fleet_gain(&p->fleet, t->vm, to);
 	if (t->best == NOWHERE || gain > t->gain) {
 		t->best = to;
 		t->gain = gain;
@@ -189,7 +205,10 @@ uint32_t judge_best(const struct planner *p, uint32_t vm, struct judged *j)
 		*j = (struct judged){ .rule = p->barred[vm] };
 		return NOWHERE;
 	}
-	try_near_and_random(p, &t);
+	if (p->why[vm] == WHY_ENERGY)
+		try_all(p, &t);
+	else
+		try_near_and_random(p, &t);
 	if (must && t.best == NOWHERE)
 		try_all(p, &t);
 	t.fill = false;

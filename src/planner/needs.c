@@ -144,6 +144,37 @@ static void look_at_vm(struct planner *p, uint32_t vm, uint32_t host, unsigned h
 		p->contended_s[vm] = s->policy.history_s;
 }
 
+static bool may_be_emptied(const struct planner *p, uint32_t host)
+{
+	uint64_t memory = 0;
+
+	for (uint32_t i = p->fleet.host[host].first; i != NOWHERE; i = p->fleet.vm[i].next) {
+		if (bars(p, i, false, true))
+			return false;
+		memory += p->snapshot->vm[i].memory;
+	}
+	/* More is promised where a VM is to come. */
+	return memory && memory == p->fleet.host[host].committed;
+}
+
+uint32_t needs_emptied(const struct planner *p)
+{
+	const struct snapshot *s = p->snapshot;
+
+	if (s->policy.energy <= 0)
+		return NOWHERE;
+	for (uint32_t i = 0; i < s->nvm; i++)
+		if (p->why[i])
+			return NOWHERE;
+	for (uint32_t i = 0; i < s->nhost; i++)
+		if (p->damping.frozen[i])
+			return NOWHERE;
+	for (uint32_t i = 0; i < p->fleet.nable; i++)
+		if (may_be_emptied(p, p->fleet.cool[i]))
+			return p->fleet.cool[i];
+	return NOWHERE;
+}
+
 void needs_find(struct planner *p)
 {
 	const struct snapshot *s = p->snapshot;

@@ -237,6 +237,57 @@ static int search_worth(struct making *m)
 	return r < 0 ? r : 0;
 }
 
+/* None of them goes, because of one. */
+static void put_back(struct making *m, const uint32_t *list, uint32_t n, uint32_t vm,
+		     enum rule rule)
+{
+	struct planner *p = m->planner;
+	struct plan *plan = m->plan;
+
+	for (; plan->nmove; plan->nmove--)
+		fleet_move_back(&p->fleet, plan->move[plan->nmove - 1].vm,
+				plan->move[plan->nmove - 1].from);
+	for (uint32_t i = 0; i < n; i++)
+		p->why[list[i]] = WHY_NONE;
+	p->why[vm] = WHY_ENERGY;
+	p->barred[vm] = (uint8_t)rule;
+}
+
+/* All VMs of a host, the largest first, if all find a place; only beside no other moves. */
+static int save_energy(struct making *m)
+{
+	struct planner *p = m->planner;
+	uint32_t host = m->plan->nmove ? NOWHERE : needs_emptied(p), n = 0, to;
+	CLEANUP(free) uint32_t *list = calloc((size_t)p->snapshot->nvm + 1, sizeof(*list));
+	struct judged j;
+
+	if (!list)
+		return -ENOMEM;
+	if (host == NOWHERE)
+		return 0;
+	for (uint32_t i = p->fleet.host[host].first; i != NOWHERE; i = p->fleet.vm[i].next) {
+		p->why[i] = WHY_ENERGY;
+		p->contended_s[i] = p->snapshot->policy.history_s;
+		list[n++] = i;
+	}
+	qsort_r(list, n, sizeof(*list), compare_largest, p);
+	for (uint32_t i = 0; i < n; i++) {
+		to = judge_best(p, list[i], &j);
+		if (!j.rule && p->damping.budget <= m->plan->nmove)
+			j.rule = RULE_BUDGET;
+		if (!j.rule && take(m, list[i], to, &j))
+			return -ENOMEM;
+		/* The last one leaves a host that no longer counts. */
+		if (!j.rule && i + 1 == n && spare_missing(p) > p->spare.missing)
+			j.rule = RULE_RESERVE_HOST;
+		if (j.rule) {
+			put_back(m, list, n, list[i], j.rule);
+			return 0;
+		}
+	}
+	return 0;
+}
+
 static int refuse(struct plan *plan, uint32_t vm, uint32_t to, enum why why, const struct judged *j)
 {
 	plan->refused[j->rule]++;
@@ -366,6 +417,8 @@ static int make(struct making *m)
 	p->spare.missing = spare_missing(p); /* what must go may have changed it */
 	if (!r)
 		r = search_worth(m);
+	if (!r)
+		r = save_energy(m);
 	plan->spare_missing = spare_missing(p);
 	plan->loss_after = fleet_loss(&p->fleet);
 	if (!r)

@@ -30,6 +30,9 @@ void planner_free(struct planner *);
 
 /* Which VMs should go, and which of them must stay: why, barred and shortage (needs.c). */
 void needs_find(struct planner *);
+/* A host to be emptied so that it may be switched off: of those that all VMs may leave the least
+ * used.  NOWHERE: there is none, policy is against it, or anything else needs doing. */
+uint32_t needs_emptied(const struct planner *);
 
 /* Bytes of VMs that would find no place if policy.hosts_in_reserve hosts failed, those that most
  * is promised on (spare.c); and whether a move makes them more than at first. */

@@ -10,6 +10,7 @@ static const struct words whys[WHYS] = {
 	[WHY_HOT] = { "hot", "its host has more to do than it has cores for" },
 	[WHY_UNHAPPY] = { "unhappy", "it does not get what it wants, though its host is not hot" },
 	[WHY_TOGETHER] = { "together", "others of its affinity group are elsewhere" },
+	[WHY_ENERGY] = { "energy", "its host has so little to do that it could be switched off" },
 	[WHY_APART] = { "apart", "another of its anti-affinity group is on its host" },
 	[WHY_MEMORY] = { "memory", "its host has less memory free than its reserve" },
 	[WHY_DRAINING] = { "draining", "its host is drained" },

@@ -48,14 +48,16 @@ static uint32_t list_vms(const struct planner *p, uint32_t fail)
 double spare_missing(const struct planner *p)
 {
 	const struct fleet *f = &p->fleet;
-	uint32_t *host = p->spare.host, n = f->nable, fail, vms;
+	uint32_t *host = p->spare.host, n = 0, fail, vms;
 	double missing = 0;
 
-	fail = (uint32_t)MIN(f->snapshot->policy.hosts_in_reserve, n);
-	if (!fail)
+	if (f->snapshot->policy.hosts_in_reserve < 1)
 		return 0;
-	for (uint32_t i = 0; i < n; i++)
-		host[i] = f->able[i];
+	/* A host that was emptied to save energy may be off by then. */
+	for (uint32_t i = 0; i < f->nable; i++)
+		if (f->snapshot->policy.energy <= 0 || f->host[f->able[i]].committed)
+			host[n++] = f->able[i];
+	fail = (uint32_t)MIN(f->snapshot->policy.hosts_in_reserve, n);
 	qsort_r(host, n, sizeof(*host), compare_promised, (void *)f);
 	vms = list_vms(p, fail);
 	for (uint32_t i = fail; i < n; i++)

@@ -159,6 +159,7 @@ static const struct field policy_list[] = {
 	VALUE(audit_share, 0.5, 0, 10, "below this share of the promise: recommend only"),
 	VALUE(waves_max, 10, 1, 1e6, "waves of moves planned ahead"),
 	VALUE(hosts_in_reserve, 0, 0, 1e6, "hosts that may fail with room for their VMs elsewhere"),
+	VALUE(energy, 0, 0, 1, "1: empty the host with least to do if others can take it all"),
 	VALUE(blackout_s, 0.3, 0.001, 1000, "seconds a guest may stand still"),
 	VALUE(rounds_max, 30, 1, 10000, "rounds after which a move does not converge"),
 	VALUE(send_cores, 1, 0, 100, "cores that a move keeps busy, both hosts together"),

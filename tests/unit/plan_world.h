@@ -76,6 +76,24 @@ static inline void world_vm(struct world *w, const char *id, const char *host, d
 		   more);
 }
 
+#define WORLD_NO_BUDGET "'budget_day':10"
+
+/* Host a has five busy VMs on four cores, b has none; b_more are further members of b. */
+static inline void world_hot_host(struct world *w, const char *mode, const char *policy,
+				  const char *vm_more, const char *b_more)
+{
+	world_head(w, mode);
+	world_line(w, "{'policy':{%s}}", policy);
+	world_host(w, "a", 4, "");
+	world_host(w, "b", 4, b_more);
+	for (int i = 1; i <= 5; i++) {
+		char id[8];
+
+		snprintf(id, sizeof(id), "v%d", i);
+		world_vm(w, id, "a", 0.2, i == 1 ? vm_more : ",'pinned':true");
+	}
+}
+
 static inline int world_try_read(struct world *w)
 {
 	FILE *f;

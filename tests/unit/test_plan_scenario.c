@@ -213,6 +213,40 @@ START_TEST(noise_undamped)
 }
 END_TEST
 
+static double wants_by_day(const struct sim *s, uint32_t vm)
+{
+	return s->vm[vm].vcpus * (s->rounds < 120 ? 0.5 : 1);
+}
+
+static uint32_t hosts_in_use(const struct sim *s)
+{
+	uint32_t n = 0;
+
+	for (uint32_t h = 0; h < s->nhost; h++)
+		n += s->load[h] > 0;
+	return n;
+}
+
+/* At night as few hosts are left as there may be, and in the morning nobody goes short. */
+START_TEST(night)
+{
+	struct sim *s = sim_new(10, 20, 8, ",'budget_day':10,'energy':1", wants_by_day);
+
+	for (uint32_t i = 0; i < s->nvm; i++)
+		put_vm(s, i, i % s->nhost, 2, 1);
+	s->tracks = 1;
+	sim_run(s, 120);
+	ck_assert_uint_eq(hosts_in_use(s), 5);
+	ck_assert_uint_eq(s->moves, 10);
+	ck_assert_double_le(most_load(s), 4);
+	sim_run(s, 240);
+	ck_assert_double_le(most_load(s), 4);
+	ck_assert_uint_eq(sim_again(s, 900, false), 0);
+	ck_assert_uint_eq(sim_again(s, 1800, true), 0);
+	free(s);
+}
+END_TEST
+
 static Suite *plan_scenario_suite(void)
 {
 	Suite *s = suite_create("plan_scenario");
@@ -223,6 +257,7 @@ static Suite *plan_scenario_suite(void)
 	tcase_add_test(c, four_on_one);
 	tcase_add_loop_test(c, adversary, 0, 3);
 	tcase_add_test(c, adversary_undamped);
+	tcase_add_test(c, night);
 	tcase_add_test(c, noise);
 	tcase_add_test(c, noise_undamped);
 	suite_add_tcase(s, c);
