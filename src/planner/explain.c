@@ -35,8 +35,8 @@ static void explain_summary(const struct plan *plan, FILE *f)
 		fprintf(f, "%" PRIu32 " hosts do not get their reserve of memory back\n",
 			plan->short_hosts);
 	if (plan->spare_missing > 0)
-		fprintf(f, "if hosts failed, %.1f GiB of VMs would have no place\n",
-			plan->spare_missing / GIB_BYTES);
+		fprintf(f, "if %g hosts failed, %.1f GiB of VMs would have no place\n",
+			plan->snapshot->policy.hosts_in_reserve, plan->spare_missing / GIB_BYTES);
 	if (plan->stuck)
 		fprintf(f, "%" PRIu32 " VMs that must leave their hosts cannot\n", plan->stuck);
 }

@@ -135,8 +135,8 @@ static void write_alerts(const struct plan *plan, FILE *f)
 		before = ",\"";
 	}
 	if (plan->spare_missing > 0) {
-		fprintf(f, "%sif hosts failed, %.0f bytes of VMs would have no place\"", before,
-			plan->spare_missing);
+		fprintf(f, "%sif %g hosts failed, %.0f bytes of VMs would have no place\"", before,
+			plan->snapshot->policy.hosts_in_reserve, plan->spare_missing);
 		before = ",\"";
 	}
 	if (plan->stuck)

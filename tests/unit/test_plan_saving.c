@@ -57,7 +57,7 @@ START_TEST(reserve_host)
 		world_goes(&w, "v1", "b");
 	else
 		ck_assert_str_eq(world_rule(&w, "v1"), "reserve-host");
-	ck_assert_int_eq(strstr(text, "\"alerts\":[\"if hosts failed, 80000000000 bytes") != NULL,
+	ck_assert_int_eq(strstr(text, "\"alerts\":[\"if 1 hosts failed, 80000000000 bytes") != NULL,
 			 spared[_i].alert);
 	free(text);
 }

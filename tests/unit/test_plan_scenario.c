@@ -169,10 +169,10 @@ static double wants_noise(const struct sim *s, uint32_t vm)
 	return v->vcpus * MIN(MAX(mean + 0.09 * (last - mean) + fresh, 0), 1);
 }
 
-/* A day; as many VMs for each host as there were there, on hosts so small that they contend. */
-static struct sim *noisy_day(const char *policy, bool idle)
+/* A day; as many VMs for each host as there were there. */
+static struct sim *noisy_day(double cores, const char *policy, bool idle)
 {
-	struct sim *s = sim_new(100, 100 * 1052 / 800, 2, policy, wants_noise);
+	struct sim *s = sim_new(100, 100 * 1052 / 800, cores, policy, wants_noise);
 
 	s->step_s = 300;
 	s->tracks = 1.0 / 24;
@@ -185,11 +185,16 @@ static struct sim *noisy_day(const char *policy, bool idle)
 	return s;
 }
 
-/* Without the budget, which would be enough by itself. */
+/*
+ * On hosts so small that they contend, and to save energy on such that never do; without the
+ * budget, which would be enough by itself.
+ */
 START_TEST(noise)
 {
-	struct sim *s = noisy_day(",'budget_day':1000", false);
-	struct sim *still = noisy_day("", true);
+	double cores = _i ? 32 : 2;
+	struct sim *s = noisy_day(
+		cores, _i ? ",'budget_day':1000,'energy':1" : ",'budget_day':1000", false);
+	struct sim *still = noisy_day(cores, "", true);
 
 	ck_assert_uint_gt(s->moves, 0);
 	ck_assert_double_le(s->moves, 1400.0 / 1052 * s->nvm);
@@ -204,7 +209,7 @@ END_TEST
 /* It does tempt, too. */
 START_TEST(noise_undamped)
 {
-	struct sim *s = noisy_day(UNDAMPED, false);
+	struct sim *s = noisy_day(2, UNDAMPED, false);
 
 	ck_assert_double_gt(s->moves, 1400.0 / 1052 * s->nvm);
 	ck_assert_uint_gt(sim_again(s, 900, false), 0);
@@ -258,7 +263,7 @@ static Suite *plan_scenario_suite(void)
 	tcase_add_loop_test(c, adversary, 0, 3);
 	tcase_add_test(c, adversary_undamped);
 	tcase_add_test(c, night);
-	tcase_add_test(c, noise);
+	tcase_add_loop_test(c, noise, 0, 2);
 	tcase_add_test(c, noise_undamped);
 	suite_add_tcase(s, c);
 	return s;
