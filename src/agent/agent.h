@@ -4,8 +4,9 @@
  *
  * Threads: main runs the loop, whose callbacks have the lock; "look" (look.h) asks the VMs and the
  * host how they are, and "rounds" (rounds.h) plans; each connection with another agent has one
- * (peers.h), and so does whatever takes its time, such as a move (task.h).  They take the lock to read or change what is here, for as short
- * as that takes, and never while they wait for a VM, a peer or a file that is not their own.
+ * (peers.h), and so does whatever takes its time, such as a move (task.h).  They take the lock to
+ * read or change what is here, for as short as that takes, and never while they wait for a VM, a
+ * peer or a file that is not their own.
  *
  * What is kept over a restart is in files (store.h).  VMs are processes of their own and go on
  * when the agent ends; they are found again by their sockets.
@@ -120,6 +121,9 @@ uint64_t agent_now(void); /* seconds since 1970 */
 
 /* The VM of that name on this host, or NULL. */
 struct agent_vm *agent_vm(const struct agent *, const char *name);
+
+/* Settings changed, here or at another agent: all hear it, and what goes by them begins anew. */
+void agent_settings_changed(struct agent *);
 
 /*
  * What the agent does, decides or will not do: an event (source "agent") and a line of the log.

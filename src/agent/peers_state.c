@@ -144,7 +144,7 @@ static void keep(struct agent *a, struct peer *p, json_t *state, const json_t *b
 	}
 	take_known(a, json_object_get(body, "knows"));
 	if (settings_merge(&a->settings, a->store, json_object_get(body, "settings"), agent_now()))
-		peers_tell(a);
+		agent_settings_changed(a);
 }
 
 int peers_take_state(struct agent *a, const char *from, const json_t *body, json_t **answer,

@@ -89,7 +89,7 @@ static int set(struct agent *a, const char *key, const json_t *value, struct err
 
 	if (!r) {
 		agent_say(a, "set", key, "it is %s from now on", text ? text : "?");
-		peers_tell(a);
+		agent_settings_changed(a);
 	}
 	return r;
 }

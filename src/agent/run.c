@@ -51,6 +51,13 @@ struct agent_vm *agent_vm(const struct agent *a, const char *name)
 	return NULL;
 }
 
+void agent_settings_changed(struct agent *a)
+{
+	peers_tell(a);
+	pulse_now(a->look);
+	pulse_now(a->rounds);
+}
+
 void agent_say(struct agent *a, const char *event, const char *about, const char *fmt, ...)
 {
 	char why[512];

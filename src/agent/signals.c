@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "planner/happiness.h"
+
 #define NS_PER_S 1e9
 #define MEMORY_S 7200.0 /* of mean and deviation */
 
@@ -73,4 +75,11 @@ void signals_add(struct signals *s, uint64_t now_ns, const struct signal_counts 
 		s->begin = *c;
 		s->window_ns = now_ns;
 	}
+}
+
+double signals_happiness(const struct signals *s)
+{
+	const struct vm vm = { .run = s->run, .delay = s->delay, .mem = s->mem, .io = s->io };
+
+	return s->run.n ? happiness(&vm, 0) : -1;
 }

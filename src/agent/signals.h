@@ -36,6 +36,9 @@ struct signals {
 void signals_add(struct signals *, uint64_t now_ns, const struct signal_counts *, uint64_t vcpus,
 		 double window_s);
 
+/* What it got of what it asked for in the last window, 0 to 1; below 0: there is none yet. */
+double signals_happiness(const struct signals *);
+
 /* The newest value goes to the front. */
 void windows_push(struct windows *, double value);
 

@@ -17,7 +17,10 @@ static json_t *vm_state(const struct agent *a, const struct agent_vm *vm)
 	json_t *state = json_pack("{s:s, s:s, s:s, s:s, s:o*}", "name", vm->name, "uuid", vm->uuid,
 				  "host", a->options->id, "state", vm->state, "record",
 				  inventory_vm_record(a, vm));
+	double happy = signals_happiness(&vm->signals);
 
+	if (happy >= 0)
+		json_object_set_new(state, "happiness", json_real(happy));
 	specs_add_to_state(a, vm->name, state);
 	return state;
 }
@@ -179,6 +182,26 @@ static void add_vm(const struct lists *l, const struct told *told, const json_t 
 	add_flat(l->vms, json_object_get(vm, "record"), shown);
 }
 
+/* Of the VMs of a host, each as many times as it has vCPUs: what they get of what they ask for. */
+static void add_happiness(json_t *host, const json_t *vms)
+{
+	double sum = 0, all = 0;
+	size_t i;
+	json_t *vm;
+
+	json_array_foreach(vms, i, vm)
+	{
+		const json_t *happy = json_object_get(vm, "happiness");
+		double vcpus =
+			json_number_value(json_object_get(json_object_get(vm, "record"), "vcpus"));
+
+		sum += vcpus * json_number_value(happy);
+		all += happy ? vcpus : 0;
+	}
+	if (all > 0)
+		json_object_set_new(host, "happiness", json_real(sum / all));
+}
+
 static void add_state(void *arg, const struct agent *a, const struct told *told)
 {
 	json_auto_t *host = host_record(a, told),
@@ -189,6 +212,7 @@ static void add_state(void *arg, const struct agent *a, const struct told *told)
 	size_t i;
 	json_t *vm;
 
+	add_happiness(least, json_object_get(told->state, "vms"));
 	add_flat(l->hosts, host, least);
 	json_array_foreach(json_object_get(told->state, "vms"), i, vm) add_vm(l, told, vm);
 	json_array_extend(l->flights, json_object_get(told->state, "flights"));

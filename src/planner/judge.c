@@ -35,6 +35,19 @@ static enum rule judge_saving(const struct planner *p, uint32_t vm, uint32_t to)
 		       : RULE_NONE;
 }
 
+/* Further than it should be.  But from a host that has too much to do even without the VM it goes
+ * to one that would still have less: then there is only more or less of too much. */
+static bool overfills(const struct planner *p, uint32_t vm, uint32_t to)
+{
+	const struct fleet *f = &p->fleet;
+	double there = fleet_use_with(f, to, vm), here;
+
+	if (there <= p->snapshot->policy.use_fill)
+		return false;
+	here = fleet_use_without(f, f->vm[vm].host, vm);
+	return here <= 1 || there > here;
+}
+
 enum rule judge_place(const struct planner *p, uint32_t vm, uint32_t to, bool fill)
 {
 	const struct snapshot *s = p->snapshot;
@@ -52,7 +65,7 @@ enum rule judge_place(const struct planner *p, uint32_t vm, uint32_t to, bool fi
 		return RULE_APART;
 	if (!must && damping_returns(s, v, s->host[to].name))
 		return RULE_RETURN;
-	if (fill && fleet_use_with(f, to, vm) > s->policy.use_fill)
+	if (fill && overfills(p, vm, to))
 		return RULE_FILL;
 	if (p->why[vm] != WHY_DEAD && rate_between(s, f->vm[vm].host, to) <= 0)
 		return RULE_LINK;

@@ -68,6 +68,26 @@ START_TEST(stays)
 }
 END_TEST
 
+/* Each VM wants a core: one of them fills b too far, but less than a is with the others. */
+START_TEST(too_much_everywhere)
+{
+	world_head(&w, "auto");
+	world_line(&w, "{'policy':{" WORLD_NO_BUDGET "}}");
+	world_host(&w, "a", 4, "");
+	world_host(&w, "b", 1.2, "");
+	for (int i = 1; i <= 5 + _i; i++) {
+		char id[16];
+
+		snprintf(id, sizeof(id), "v%d", i);
+		world_vm(&w, id, "a", _i ? 0.34 : 0.2, "");
+	}
+	world_plan(&w);
+	ck_assert_uint_eq(w.plan.nmove, (unsigned)_i);
+	if (!_i)
+		ck_assert_str_eq(world_rule(&w, "v1"), "fill");
+}
+END_TEST
+
 /* One second later the time is over. */
 static const char *const over[] = {
 	",'moves':[{'at':1699999100,'from':'x','took_s':1}]",
@@ -373,7 +393,7 @@ START_TEST(waves_end)
 	for (int i = 0; i < 3; i++)
 		world_vm(&w, (const char *[]){ "1", "2", "3" }[i], "a", 0, "");
 	world_plan(&w);
-	ck_assert_uint_eq(w.plan.nmove, 2);
+	ck_assert_msg(w.plan.nmove == 2, "%u: %s", w.plan.nmove, world_rule(&w, "v3"));
 	ck_assert_str_eq(world_rule(&w, "3"), "horizon");
 }
 END_TEST
@@ -464,6 +484,7 @@ static Suite *plan_rules_suite(void)
 	tcase_add_checked_fixture(c, NULL, teardown);
 	tcase_add_test(c, goes);
 	tcase_add_test(c, only_recommended);
+	tcase_add_loop_test(c, too_much_everywhere, 0, 2);
 	tcase_add_loop_test(c, stays, 0, CASES(kept));
 	tcase_add_loop_test(c, no_longer, 0, CASES(over));
 	tcase_add_test(c, cooldown_grows);

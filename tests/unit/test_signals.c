@@ -30,12 +30,14 @@ START_TEST(windows)
 	signals_add(&s, now, &c, 2, WINDOW);
 	now = look(&s, &c, now, 5, 3, 1);
 	ck_assert_uint_eq(s.run.n, 0);
+	ck_assert_double_lt(signals_happiness(&s), 0);
 	now = look(&s, &c, now, 1, 3, 1);
 	ck_assert_uint_eq(s.run.n, 1);
 	ck_assert_double_eq_tol(s.run.value[0], 0.3, 1e-9);
 	ck_assert_double_eq_tol(s.delay.value[0], 0.1, 1e-9);
 	ck_assert_double_eq_tol(s.io.value[0], 0.25, 1e-9);
 	ck_assert_double_eq(s.throttled.value[0], 0);
+	ck_assert_double_eq_tol(signals_happiness(&s), 0.75 * 0.75, 1e-9);
 	ck_assert_double_eq_tol(s.cpu_mean, 0.6, 1e-9);
 	now = look(&s, &c, now, 6, 9, 0);
 	ck_assert_uint_eq(s.run.n, 2);
