@@ -16,6 +16,8 @@
 #include "option.h"
 
 enum { CONFIG_VCPUS_MAX = 255 };
+/* Of all vCPUs together, thousandths of a core: what it may be beside 0. */
+enum { CONFIG_CPU_LIMIT_MIN = 10, CONFIG_CPU_LIMIT_MAX = CONFIG_VCPUS_MAX * 1000 };
 /* What is wrong with a number of vCPUs, behind max_vcpus */
 #define CONFIG_VCPUS_RANGE "the VM can have 1 to %u vCPUs (max_vcpus), not %u"
 
@@ -27,6 +29,7 @@ struct config_cpus {
 	uint32_t boot_vcpus, max_vcpus;
 	bool hotplug; /* vCPUs can be added, up to max_vcpus, and removed */
 	struct config_topology topology; /* all 0: one package of max_vcpus cores */
+	uint32_t limit; /* thousandths of a core that they have together; 0: as many as there are */
 	uint8_t max_phys_bits; /* of a guest's physical address: never more than the host's */
 	const char *profile; /* what its CPUID may show: "host", a level, or a file */
 };
@@ -110,6 +113,8 @@ int config_add(struct config *, const char *key, const json_t *in, const int *fd
 	       const json_t **added, struct err *);
 /* It has as many vCPUs from now on.  -EINVAL: not 1 to max_vcpus. */
 int config_set_vcpus(struct config *, unsigned count, struct err *);
+/* They have so many thousandths of a core together; 0: no limit. */
+void config_set_cpu_limit(struct config *, uint32_t thousandths);
 /* False: no such device is there, or it stays for life. */
 bool config_remove(struct config *, const char *id);
 /* As it is written in c->json, and its section; NULL: there is none. */

@@ -25,6 +25,8 @@ enum option_kind {
 	OPTION_U32,
 	OPTION_U64,
 	OPTION_SIZE, /* uint64_t: bytes, or with a suffix of 1024s */
+	/* uint32_t: thousandths of a number that may have a fraction; 0, or from min on */
+	OPTION_FRACTION,
 	OPTION_STRING, /* const char *: borrowed from the JSON; NULL: absent */
 	OPTION_ENUM, /* unsigned: index into names */
 	OPTION_OBJECT, /* a struct inside this one, described by nested */
@@ -71,6 +73,13 @@ struct option_table {
 		.offset = offsetof(T, m) +                                                         \
 			  0 * sizeof(char[_Generic(OPTION_MEMBER(T, m), uint64_t : 1)]),           \
 		.kind = OPTION_SIZE, __VA_ARGS__                                                   \
+	}
+#define OPTION_FRACTIONAL(T, m, ...)                                                               \
+	{                                                                                          \
+		.key = #m,                                                                         \
+		.offset = offsetof(T, m) +                                                         \
+			  0 * sizeof(char[_Generic(OPTION_MEMBER(T, m), uint32_t : 1)]),           \
+		.kind = OPTION_FRACTION, __VA_ARGS__                                               \
 	}
 #define OPTION_NAMED(T, m, list, ...)                                                              \
 	{                                                                                          \
@@ -144,6 +153,9 @@ void option_each(const struct option_table *, void (*each)(void *arg, const stru
 
 /* The candidate nearest to word by edit distance, or NULL if none is near. */
 const char *option_nearest(const char *word, const char *const *candidates, size_t n);
+
+/* "2.5" to thousandths, of which it has no parts; -EINVAL. */
+int option_fraction(const char *text, uint64_t *thousandths);
 
 /* "1G" to bytes; -EINVAL. */
 int option_size(const char *text, uint64_t *bytes);

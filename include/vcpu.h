@@ -37,6 +37,12 @@ void vcpu_throttle(struct vm *, unsigned percent);
  * many. */
 unsigned vcpu_throttled_ns(struct vm *, uint64_t *ns, unsigned max);
 
+/*
+ * On main: all of them together run for at most so many thousandths of a core, whichever of them
+ * run; 0: no limit.  What their threads do in the monitor counts, what others do for them does not.
+ */
+void vcpu_limit(struct vm *, uint32_t thousandths);
+
 /* Registers of a STOPPED vCPU, on main. */
 int vcpu_get_registers(struct device *, struct kvm_regs *, struct kvm_sregs *, struct err *);
 int vcpu_set_registers(struct device *, const struct kvm_regs *, const struct kvm_sregs *,

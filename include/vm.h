@@ -18,6 +18,7 @@
 #include "guest_mem.h"
 #include "io_thread.h"
 #include "irq.h"
+#include "limiter.h"
 #include "loop.h"
 
 /* What a guest, or its failure, asks of the control layer. */
@@ -85,6 +86,7 @@ struct vm {
 	const struct kvm_cpuid2 *(*cpuid)(void *arg, unsigned vcpu);
 	void *cpuid_arg;
 	uint32_t tsc_khz; /* of a new vCPU; 0: the host's */
+	struct limiter cpu_budget; /* of its vCPUs' time: vcpu_limit() */
 	struct device *acpi; /* who tells the guest of ACPI events; NULL: nobody */
 	void (*acpi_raise)(struct device *, uint8_t events);
 

@@ -8,11 +8,13 @@
 
 struct size {
 	uint64_t desired_ram, desired_balloon;
-	uint32_t desired_vcpus;
+	uint32_t desired_vcpus, cpu_limit;
 };
 
 static const struct option keys[] = {
 	OPTION(struct size, desired_vcpus, .min = 1, .max = CONFIG_VCPUS_MAX),
+	OPTION_FRACTIONAL(struct size, cpu_limit, .min = CONFIG_CPU_LIMIT_MIN,
+			  .max = CONFIG_CPU_LIMIT_MAX),
 	OPTION(struct size, desired_ram, .min = 1, .max = INT64_MAX),
 	OPTION(struct size, desired_balloon, .max = INT64_MAX),
 };
@@ -36,6 +38,15 @@ static int resize_memory(struct vmm *v, struct vmm_request *q, const struct size
 	if (!r && v->machine)
 		machine_resize_memory(v->machine, is_given(q, "desired_ram"));
 	return r;
+}
+
+static void limit_cpus(struct vmm *v, uint32_t thousandths)
+{
+	if (v->config.cpus.limit == thousandths)
+		return;
+	config_set_cpu_limit(&v->config, thousandths);
+	if (v->machine)
+		machine_limit_cpus(v->machine);
 }
 
 static int check_cpus(struct vmm *v, unsigned count, struct err *e)
@@ -94,6 +105,8 @@ void vmm_resize(struct vmm *v, struct vmm_request *q)
 		r = check_cpus(v, size.desired_vcpus, &q->e);
 	if (!r && memory)
 		r = resize_memory(v, q, &size);
+	if (!r && is_given(q, "cpu_limit"))
+		limit_cpus(v, size.cpu_limit);
 	if (!r && is_given(q, "desired_vcpus"))
 		r = resize_cpus(v, q, size.desired_vcpus, &later);
 	if (later)

@@ -135,6 +135,17 @@ static void print_balloon(const json_t *balloon)
 	printf("\n");
 }
 
+static void print_cpus(const json_t *cpus)
+{
+	const json_t *limit = json_object_get(cpus, "limit");
+
+	printf("%-*s%" JSON_INTEGER_FORMAT, COLUMN, "vcpus",
+	       json_integer_value(json_object_get(cpus, "boot_vcpus")));
+	if (limit)
+		printf(", %g cores at most", json_number_value(limit));
+	printf("\n");
+}
+
 static void print_page(const char *name, const json_t *info, const json_t *balloon)
 {
 	const json_t *config = json_object_get(info, "config");
@@ -142,8 +153,7 @@ static void print_page(const char *name, const json_t *info, const json_t *ballo
 
 	print_text("name", name);
 	print_text("state", text(info, "state"));
-	printf("%-*s%" JSON_INTEGER_FORMAT "\n", COLUMN, "vcpus",
-	       json_integer_value(json_object_get(json_object_get(config, "cpus"), "boot_vcpus")));
+	print_cpus(json_object_get(config, "cpus"));
 	print_memory(json_object_get(info, "memory"));
 	if (balloon)
 		print_balloon(balloon);

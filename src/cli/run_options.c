@@ -193,16 +193,36 @@ static bool is_on_terminal(const json_t *port)
 	return mode && !strcasecmp(mode, "Tty");
 }
 
+/* "--cpus 2.5" is as many vCPUs as that takes, and a limit: to be freed, NULL without memory. */
+static char *spell_out(const char *section, const char *text)
+{
+	size_t len = strcspn(text, ",=");
+	char number[16], *spelt;
+	uint64_t thousandths;
+
+	snprintf(number, sizeof(number), "%.*s", (int)MIN(len, sizeof(number)), text);
+	if (strcmp(section, "cpus") || text[len] == '=' || !strchr(number, '.') ||
+	    option_fraction(number, &thousandths))
+		return strdup(text);
+	return asprintf(&spelt, "boot_vcpus=%llu,limit=%s%s",
+			(unsigned long long)(thousandths + 999) / 1000, number, text + len) < 0
+		       ? NULL
+		       : spelt;
+}
+
 static int take_section(struct parser *p, const struct config_section *s, const char *text,
 			struct err *e)
 {
 	json_t *array = json_object_get(p->out->json, s->key);
+	CLEANUP(free) char *spelt = spell_out(s->key, text);
 	json_auto_t *object = NULL;
 	int rc;
 
+	if (!spelt)
+		return err_set(e, -ENOMEM, "out of memory");
 	if (array && !s->many)
 		return err_set(e, -EINVAL, "%s is given twice", s->flag);
-	rc = option_parse(config_section_table(s), s->flag, text, &object, e);
+	rc = option_parse(config_section_table(s), s->flag, spelt, &object, e);
 	if (rc)
 		return rc;
 	if (is_port(s->key))

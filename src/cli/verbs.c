@@ -241,19 +241,24 @@ static const struct verb verbs[] = {
 	  .run = remove_run },
 	{ "resize", "NAME", "give a running VM more or fewer CPUs, more or less memory",
 	  VERB_DEVICES,
-	  .about = "As many CPUs as max of godwit run --cpus boot=2,max=8 are possible. The guest "
-		   "is told of new CPUs; Linux uses one when something writes 1 to its online file "
-		   "in /sys/devices/system/cpu. It is asked to give up those that are too many; "
-		   "what it has not given up within 30 seconds stays, and the command fails. As "
-		   "much memory as size and hotplug_size of godwit run --memory together is "
-		   "possible, and for less than size a balloon is needed (godwit run --balloon "
-		   "size=0). The guest takes and gives memory as fast as it can; what is missing "
-		   "at the deadline still comes, and the command fails. SIZE takes the suffixes K, "
-		   "M, G and T.",
+	  .about =
+		  "As many CPUs as max of godwit run --cpus boot=2,max=8 are possible. With 2.5 "
+		  "the VM has 3 and they run for no more than 2.5 cores together, at once; a whole "
+		  "number lifts that again. --cpu-limit changes the limit alone. The guest "
+		  "is told of new CPUs; Linux uses one when something writes 1 to its online file "
+		  "in /sys/devices/system/cpu. It is asked to give up those that are too many; "
+		  "what it has not given up within 30 seconds stays, and the command fails. As "
+		  "much memory as size and hotplug_size of godwit run --memory together is "
+		  "possible, and for less than size a balloon is needed (godwit run --balloon "
+		  "size=0). The guest takes and gives memory as fast as it can; what is missing "
+		  "at the deadline still comes, and the command fails. SIZE takes the suffixes K, "
+		  "M, G and T.",
 	  .examples = { { "godwit resize web --cpus 4", "Let VM web have 4 CPUs" },
+			{ "godwit resize web --cpus 2.5", "Let it have 2.5 cores" },
 			{ "godwit resize web --memory 1500M --deadline 5s",
 			  "Let it have 1500 MiB of memory, and see how far it comes in 5 s" } },
-	  .options = { { "--cpus", "N", "as many CPUs" },
+	  .options = { { "--cpus", "N", "as many CPUs; 2.5: three, limited to that together" },
+		       { "--cpu-limit", "N|none", "what all CPUs have together, in cores" },
 		       { "--memory", "SIZE", "as much memory" },
 		       { "--deadline", "TIME", "wait so long for the memory (30s)" } },
 	  .run = resize_run },

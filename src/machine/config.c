@@ -193,6 +193,19 @@ int config_set_vcpus(struct config *c, unsigned count, struct err *e)
 	return 0;
 }
 
+void config_set_cpu_limit(struct config *c, uint32_t thousandths)
+{
+	json_t *cpus = json_object_get(c->json, "cpus");
+
+	c->cpus.limit = thousandths;
+	if (thousandths)
+		json_object_set_new(cpus, "limit",
+				    thousandths % 1000 ? json_real(thousandths / 1000.0)
+						       : json_integer(thousandths / 1000));
+	else
+		json_object_del(cpus, "limit");
+}
+
 static int check_cpus(struct config *c, struct err *e)
 {
 	const struct config_topology *t = &c->cpus.topology;
@@ -221,6 +234,7 @@ static int check_cpus(struct config *c, struct err *e)
 	c->cpus.max_phys_bits = MIN(c->cpus.max_phys_bits, kvm_phys_bits());
 	json_object_set_new(cpus, "max_phys_bits", json_integer(c->cpus.max_phys_bits));
 	put_vcpus(c);
+	config_set_cpu_limit(c, c->cpus.limit);
 	return 0;
 }
 

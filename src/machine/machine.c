@@ -13,6 +13,7 @@
 #include "memory_dial.h"
 #include "ownership.h"
 #include "resize.h"
+#include "vcpu.h"
 
 /* How long devices may take to finish what is in flight before the VM is given up. */
 #define STOP_LIMIT_NS (UINT64_C(30) * 1000000000)
@@ -504,6 +505,12 @@ int machine_resize_cpus(struct machine *m, unsigned count,
 int machine_check_cpus(struct machine *m, unsigned count, struct err *e)
 {
 	return hotplug_cpus_check(&m->cpus, count, e);
+}
+
+void machine_limit_cpus(struct machine *m)
+{
+	if (!m->ended)
+		vcpu_limit(&m->vm, m->config->cpus.limit);
 }
 
 void machine_resize_memory(struct machine *m, bool gently)

@@ -131,6 +131,16 @@ static int check_refused(const struct option *o, const char *what, const json_t 
 		       o->key);
 }
 
+static int normalise_fraction(const struct option *o, const json_t *v, json_t **normal)
+{
+	double n = json_number_value(v) * 1000;
+
+	if (!json_is_number(v) || !(n >= 0 && n <= (double)o->max) || (n > 0 && n < (double)o->min))
+		return -EINVAL;
+	*normal = json_incref((json_t *)v);
+	return 0;
+}
+
 static int normalise_number(const struct option *o, const json_t *v, json_t **normal)
 {
 	uint64_t n;
@@ -171,6 +181,8 @@ static int normalise(const struct option *o, const json_t *v, json_t **normal)
 			return -EINVAL;
 		*normal = json_string(o->names[i]);
 		return 0;
+	case OPTION_FRACTION:
+		return normalise_fraction(o, v, normal);
 	default:
 		return normalise_number(o, v, normal);
 	}
@@ -215,6 +227,9 @@ static void store(const struct option *o, const json_t *normal, void *base)
 	case OPTION_U64:
 	case OPTION_SIZE:
 		*(uint64_t *)at = (uint64_t)json_integer_value(normal);
+		break;
+	case OPTION_FRACTION:
+		*(uint32_t *)at = (uint32_t)(json_number_value(normal) * 1000 + 0.5);
 		break;
 	case OPTION_STRING:
 		*(const char **)at = json_string_value(normal);

@@ -46,6 +46,25 @@ int option_size(const char *text, uint64_t *bytes)
 	return 0;
 }
 
+int option_fraction(const char *text, uint64_t *thousandths)
+{
+	uint64_t whole, part = 0;
+	unsigned digits = 0;
+	char *end;
+
+	if (plain_number(text, &end, &whole) || whole > UINT32_MAX)
+		return -EINVAL;
+	if (*end == '.')
+		for (end++; isdigit((unsigned char)*end) && digits < 3; end++, digits++)
+			part = part * 10 + (unsigned)(*end - '0');
+	if (*end)
+		return -EINVAL;
+	for (; digits < 3; digits++)
+		part *= 10;
+	*thousandths = whole * 1000 + part;
+	return 0;
+}
+
 void option_print_size(char *buf, size_t len, uint64_t bytes)
 {
 	static const char suffixes[] = "\0KMGT";
@@ -62,6 +81,11 @@ static void print_range(const struct option *o, char *buf, size_t len)
 {
 	char min[32], max[32];
 
+	if (o->kind == OPTION_FRACTION) {
+		snprintf(buf, len, "0 or a number from %g to %g such as 2.5", (double)o->min / 1000,
+			 (double)o->max / 1000);
+		return;
+	}
 	if (o->kind != OPTION_SIZE) {
 		snprintf(buf, len, "a number from %llu to %llu", (unsigned long long)o->min,
 			 (unsigned long long)option_max(o));
@@ -140,6 +164,11 @@ static int text_to_json(const struct option *o, const char *text, json_t **raw)
 		if (plain_number(text, &end, &n) || *end)
 			return -EINVAL;
 		*raw = json_integer((json_int_t)n);
+		return *raw ? 0 : -ENOMEM;
+	case OPTION_FRACTION:
+		if (option_fraction(text, &n))
+			return -EINVAL;
+		*raw = n % 1000 ? json_real((double)n / 1000) : json_integer((json_int_t)n / 1000);
 		return *raw ? 0 : -ENOMEM;
 	default:
 		*raw = json_string(text); /* NULL if not UTF-8 */

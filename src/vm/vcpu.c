@@ -42,7 +42,7 @@ static const struct counter vcpu_counters[] = {
 		.help = "Time the vCPU waited for a processor: stolen, as the guest sees it."),
 	COUNTER(struct vcpu_counters, throttled_ns, .metric = "godwit_vcpu_throttled_seconds",
 		.unit = COUNTER_NANOSECONDS,
-		.help = "Time the vCPU was held back so that a migration comes to an end."),
+		.help = "Time the vCPU was held back, by a limit or for a migration."),
 };
 
 /* Linux, Documentation/scheduler/sched-stats.rst; a kernel may be without it. */
@@ -362,20 +362,34 @@ const struct device_class vcpu_class = {
 	.fetch = vcpu_fetch,
 };
 
+/* Each looks at what holds it back. */
+static void vcpu_interrupt_all(struct vm *vm)
+{
+	struct device *dev;
+
+	list_for_each (dev, &vm->devices, node)
+		if (dev->class == &vcpu_class && dev->phase == DEVICE_RUNNING &&
+		    vcpu_is_present(dev))
+			vcpu_interrupt((struct vcpu *)dev);
+}
+
 void vcpu_throttle(struct vm *vm, unsigned percent)
 {
 	struct device *dev;
 
 	assert(percent < 100);
-	list_for_each (dev, &vm->devices, node) {
-		struct vcpu *v = (struct vcpu *)dev;
+	list_for_each (dev, &vm->devices, node)
+		if (dev->class == &vcpu_class)
+			atomic_store(&((struct vcpu *)dev)->throttle.percent, percent);
+	vcpu_interrupt_all(vm);
+}
 
-		if (dev->class != &vcpu_class)
-			continue;
-		atomic_store(&v->throttle.percent, percent);
-		if (dev->phase == DEVICE_RUNNING && !v->absent)
-			vcpu_interrupt(v);
-	}
+void vcpu_limit(struct vm *vm, uint32_t thousandths)
+{
+	struct limiter_config budget = vcpu_limit_budget(thousandths);
+
+	limiter_set(&vm->cpu_budget, &budget, loop_now_ns());
+	vcpu_interrupt_all(vm);
 }
 
 unsigned vcpu_throttled_ns(struct vm *vm, uint64_t *ns, unsigned max)
@@ -385,6 +399,6 @@ unsigned vcpu_throttled_ns(struct vm *vm, uint64_t *ns, unsigned max)
 
 	list_for_each (dev, &vm->devices, node)
 		if (dev->class == &vcpu_class && vcpu_is_present(dev) && n < max)
-			ns[n++] = counter_get(&((struct vcpu *)dev)->counters->throttled_ns);
+			ns[n++] = counter_get(&((struct vcpu *)dev)->counters->slowed_ns);
 	return n;
 }

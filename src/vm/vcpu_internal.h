@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "vcpu.h"
+#include "vcpu_limit.h"
 #include "vcpu_state.h"
 #include "vcpu_throttle.h"
 #include "vm.h"
@@ -20,7 +21,8 @@ struct vcpu_counters {
 	_Atomic uint64_t exits_io, exits_mmio, exits_hlt, exits_intr, exits_shutdown, exits_debug;
 	_Atomic uint64_t exits_system_event;
 	_Atomic uint64_t run_ns, wait_ns; /* main's: the kernel counts them */
-	_Atomic uint64_t throttled_ns;
+	_Atomic uint64_t throttled_ns; /* in all */
+	_Atomic uint64_t slowed_ns; /* of that by vcpu_throttle(): not shown */
 };
 
 struct vcpu {
@@ -38,6 +40,7 @@ struct vcpu {
 	bool running, quit; /* written by main under the machine lock */
 	atomic_bool stop_asked; /* written by main, read by the thread without the lock */
 	struct vcpu_throttle throttle;
+	struct vcpu_limit limit; /* the thread's */
 	struct work parked; /* the thread tells main that it is parked */
 	bool msr_warned; /* one vCPU's warning is enough */
 	bool was_paused; /* the guest has lost time since it last ran */

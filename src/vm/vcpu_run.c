@@ -179,6 +179,24 @@ static void vcpu_finish_access(struct vcpu *v)
 	}
 }
 
+/* For a migration, and as its VM has a limit. */
+static void vcpu_hold_back(struct vcpu *v)
+{
+	struct limiter *budget = &v->dev.vm->cpu_budget;
+	uint64_t ns;
+
+	if (vcpu_throttle_is_on(&v->throttle)) {
+		ns = vcpu_throttle_rest(&v->throttle, VCPU_SIGNAL, &v->stop_asked);
+		counter_add(&v->counters->slowed_ns, ns);
+		counter_add(&v->counters->throttled_ns, ns);
+	}
+	if (vcpu_limit_is_on(&v->limit, budget)) {
+		ns = vcpu_limit_rest(&v->limit, budget, atomic_load(&v->throttle.percent),
+				     VCPU_SIGNAL, &v->stop_asked);
+		counter_add(&v->counters->throttled_ns, ns);
+	}
+}
+
 /* Until it is asked to stop: true; or cannot run on. */
 static bool vcpu_run(struct vcpu *v)
 {
@@ -188,9 +206,7 @@ static bool vcpu_run(struct vcpu *v)
 		/* Whatever was asked for with it is looked at after this. */
 		if (__atomic_load_n(&v->run->immediate_exit, __ATOMIC_RELAXED))
 			__atomic_exchange_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-		if (vcpu_throttle_is_on(&v->throttle))
-			counter_add(&v->counters->throttled_ns,
-				    vcpu_throttle_rest(&v->throttle, VCPU_SIGNAL, &v->stop_asked));
+		vcpu_hold_back(v);
 		if (atomic_load(&v->stop_asked))
 			break;
 	}
@@ -221,5 +237,6 @@ void *vcpu_main(void *arg)
 	}
 	pthread_mutex_unlock(&vm->lock);
 	vcpu_throttle_end(&v->throttle);
+	vcpu_limit_end(&v->limit);
 	return NULL;
 }

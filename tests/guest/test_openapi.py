@@ -7,7 +7,7 @@ from rig import check
 
 DESCRIPTION = WITNESS.description
 
-WRONG = {"boolean": ["true", 1], "integer": ["many", -1, 1.5], "string": [17, ["x"]],
+WRONG = {"boolean": ["true", 1], "number": ["many", -1, 0.001], "integer": ["many", -1, 1.5], "string": [17, ["x"]],
          "array": ["x", {"a": 1}], "object": ["x", [1]]}
 
 
@@ -18,7 +18,7 @@ def smallest(schema):
         return {k: smallest(schema["properties"][k]) for k in schema.get("required", [])}
     if "example" in schema:
         return schema["example"]
-    return {"boolean": False, "integer": schema.get("minimum", 0), "string": "x", "array": []}[
+    return {"boolean": False, "integer": schema.get("minimum", 0), "number": 0, "string": "x", "array": []}[
         schema["type"]]
 
 
@@ -53,7 +53,7 @@ def refused_values(field):
                "array": [{"a": 1}], "object": {"a": 1}}[field["type"]]
     elif "enum" in field:
         yield "no such choice"
-    elif field["type"] == "integer":
+    elif field["type"] in ("integer", "number"):
         yield field["minimum"] - 1
         if "maximum" in field:
             yield field["maximum"] + 1

@@ -146,6 +146,8 @@ def check_field(description, field, row):
     if row["kind"] == "integer":
         expected["minimum"] = row["min"]
         expected["maximum"] = row["max"] if row["max"] < 2 ** 63 - 1 else None
+    if row["kind"] == "number":
+        expected["minimum"], expected["maximum"] = 0, row["max"]
     for key, value in expected.items():
         if field.get(key) != value or isinstance(field.get(key), bool) != isinstance(value, bool):
             yield "", f"{key} is {field.get(key)}, in the table {value}"

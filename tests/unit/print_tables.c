@@ -9,10 +9,10 @@
 #include "option_internal.h"
 
 static const char *const kinds[] = {
-	[OPTION_BOOL] = "boolean",   [OPTION_U8] = "integer",  [OPTION_U16] = "integer",
-	[OPTION_U32] = "integer",    [OPTION_U64] = "integer", [OPTION_SIZE] = "integer",
-	[OPTION_STRING] = "string",  [OPTION_ENUM] = "string", [OPTION_OBJECT] = "object",
-	[OPTION_REFUSED] = "refused"
+	[OPTION_BOOL] = "boolean",    [OPTION_U8] = "integer",     [OPTION_U16] = "integer",
+	[OPTION_U32] = "integer",     [OPTION_U64] = "integer",    [OPTION_SIZE] = "integer",
+	[OPTION_STRING] = "string",   [OPTION_ENUM] = "string",    [OPTION_OBJECT] = "object",
+	[OPTION_FRACTION] = "number", [OPTION_REFUSED] = "refused"
 };
 
 static json_t *table(const struct option_table *);
@@ -48,6 +48,8 @@ static json_t *option(const struct option *o)
 	if (o->kind >= OPTION_U8 && o->kind <= OPTION_SIZE) {
 		json_object_set_new(out, "min", json_integer((json_int_t)o->min));
 		json_object_set_new(out, "max", json_integer((json_int_t)option_max(o)));
+	} else if (o->kind == OPTION_FRACTION) {
+		json_object_set_new(out, "max", json_integer((json_int_t)o->max / 1000));
 	} else if (o->kind == OPTION_ENUM) {
 		json_object_set_new(out, "names", names_of(o));
 	} else if (o->kind == OPTION_OBJECT) {

@@ -17,6 +17,7 @@ struct thing {
 	bool on;
 	uint8_t small;
 	uint64_t big, size;
+	uint32_t part;
 	const char *path, *label;
 	unsigned colour;
 	struct inner inner;
@@ -46,6 +47,7 @@ static const struct option thing_option[] = {
 	OPTION_NAMED(struct thing, colour, colours, .fallback = "Green"),
 	OPTION_NESTED(struct thing, inner, &inner_table),
 	OPTION_NESTED(struct thing, outer, &outer_table),
+	OPTION_FRACTIONAL(struct thing, part, .min = 10, .max = 3000),
 	OPTION_SHORT("deep", "outer.inner.threads"),
 	{ .key = "gone", .kind = OPTION_REFUSED },
 	{ .key = "default_on", .kind = OPTION_REFUSED, .fallback = "on" },
@@ -96,6 +98,9 @@ START_TEST(command_line_becomes_json)
 	assert_parses("on=off,path=x=y", "{\"on\":false,\"path\":\"x=y\"}");
 	assert_parses("size=2G,big=12", "{\"size\":2147483648,\"big\":12}");
 	assert_parses("colour=bLUE", "{\"colour\":\"Blue\"}");
+	assert_parses("part=2.5", "{\"part\":2.5}");
+	assert_parses("part=3.000", "{\"part\":3}");
+	assert_parses("part=0", "{\"part\":0}");
 	assert_parses("path=", "{\"path\":\"\"}");
 	assert_parses("inner.threads=3,inner.cores=4", "{\"inner\":{\"threads\":3,\"cores\":4}}");
 }
@@ -135,7 +140,7 @@ START_TEST(bad_text_is_refused_with_what_is_allowed)
 {
 	assert_refused("pth=x", "--thing: unknown key \"pth\"; did you mean \"path\"?");
 	assert_refused("zzzzz=x", "--thing: unknown key \"zzzzz\"; it takes path, on, small, big, "
-				  "size, label, colour, inner, outer, deep");
+				  "size, label, colour, inner, outer, part, deep");
 	assert_refused("on=yes", "--thing: on must be on or off, not \"yes\"");
 	assert_refused("small=10", "--thing: small must be a number from 0 to 9, not \"10\"");
 	assert_refused("small=-1", "--thing: small must be a number from 0 to 9, not \"-1\"");
@@ -146,6 +151,12 @@ START_TEST(bad_text_is_refused_with_what_is_allowed)
 		       "\"9223372036854775808\"");
 	assert_refused("size=512", "--thing: size must be a size such as 512M or 2G, at least 1K, "
 				   "not \"512\"");
+	assert_refused("part=0.009",
+		       "--thing: part must be 0 or a number from 0.01 to 3 such as 2.5, not "
+		       "\"0.009\"");
+	assert_refused("part=1.2345",
+		       "--thing: part must be 0 or a number from 0.01 to 3 such as 2.5, not "
+		       "\"1.2345\"");
 	assert_refused("colour=pink", "--thing: colour must be Red, Green or Blue, not \"pink\"");
 	assert_refused("path=\xff", "--thing: path must be UTF-8 text, not \"\xff\"");
 	assert_refused("small=1,small=2", "--thing: small is given twice");

@@ -127,6 +127,51 @@ START_TEST(test_throttle)
 }
 END_TEST
 
+/* Held back for its limit it does not count as slowed down for a migration. */
+START_TEST(test_limit)
+{
+	uint64_t deadline_ns = loop_now_ns() + UINT64_C(1000000000) * WAIT_S, before, ran_ns, ns;
+
+	vcpu_new();
+	vcpu_limit(&rig.vm, 500);
+	rig_start(&rig);
+	while (!count("throttled_ns") && loop_now_ns() < deadline_ns)
+		usleep(1000);
+	ck_assert_uint_gt(count("throttled_ns"), 0);
+	for (uint32_t thousandths = 10; thousandths < 700; thousandths *= 2) {
+		vcpu_limit(&rig.vm, thousandths);
+		before = count("throttled_ns");
+		ns = loop_now_ns();
+		ran_ns = count("run_ns");
+		while ((count("throttled_ns") == before || loop_now_ns() < ns + 300000000) &&
+		       loop_now_ns() < deadline_ns)
+			usleep(1000);
+		ck_assert_uint_gt(count("throttled_ns"), before);
+		ran_ns = count("run_ns") - ran_ns;
+		ns = loop_now_ns() - ns;
+		/* A burst, and a slice that a tick of the host made longer. */
+		ck_assert_uint_le(ran_ns, ns / 1000 * thousandths + 40000000);
+	}
+	/* It stops while it sleeps. */
+	vcpu_limit(&rig.vm, 10);
+	usleep(20000);
+	rig_stop(&rig);
+	ck_assert_uint_eq(vcpu_throttled_ns(&rig.vm, &ns, 1), 1);
+	ck_assert_uint_eq(ns, 0);
+	/* Without a limit it is not held back. */
+	rig_start(&rig);
+	vcpu_limit(&rig.vm, 0);
+	rig_stop(&rig);
+	before = count("throttled_ns");
+	rig_start(&rig);
+	usleep(20000);
+	rig_stop(&rig);
+	ck_assert_uint_eq(count("throttled_ns"), before);
+	ck_assert_str_eq(rig.vm.failure.text, "");
+	rig_free(&rig);
+}
+END_TEST
+
 static bool kvm_opens(void)
 {
 	CLEANUP(fd) int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -143,6 +188,7 @@ static Suite *suite(void)
 	if (kvm_opens()) {
 		tcase_add_test(tc, test_exits);
 		tcase_add_test(tc, test_throttle);
+		tcase_add_test(tc, test_limit);
 	} else {
 		printf("skipped: counters of a vCPU, as /dev/kvm does not open\n");
 	}
