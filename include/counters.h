@@ -127,7 +127,7 @@ struct counter_readings {
 	size_t n;
 };
 
-/* Main.  All devices that count, in order of creation, then "_memory".  -ENOMEM. */
+/* Main.  All devices that count, in order of creation, then "_cpus" and "_memory".  -ENOMEM. */
 int counters_read(struct vm *, struct counter_readings *);
 /* One more, with a copy of this block.  -ENOMEM. */
 int counters_add(struct counter_readings *, const struct counter_table *, const char *id,

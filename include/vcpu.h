@@ -12,6 +12,7 @@
 
 #include <linux/kvm.h>
 
+#include "counters.h"
 #include "device.h"
 
 /* The MSRs that this host's KVM has for a vCPU: to be freed. */
@@ -39,9 +40,12 @@ unsigned vcpu_throttled_ns(struct vm *, uint64_t *ns, unsigned max);
 
 /*
  * On main: all of them together run for at most so many thousandths of a core, whichever of them
- * run; 0: no limit.  What their threads do in the monitor counts, what others do for them does not.
+ * run; 0: no limit.  The kernel sees to it if it can (cpu_quota.h), for all threads of the process;
+ * else the time of vCPUs' threads counts, in the monitor too, and what others do for them does not.
  */
 void vcpu_limit(struct vm *, uint32_t thousandths);
+/* Main.  The limit, and what the kernel did for it: "_cpus".  -ENOMEM. */
+int vcpu_limit_read(const struct vm *, struct counter_readings *);
 
 /* Registers of a STOPPED vCPU, on main. */
 int vcpu_get_registers(struct device *, struct kvm_regs *, struct kvm_sregs *, struct err *);

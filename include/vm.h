@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "bus.h"
+#include "cpu_quota.h"
 #include "device.h"
 #include "guest_mem.h"
 #include "io_thread.h"
@@ -86,7 +87,10 @@ struct vm {
 	const struct kvm_cpuid2 *(*cpuid)(void *arg, unsigned vcpu);
 	void *cpuid_arg;
 	uint32_t tsc_khz; /* of a new vCPU; 0: the host's */
-	struct limiter cpu_budget; /* of its vCPUs' time: vcpu_limit() */
+	/* vcpu_limit(), which main sets: the kernel's, or else its vCPUs see to it themselves. */
+	uint32_t cpu_limit;
+	struct cpu_quota cpu_quota;
+	struct limiter cpu_budget;
 	struct device *acpi; /* who tells the guest of ACPI events; NULL: nobody */
 	void (*acpi_raise)(struct device *, uint8_t events);
 

@@ -42,8 +42,6 @@ static int resize_memory(struct vmm *v, struct vmm_request *q, const struct size
 
 static void limit_cpus(struct vmm *v, uint32_t thousandths)
 {
-	if (v->config.cpus.limit == thousandths)
-		return;
 	config_set_cpu_limit(&v->config, thousandths);
 	if (v->machine)
 		machine_limit_cpus(v->machine);

@@ -172,6 +172,8 @@ void top_rates_update(struct vm_rates *vm, const struct reading *before, const s
 	{
 		if (!strncmp(device, vcpu_prefix, strlen(vcpu_prefix)))
 			take_vcpu(vm, before, now, device);
+		else if (!strcmp(device, "_cpus")) /* by the kernel, nobody knows which */
+			vm->throttled += rate(before, now, device, "throttled_ns") / 1e9;
 		else
 			take_device(vm, before, now, device);
 	}

@@ -7,6 +7,7 @@
 #include "bits.h"
 #include "counters.h"
 #include "memory_use.h"
+#include "vcpu.h"
 #include "vm.h"
 
 enum { CACHE_LINE_BYTES = 64, NAME_BYTES = 64, NS_PER_US = 1000 };
@@ -159,6 +160,8 @@ int counters_read(struct vm *vm, struct counter_readings *out)
 	list_for_each (dev, &vm->devices, node)
 		if (!r)
 			r = read_device(dev, &all);
+	if (!r)
+		r = vcpu_limit_read(vm, &all);
 	if (!r)
 		r = read_memory(&all);
 	if (r)

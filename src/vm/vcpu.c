@@ -386,8 +386,10 @@ void vcpu_throttle(struct vm *vm, unsigned percent)
 
 void vcpu_limit(struct vm *vm, uint32_t thousandths)
 {
-	struct limiter_config budget = vcpu_limit_budget(thousandths);
+	bool by_kernel = !cpu_quota_set(&vm->cpu_quota, thousandths);
+	struct limiter_config budget = vcpu_limit_budget(by_kernel ? 0 : thousandths);
 
+	vm->cpu_limit = thousandths;
 	limiter_set(&vm->cpu_budget, &budget, loop_now_ns());
 	vcpu_interrupt_all(vm);
 }

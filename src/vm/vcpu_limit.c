@@ -6,9 +6,27 @@
 #include "bits.h"
 #include "log.h"
 #include "loop.h"
+#include "vcpu.h"
 #include "vcpu_time.h"
+#include "vm.h"
 
 #define NS_PER_MS UINT64_C(1000000)
+
+struct limit_counters {
+	_Atomic uint64_t limit_ns, throttled_ns;
+};
+
+static const struct counter counters[] = {
+	COUNTER_GAUGE_OF(struct limit_counters, limit_ns, .metric = "godwit_cpus_limit_seconds",
+			 .unit = COUNTER_NANOSECONDS,
+			 .help = "Processor time that all vCPUs have in a second; 0: no limit."),
+	COUNTER(struct limit_counters, throttled_ns, .metric = "godwit_cpus_throttled_seconds",
+		.unit = COUNTER_NANOSECONDS,
+		.help = "Time that the kernel held threads of the VM back for its limit."),
+};
+static const struct counter_table table = COUNTER_TABLE(struct limit_counters, counters,
+							.is_machine = true);
+
 /* Less is not worth the exits, more is felt by the guest; a tick of the host may make it more. */
 #define SLICE_MIN_NS UINT64_C(200000)
 #define SLICE_MAX_NS UINT64_C(2000000)
@@ -76,4 +94,12 @@ void vcpu_limit_end(struct vcpu_limit *l)
 {
 	if (l->has_timer)
 		timer_delete(l->timer);
+}
+
+int vcpu_limit_read(const struct vm *vm, struct counter_readings *all)
+{
+	struct limit_counters now = { .limit_ns = vm->cpu_limit * NS_PER_MS,
+				      .throttled_ns = cpu_quota_throttled_ns(&vm->cpu_quota) };
+
+	return counters_add(all, &table, "cpus", &now);
 }

@@ -46,6 +46,7 @@ int vm_init(struct vm *vm, int kvm_fd, struct loop *loop, unsigned nio_threads, 
 
 void vm_free(struct vm *vm)
 {
+	cpu_quota_set(&vm->cpu_quota, 0);
 	while (!list_empty(&vm->devices))
 		device_free(list_item(vm->devices.prev, struct device, node));
 	while (vm->nio_threads)

@@ -135,8 +135,9 @@ START_TEST(test_readings)
 	ck_assert_str_eq(all.reading[0].id, "toy0");
 	ck_assert_str_eq(all.reading[1].id, "_part0");
 	ck_assert_ptr_eq(all.reading[1].table, &part_table);
-	ck_assert_str_eq(all.reading[2].id, "_memory");
-	ck_assert_uint_eq(all.n, 3);
+	ck_assert_str_eq(all.reading[2].id, "_cpus");
+	ck_assert_str_eq(all.reading[3].id, "_memory");
+	ck_assert_uint_eq(all.n, 4);
 	counters_free(&all);
 	ck_assert_uint_eq(toy->fetched, 1);
 	ck_assert(!counter_find(&vm, "mute", "ops", &value));

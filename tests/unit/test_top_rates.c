@@ -15,6 +15,7 @@ static const char first[] =
 	"\"disk0\":{\"read_bytes\":0,\"write_bytes\":512,\"read_ops\":0,\"write_ops\":1},"
 	"\"console\":{\"rx_bytes\":0,\"tx_bytes\":0},"
 	"\"net0\":{\"rx_bytes\":0,\"rx_frames\":0,\"tx_bytes\":5,\"tx_frames\":1},"
+	"\"_cpus\":{\"limit_ns\":2500000000,\"throttled_ns\":5},"
 	"\"_memory\":{\"rss\":1,\"swapped\":2}}";
 /* Two seconds later; disk1 is new. */
 static const char second[] =
@@ -25,6 +26,7 @@ static const char second[] =
 	"\"disk1\":{\"read_bytes\":4096,\"write_bytes\":0,\"read_ops\":1,\"write_ops\":0},"
 	"\"console\":{\"rx_bytes\":700,\"tx_bytes\":700},"
 	"\"net0\":{\"rx_bytes\":3000,\"rx_frames\":2,\"tx_bytes\":5,\"tx_frames\":1},"
+	"\"_cpus\":{\"limit_ns\":2500000000,\"throttled_ns\":500000005},"
 	"\"_memory\":{\"rss\":2048,\"swapped\":4096}}";
 
 static struct vm_rates vm;
@@ -63,7 +65,7 @@ START_TEST(sums)
 	ck_assert_str_eq(vm.state, "Running");
 	ck_assert_double_eq(vm.cpu, 1.5);
 	ck_assert_double_eq(vm.steal, 0.25);
-	ck_assert_double_eq(vm.throttled, 0.5);
+	ck_assert_double_eq(vm.throttled, 0.75);
 	ck_assert_double_eq(vm.exits, 114);
 	ck_assert_double_eq(vm.given, 1073741824);
 	ck_assert_double_eq(vm.resident, 2048);
