@@ -15,7 +15,7 @@
 #include "limiter.h"
 #include "option.h"
 
-enum { CONFIG_VCPUS_MAX = 255 };
+enum { CONFIG_VCPUS_MAX = 255, CONFIG_HOST_CPUS_MAX = 1024 };
 /* Of all vCPUs together, thousandths of a core: what it may be beside 0. */
 enum { CONFIG_CPU_LIMIT_MIN = 10, CONFIG_CPU_LIMIT_MAX = CONFIG_VCPUS_MAX * 1000 };
 /* What is wrong with a number of vCPUs, behind max_vcpus */
@@ -28,6 +28,8 @@ struct config_topology {
 struct config_cpus {
 	uint32_t boot_vcpus, max_vcpus;
 	bool hotplug; /* vCPUs can be added, up to max_vcpus, and removed */
+	/* Of [{vcpu, host_cpus}]: which CPUs of the host a vCPU may run on; others: any. */
+	const json_t *affinity;
 	struct config_topology topology; /* all 0: one package of max_vcpus cores */
 	uint32_t limit; /* thousandths of a core that they have together; 0: as many as there are */
 	uint8_t max_phys_bits; /* of a guest's physical address: never more than the host's */

@@ -29,6 +29,10 @@ enum option_kind {
 	OPTION_FRACTION,
 	OPTION_STRING, /* const char *: borrowed from the JSON; NULL: absent */
 	OPTION_ENUM, /* unsigned: index into names */
+	/* const json_t *: an array of numbers, borrowed from the JSON; NULL: absent */
+	OPTION_NUMBERS,
+	/* The same of objects of the table nested, which has two keys if it is written "[0@1]". */
+	OPTION_LIST,
 	OPTION_OBJECT, /* a struct inside this one, described by nested */
 	OPTION_REFUSED, /* known elsewhere, not here: taken only at its fallback value */
 	OPTION_ALIAS, /* on the command line, another word for the key named by alias */
@@ -93,6 +97,20 @@ struct option_table {
 		.key = #m, .offset = offsetof(T, m), .kind = OPTION_OBJECT, .nested = (table),     \
 		__VA_ARGS__                                                                        \
 	}
+#define OPTION_NUMBERED(T, m, ...)                                                                 \
+	{                                                                                          \
+		.key = #m,                                                                         \
+		.offset = offsetof(T, m) +                                                         \
+			  0 * sizeof(char[_Generic(OPTION_MEMBER(T, m), const json_t * : 1)]),     \
+		.kind = OPTION_NUMBERS, __VA_ARGS__                                                \
+	}
+#define OPTION_LISTED(T, m, table, ...)                                                            \
+	{                                                                                          \
+		.key = #m,                                                                         \
+		.offset = offsetof(T, m) +                                                         \
+			  0 * sizeof(char[_Generic(OPTION_MEMBER(T, m), const json_t * : 1)]),     \
+		.kind = OPTION_LIST, .nested = (table), __VA_ARGS__                                \
+	}
 /* A short word for people where the JSON has nested objects. */
 #define OPTION_SHORT(name, path, ...)                                                              \
 	{                                                                                          \
@@ -110,7 +128,8 @@ struct option_table {
 
 /*
  * Turn "key=value,..." into *object, a new reference.  A value may be quoted with "" to hold
- * commas.  -EINVAL: unknown key (the sentence names the nearest), bad value, key given twice.
+ * commas; those between brackets, "[0,1]", are its own.  -EINVAL: unknown key (the sentence names
+ * the nearest), bad value, key given twice.
  * what: the option's name for sentences, such as "--disk".
  */
 int option_parse(const struct option_table *, const char *what, const char *text, json_t **object,

@@ -11,6 +11,7 @@
 #define VCPU_H
 
 #include <linux/kvm.h>
+#include <sched.h>
 
 #include "counters.h"
 #include "device.h"
@@ -46,6 +47,10 @@ unsigned vcpu_throttled_ns(struct vm *, uint64_t *ns, unsigned max);
 void vcpu_limit(struct vm *, uint32_t thousandths);
 /* Main.  The limit, and what the kernel did for it: "_cpus".  -ENOMEM. */
 int vcpu_limit_read(const struct vm *, struct counter_readings *);
+
+/* On main, in any phase: its thread runs on these CPUs of the host only.  -errno: on none of them,
+ * and it stays where it was. */
+int vcpu_pin(struct device *, const cpu_set_t *);
 
 /* Registers of a STOPPED vCPU, on main. */
 int vcpu_get_registers(struct device *, struct kvm_regs *, struct kvm_sregs *, struct err *);

@@ -206,6 +206,31 @@ void config_set_cpu_limit(struct config *c, uint32_t thousandths)
 		json_object_del(cpus, "limit");
 }
 
+static int check_affinity(const struct config_cpus *c, struct err *e)
+{
+	bool seen[CONFIG_VCPUS_MAX] = { false };
+	const json_t *each;
+	size_t i;
+
+	json_array_foreach(c->affinity, i, each)
+	{
+		unsigned vcpu = (unsigned)json_integer_value(json_object_get(each, "vcpu"));
+
+		if (vcpu >= c->max_vcpus)
+			return err_set(e, -EINVAL,
+				       "cpus: affinity[%zu]: there is no vcpu %u; the last is %u",
+				       i, vcpu, c->max_vcpus - 1);
+		if (seen[vcpu] || !json_array_size(json_object_get(each, "host_cpus")))
+			return err_set(e, -EINVAL,
+				       seen[vcpu] ? "cpus: affinity[%zu]: vcpu %u is there twice"
+						  : "cpus: affinity[%zu]: host_cpus of vcpu %u "
+						    "names none",
+				       i, vcpu);
+		seen[vcpu] = true;
+	}
+	return 0;
+}
+
 static int check_cpus(struct config *c, struct err *e)
 {
 	const struct config_topology *t = &c->cpus.topology;
@@ -231,6 +256,8 @@ static int check_cpus(struct config *c, struct err *e)
 			       "max_vcpus is %u; make the product equal to it",
 			       t->threads_per_core, t->cores_per_die, t->dies_per_package,
 			       t->packages, (unsigned long long)product, c->cpus.max_vcpus);
+	if (check_affinity(&c->cpus, e))
+		return -EINVAL;
 	c->cpus.max_phys_bits = MIN(c->cpus.max_phys_bits, kvm_phys_bits());
 	json_object_set_new(cpus, "max_phys_bits", json_integer(c->cpus.max_phys_bits));
 	put_vcpus(c);

@@ -28,6 +28,18 @@ static const struct option topology[] = {
 };
 static const struct option_table topology_options = OPTION_TABLE(topology);
 
+struct affinity {
+	uint32_t vcpu;
+	const json_t *host_cpus;
+};
+
+static const struct option affinity[] = {
+	OPTION(struct affinity, vcpu, .required = true, .max = CONFIG_VCPUS_MAX - 1),
+	OPTION_NUMBERED(struct affinity, host_cpus, .required = true,
+			.max = CONFIG_HOST_CPUS_MAX - 1),
+};
+static const struct option_table affinity_options = OPTION_TABLE(affinity);
+
 static const struct option cpus[] = {
 	OPTION(struct config_cpus, boot_vcpus, .help = "vCPUs of the guest", .fallback = "1",
 	       .min = 1, .max = CONFIG_VCPUS_MAX),
@@ -40,6 +52,8 @@ static const struct option cpus[] = {
 			  .min = CONFIG_CPU_LIMIT_MIN, .max = CONFIG_CPU_LIMIT_MAX),
 	OPTION_SHORT("boot", "boot_vcpus"),
 	OPTION_SHORT("max", "max_vcpus"),
+	OPTION_LISTED(struct config_cpus, affinity, &affinity_options,
+		      .help = "which of the host's CPUs a vCPU may run on"),
 	OPTION_NESTED(struct config_cpus, topology, &topology_options),
 	OPTION(struct config_cpus, max_phys_bits,
 	       .help = "bits of a guest's physical address, at most the host's", .fallback = "46",
@@ -50,7 +64,6 @@ static const struct option cpus[] = {
 	       .fallback = "host"),
 	OPTION_REFUSE("kvm_hyperv"),
 	OPTION_REFUSE("nested", .fallback = "on"),
-	OPTION_REFUSE("affinity", .help = "pin the threads named vcpuN with taskset or a cpuset"),
 	OPTION_REFUSE("features"),
 	OPTION_REFUSE("core_scheduling", .fallback = "Vm"),
 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "affinity.h"
 #include "build.h"
 #include "classes.h"
 #include "hotplug.h"
@@ -326,6 +327,8 @@ int machine_new(struct machine **out, const struct config *config, struct loop *
 	m->memory.back = hooks->memory_back;
 	m->memory.arg = hooks->arg;
 	r = build_machine(&m->build, &m->vm, config, hooks, loop, e);
+	if (!r)
+		r = affinity_set(&m->vm, &config->cpus, hooks->loaded, hooks->events, e);
 	if (!r && !hooks->loaded)
 		r = machine_own_disks(m, e);
 	if (!r && !hooks->loaded)

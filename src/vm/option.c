@@ -22,10 +22,10 @@ uint64_t option_max(const struct option *o)
 {
 	static const uint64_t held[] = {
 		[OPTION_U8] = UINT8_MAX,  [OPTION_U16] = UINT16_MAX, [OPTION_U32] = UINT32_MAX,
-		[OPTION_U64] = INT64_MAX, [OPTION_SIZE] = INT64_MAX,
+		[OPTION_U64] = INT64_MAX, [OPTION_SIZE] = INT64_MAX, [OPTION_NUMBERS] = UINT32_MAX,
 	};
 
-	assert(is_number(o));
+	assert(is_number(o) || o->kind == OPTION_NUMBERS);
 	return o->max ? o->max : held[o->kind];
 }
 
@@ -196,6 +196,10 @@ int option_normalise(const struct option *o, const char *what, const json_t *v, 
 	*normal = NULL;
 	if (o->kind == OPTION_REFUSED)
 		return check_refused(o, what, v, e);
+	if (option_is_list(o)) {
+		*normal = option_list_check(o, what, v, e) ? NULL : json_incref((json_t *)v);
+		return *normal ? 0 : -EINVAL;
+	}
 	if (o->kind == OPTION_OBJECT || normalise(o, v, normal)) {
 		shown = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
 		return option_refuse_value(o, what, shown ? shown : "this", false, e);
@@ -233,6 +237,10 @@ static void store(const struct option *o, const json_t *normal, void *base)
 		break;
 	case OPTION_STRING:
 		*(const char **)at = json_string_value(normal);
+		break;
+	case OPTION_NUMBERS:
+	case OPTION_LIST:
+		*(const json_t **)at = normal;
 		break;
 	case OPTION_ENUM:
 		i = enum_index(o, json_string_value(normal));
@@ -281,7 +289,7 @@ static int load_one(const struct option *o, const char *what, const json_t *v, v
 	}
 	rc = option_normalise(o, what, v, &normal, e);
 	if (!rc)
-		store(o, normal, base); /* strings live on in the object */
+		store(o, normal, base); /* strings and lists live on in the object */
 	return rc;
 }
 

@@ -82,6 +82,13 @@ static void print_form(const struct option *o, char *buf, size_t len)
 			used += (size_t)snprintf(buf + used, len - used, "%s%s", i ? "|" : "",
 						 o->names[i]);
 		break;
+	case OPTION_NUMBERS:
+		snprintf(buf, len, "[N-N,...]");
+		break;
+	case OPTION_LIST:
+		snprintf(buf, len, "[N@%s,...]",
+			 o->nested->option[1].kind == OPTION_NUMBERS ? "[N-N,...]" : "N");
+		break;
 	default:
 		snprintf(buf, len, "N");
 	}

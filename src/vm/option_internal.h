@@ -36,4 +36,17 @@ uint64_t option_max(const struct option *);
 /* "16M" for 16 MiB; bytes where no suffix fits exactly. */
 void option_print_size(char *buf, size_t len, uint64_t bytes);
 
+/* option_list.c: of OPTION_NUMBERS and OPTION_LIST. */
+/* -EINVAL without a sentence: the text is not of that form. */
+int option_list_from_text(const struct option *, const char *text, json_t **raw);
+int option_list_check(const struct option *, const char *what, const json_t *, struct err *);
+const char *option_list_example(const struct option *);
+/* Up to the first comma that is in no brackets; 0: one is not closed. */
+size_t option_list_bytes(const char *text);
+
+static inline bool option_is_list(const struct option *o)
+{
+	return o->kind == OPTION_NUMBERS || o->kind == OPTION_LIST;
+}
+
 #endif

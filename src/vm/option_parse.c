@@ -125,6 +125,15 @@ static void print_allowed(const struct option *o, bool typed, char *buf, size_t 
 	case OPTION_ENUM:
 		print_names(o, buf, len);
 		break;
+	case OPTION_NUMBERS:
+		snprintf(buf, len, "a list of numbers from %llu to %llu such as %s",
+			 (unsigned long long)o->min, (unsigned long long)option_max(o),
+			 option_list_example(o));
+		break;
+	case OPTION_LIST:
+		snprintf(buf, len, "a list%s%s", typed ? " such as " : " of objects",
+			 typed ? option_list_example(o) : "");
+		break;
 	case OPTION_OBJECT:
 		snprintf(buf, len, "an object with keys such as %s", o->nested->option[0].key);
 		break;
@@ -170,6 +179,9 @@ static int text_to_json(const struct option *o, const char *text, json_t **raw)
 			return -EINVAL;
 		*raw = n % 1000 ? json_real((double)n / 1000) : json_integer((json_int_t)n / 1000);
 		return *raw ? 0 : -ENOMEM;
+	case OPTION_NUMBERS:
+	case OPTION_LIST:
+		return option_list_from_text(o, text, raw);
 	default:
 		*raw = json_string(text); /* NULL if not UTF-8 */
 		return *raw ? 0 : -EINVAL;
@@ -188,7 +200,7 @@ int option_from_text(const struct option *o, const char *what, const char *text,
 			       o->key, o->key, o->nested->option[0].key);
 	if (text_to_json(o, text, &raw))
 		return option_refuse_value(o, what, text, true, e);
-	if (o->kind == OPTION_REFUSED)
+	if (o->kind == OPTION_REFUSED || option_is_list(o))
 		return option_normalise(o, what, raw, normal, e);
 	if (option_normalise(o, what, raw, normal, &json_words))
 		return option_refuse_value(o, what, text, true, e);
@@ -271,7 +283,9 @@ static char *unquote(char *in, char *out)
 static char *cut_value(char **at)
 {
 	char *value = *at;
-	char *end = *value == '"' ? unquote(value + 1, value) : value + strcspn(value, ",");
+	char *end = *value == '"'                               ? unquote(value + 1, value)
+		    : *value == '[' && option_list_bytes(value) ? value + option_list_bytes(value)
+								: value + strcspn(value, ",");
 
 	if (!end || (*end && *end != ','))
 		return NULL;

@@ -304,6 +304,11 @@ void vcpu_set_present(struct device *dev, bool present)
 		vcpu_start(dev);
 }
 
+int vcpu_pin(struct device *dev, const cpu_set_t *cpus)
+{
+	return -pthread_setaffinity_np(((struct vcpu *)dev)->thread, sizeof(*cpus), cpus);
+}
+
 uint32_t vcpu_tsc_khz(const struct device *dev)
 {
 	return ((const struct vcpu *)dev)->tsc_khz;

@@ -9,10 +9,11 @@
 #include "option_internal.h"
 
 static const char *const kinds[] = {
-	[OPTION_BOOL] = "boolean",    [OPTION_U8] = "integer",     [OPTION_U16] = "integer",
-	[OPTION_U32] = "integer",     [OPTION_U64] = "integer",    [OPTION_SIZE] = "integer",
-	[OPTION_STRING] = "string",   [OPTION_ENUM] = "string",    [OPTION_OBJECT] = "object",
-	[OPTION_FRACTION] = "number", [OPTION_REFUSED] = "refused"
+	[OPTION_BOOL] = "boolean",    [OPTION_U8] = "integer",    [OPTION_U16] = "integer",
+	[OPTION_U32] = "integer",     [OPTION_U64] = "integer",   [OPTION_SIZE] = "integer",
+	[OPTION_STRING] = "string",   [OPTION_ENUM] = "string",   [OPTION_OBJECT] = "object",
+	[OPTION_FRACTION] = "number", [OPTION_NUMBERS] = "array", [OPTION_LIST] = "array",
+	[OPTION_REFUSED] = "refused"
 };
 
 static json_t *table(const struct option_table *);
@@ -52,7 +53,7 @@ static json_t *option(const struct option *o)
 		json_object_set_new(out, "max", json_integer((json_int_t)o->max / 1000));
 	} else if (o->kind == OPTION_ENUM) {
 		json_object_set_new(out, "names", names_of(o));
-	} else if (o->kind == OPTION_OBJECT) {
+	} else if (o->kind == OPTION_OBJECT || o->kind == OPTION_LIST) {
 		json_object_set_new(out, "keys", table(o->nested));
 	}
 	return out;

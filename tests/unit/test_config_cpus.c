@@ -53,12 +53,51 @@ START_TEST(limits)
 }
 END_TEST
 
+START_TEST(affinity)
+{
+	static const char good[] = "[{'vcpu':0,'host_cpus':[0,1023]},{'vcpu':2,'host_cpus':[7]}]";
+	struct config c, again;
+	json_t *wanted = json_of(good);
+	struct err e;
+	char text[256];
+
+	snprintf(text, sizeof(text), "{" KERNEL ",'cpus':{'max_vcpus':3,'affinity':%s}}", good);
+	assert_loads(&c, text);
+	ck_assert(json_equal(c.cpus.affinity, wanted));
+	json_decref(wanted);
+	ck_assert_msg(!config_load(&again, c.json, &e), "%s", e.text);
+	ck_assert(json_equal(c.json, again.json));
+	config_free(&again);
+	config_free(&c);
+	assert_loads(&c, "{" KERNEL ",'cpus':{'affinity':[]}}");
+	config_free(&c);
+	assert_loads(&c, "{" KERNEL ",'cpus':{'affinity':null}}");
+	ck_assert_ptr_null(c.cpus.affinity);
+	config_free(&c);
+	refuses("{'affinity':{'vcpu':0}}", "cpus: affinity must be a list of objects, not ");
+	refuses("{'affinity':[1]}", "cpus: affinity[0]: must be an object");
+	refuses("{'affinity':[{'vcpu':0}]}", "cpus: affinity[0]: host_cpus is missing");
+	refuses("{'affinity':[{'vcpu':0,'host_cpus':[-1]}]}",
+		"cpus: affinity[0]: host_cpus must be a list of numbers from 0 to 1023 such as "
+		"[0-1,4], not [-1]");
+	refuses("{'affinity':[{'vcpu':0,'host_cpus':7}]}", "cpus: affinity[0]: host_cpus must be ");
+	refuses("{'affinity':[{'vcpu':1,'host_cpus':[0]}]}",
+		"cpus: affinity[0]: there is no vcpu 1; the last is 0");
+	refuses("{'affinity':[{'vcpu':0,'host_cpus':[]}]}",
+		"cpus: affinity[0]: host_cpus of vcpu 0 names none");
+	refuses("{'max_vcpus':2,'affinity':[{'vcpu':1,'host_cpus':[0]},"
+		"{'vcpu':1,'host_cpus':[1]}]}",
+		"cpus: affinity[1]: vcpu 1 is there twice");
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("config_cpus");
 	TCase *tc = tcase_create("config_cpus");
 
 	tcase_add_test(tc, limits);
+	tcase_add_test(tc, affinity);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -21,7 +21,6 @@ static const struct field {
 	{ "payload", "host_data", "null", "\"00\"" },
 	{ "cpus", "kvm_hyperv", "false", "true" },
 	{ "cpus", "nested", "true", "false" },
-	{ "cpus", "affinity", "[]", "[{\"vcpu\":0,\"host_cpus\":[0]}]" },
 	{ "cpus", "features", "{\"amx\":false}", "{\"amx\":true}" },
 	{ "cpus", "core_scheduling", "\"Vm\"", "\"Vcpu\"" },
 	{ "memory", "zones", "null", "[{\"id\":\"z\",\"size\":4096}]" },

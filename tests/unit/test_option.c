@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bits.h"
 #include "check_main.h"
 #include "option.h"
 
@@ -18,6 +19,7 @@ struct thing {
 	uint8_t small;
 	uint64_t big, size;
 	uint32_t part;
+	const json_t *numbers, *pairs;
 	const char *path, *label;
 	unsigned colour;
 	struct inner inner;
@@ -37,6 +39,16 @@ static const struct option outer_option[] = {
 };
 static const struct option_table outer_table = OPTION_TABLE(outer_option);
 
+struct pair {
+	uint32_t from, to;
+};
+
+static const struct option pair_option[] = {
+	OPTION(struct pair, from, .max = 9),
+	OPTION(struct pair, to, .max = 99),
+};
+static const struct option_table pair_table = OPTION_TABLE(pair_option);
+
 static const struct option thing_option[] = {
 	OPTION(struct thing, path, .required = true, .help = "where"),
 	OPTION(struct thing, on, .fallback = "off", .help = "whether"),
@@ -48,6 +60,8 @@ static const struct option thing_option[] = {
 	OPTION_NESTED(struct thing, inner, &inner_table),
 	OPTION_NESTED(struct thing, outer, &outer_table),
 	OPTION_FRACTIONAL(struct thing, part, .min = 10, .max = 3000),
+	OPTION_NUMBERED(struct thing, numbers, .max = 70),
+	OPTION_LISTED(struct thing, pairs, &pair_table),
 	OPTION_SHORT("deep", "outer.inner.threads"),
 	{ .key = "gone", .kind = OPTION_REFUSED },
 	{ .key = "default_on", .kind = OPTION_REFUSED, .fallback = "on" },
@@ -98,6 +112,10 @@ START_TEST(command_line_becomes_json)
 	assert_parses("on=off,path=x=y", "{\"on\":false,\"path\":\"x=y\"}");
 	assert_parses("size=2G,big=12", "{\"size\":2147483648,\"big\":12}");
 	assert_parses("colour=bLUE", "{\"colour\":\"Blue\"}");
+	assert_parses("numbers=[0-2,7,70],small=1", "{\"numbers\":[0,1,2,7,70],\"small\":1}");
+	assert_parses("numbers=[]", "{\"numbers\":[]}");
+	assert_parses("pairs=[1@20,2@0]",
+		      "{\"pairs\":[{\"from\":1,\"to\":20},{\"from\":2,\"to\":0}]}");
 	assert_parses("part=2.5", "{\"part\":2.5}");
 	assert_parses("part=3.000", "{\"part\":3}");
 	assert_parses("part=0", "{\"part\":0}");
@@ -138,9 +156,18 @@ END_TEST
 
 START_TEST(bad_text_is_refused_with_what_is_allowed)
 {
+	static const char *const bad_numbers[] = { "",     "1",      "[x]",
+						   "[1-]", "[-1]",   "[2-1]",
+						   "[71]", "[0-71]", "[0-18446744073709551616]",
+						   "[1",   "[[1]]" };
+	static const char *const bad_pairs[] = {
+		"1@2", "[1]", "[1@]", "[@1]", "[10@1]", "[1@100]"
+	};
+
 	assert_refused("pth=x", "--thing: unknown key \"pth\"; did you mean \"path\"?");
 	assert_refused("zzzzz=x", "--thing: unknown key \"zzzzz\"; it takes path, on, small, big, "
-				  "size, label, colour, inner, outer, part, deep");
+				  "size, label, colour, inner, outer, part, numbers, pairs, "
+				  "deep");
 	assert_refused("on=yes", "--thing: on must be on or off, not \"yes\"");
 	assert_refused("small=10", "--thing: small must be a number from 0 to 9, not \"10\"");
 	assert_refused("small=-1", "--thing: small must be a number from 0 to 9, not \"-1\"");
@@ -157,6 +184,25 @@ START_TEST(bad_text_is_refused_with_what_is_allowed)
 	assert_refused("part=1.2345",
 		       "--thing: part must be 0 or a number from 0.01 to 3 such as 2.5, not "
 		       "\"1.2345\"");
+	for (unsigned i = 0; i < ARRAY_SIZE(bad_numbers); i++) {
+		char text[64], why[160];
+
+		snprintf(text, sizeof(text), "small=1,numbers=%s", bad_numbers[i]);
+		snprintf(why, sizeof(why),
+			 "--thing: numbers must be a list of numbers from 0 to 70 such as "
+			 "[0-1,4], not \"%s\"",
+			 bad_numbers[i]);
+		assert_refused(text, why);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(bad_pairs); i++) {
+		char text[64], why[160];
+
+		snprintf(text, sizeof(text), "pairs=%s", bad_pairs[i]);
+		snprintf(why, sizeof(why),
+			 "--thing: pairs must be a list such as [1@20,2@30], not \"%s\"",
+			 bad_pairs[i]);
+		assert_refused(text, why);
+	}
 	assert_refused("colour=pink", "--thing: colour must be Red, Green or Blue, not \"pink\"");
 	assert_refused("path=\xff", "--thing: path must be UTF-8 text, not \"\xff\"");
 	assert_refused("small=1,small=2", "--thing: small is given twice");
