@@ -15,7 +15,7 @@
 #include "limiter.h"
 #include "option.h"
 
-enum { CONFIG_VCPUS_MAX = 255, CONFIG_HOST_CPUS_MAX = 1024 };
+enum { CONFIG_VCPUS_MAX = 255, CONFIG_HOST_CPUS_MAX = 1024, CONFIG_NODES_MAX = 16 };
 /* Of all vCPUs together, thousandths of a core: what it may be beside 0. */
 enum { CONFIG_CPU_LIMIT_MIN = 10, CONFIG_CPU_LIMIT_MAX = CONFIG_VCPUS_MAX * 1000 };
 /* What is wrong with a number of vCPUs, behind max_vcpus */
@@ -47,6 +47,19 @@ struct config_memory {
 	bool reserve; /* checked when loading: the host's RAM and swap could hold it all */
 };
 
+/* The vCPUs and distances are in the JSON of the configuration. */
+struct config_node {
+	uint32_t guest_numa_id;
+	const json_t *cpus, *distances;
+	uint64_t memory; /* bytes of its RAM, behind that of the nodes before it */
+};
+
+struct config_numa {
+	unsigned n; /* 0: the guest has no nodes */
+	struct config_node node[CONFIG_NODES_MAX]; /* by guest_numa_id */
+	uint8_t distance[CONFIG_NODES_MAX * CONFIG_NODES_MAX]; /* n rows of n */
+};
+
 struct config_payload {
 	const char *kernel, *cmdline, *initramfs;
 };
@@ -60,6 +73,7 @@ struct config {
 	char uuid[37];
 	struct config_cpus cpus;
 	struct config_memory memory;
+	struct config_numa numa;
 	uint64_t balloon_size; /* bytes; 0 also without a balloon */
 	struct config_payload payload;
 	bool pvpanic;

@@ -6,6 +6,7 @@
 #include "acpi.h"
 #include "acpi_cpus.h"
 #include "acpi_hotplug.h"
+#include "acpi_numa.h"
 #include "aml.h"
 #include "bits.h"
 #include "platform.h"
@@ -286,6 +287,15 @@ static gpa_t acpi_mcfg(struct acpi_tables *t)
 	return acpi_close_table(t, table);
 }
 
+static gpa_t acpi_table(struct acpi_tables *t, const struct acpi_machine *m, const char *signature,
+			uint8_t revision, void (*fill)(struct aml *, const struct acpi_machine *))
+{
+	size_t table = acpi_open_table(&t->a, signature, revision);
+
+	fill(&t->a, m);
+	return acpi_close_table(t, table);
+}
+
 /* ACPI 6.4, 5.2.5.3 */
 static void acpi_put_rsdp(uint8_t *p, gpa_t xsdt)
 {
@@ -302,8 +312,8 @@ int acpi_build(const struct acpi_machine *m, gpa_t base, uint8_t **tables, size_
 	       struct err *e)
 {
 	struct acpi_tables t = { .a.capacity = PLATFORM_ACPI_BYTES, .base = base };
-	gpa_t listed[3], dsdt;
-	size_t table;
+	gpa_t listed[5], dsdt;
+	size_t table, n = 3;
 
 	t.a.data = calloc(1, t.a.capacity);
 	if (!t.a.data)
@@ -313,8 +323,12 @@ int acpi_build(const struct acpi_machine *m, gpa_t base, uint8_t **tables, size_
 	listed[0] = acpi_fadt(&t, dsdt);
 	listed[1] = acpi_madt(&t, m);
 	listed[2] = acpi_mcfg(&t);
+	if (m->nnodes) {
+		listed[n++] = acpi_table(&t, m, "SRAT", 3, acpi_numa_srat);
+		listed[n++] = acpi_table(&t, m, "SLIT", 1, acpi_numa_slit);
+	}
 	table = acpi_open_table(&t.a, "XSDT", 1);
-	for (unsigned i = 0; i < ARRAY_SIZE(listed); i++)
+	for (unsigned i = 0; i < n; i++)
 		aml_le(&t.a, listed[i], 8);
 	acpi_put_rsdp(t.a.data, acpi_close_table(&t, table));
 	if (t.a.overflow) {

@@ -18,6 +18,7 @@
 #include "kvm.h"
 #include "lease.h"
 #include "migration.h"
+#include "numa.h"
 #include "platform.h"
 #include "state_codec.h"
 #include "vcpu.h"
@@ -392,6 +393,7 @@ static int build_tables(struct build *b, struct err *e)
 				     .serial = vm_device(b->vm, "serial"),
 				     .pvpanic = vm_device(b->vm, "pvpanic") };
 	CLEANUP(free) uint8_t *tables = NULL;
+	struct numa numa;
 	size_t len;
 	int r;
 
@@ -399,6 +401,7 @@ static int build_tables(struct build *b, struct err *e)
 		apic_id[i] = cpuid_apic_id(cpus, i);
 		present[i] = is_present(b, i);
 	}
+	numa_describe(&numa, b->config, b->vm->mem, &acpi);
 	r = acpi_build(&acpi, PLATFORM_ACPI_BASE, &tables, &len, e);
 	if (!r)
 		r = guest_mem_write(b->vm->mem, PLATFORM_ACPI_BASE, tables, len);

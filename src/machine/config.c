@@ -20,6 +20,8 @@ const struct config_section config_sections[] = {
 	{ "payload", NULL, &config_payload_options, .class = NULL },
 	{ "cpus", "--cpus", &config_cpus_options, .help = "CPUs of the guest" },
 	{ "memory", "--memory", &config_memory_options, .help = "memory of the guest" },
+	{ "numa", "--numa", &config_numa_options, .many = true,
+	  .help = "a NUMA node of the guest; once for each" },
 	{ "rate_limit_groups", "--rate-limit-group", NULL, &limit_group_class, .many = true,
 	  .help = "limits that devices share; once for each group" },
 	{ "disks", "--disk", NULL, &virtio_blk_class, .many = true, .hotplug = true,
@@ -436,8 +438,9 @@ static int put_in_order(struct config *c, struct err *e)
 
 		if (v)
 			rc = json_object_set_new(ordered, s->key,
-						 s->class ? json_incref(v)
-							  : option_complete(s->table, v));
+						 s->class || s->many
+							 ? json_incref(v)
+							 : option_complete(s->table, v));
 	}
 	if (rc || json_object_update(ordered, rest)) {
 		json_decref(ordered);
@@ -468,6 +471,8 @@ static int load_all(struct config *c, json_t *in, struct err *e)
 		rc = check_memory(&c->memory, e);
 	if (!rc)
 		rc = check_phys_bits(c, e);
+	if (!rc)
+		rc = config_take_numa(c, e);
 	if (!rc)
 		rc = config_check_balloon(c, e);
 	if (!rc)

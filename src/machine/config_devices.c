@@ -10,11 +10,12 @@
 #include "config_tables.h"
 #include "rate_limit.h"
 
-/* The device makes its own struct later: here its options are only checked. */
+/* The device makes its own struct later, and so do nodes: here their options are only checked. */
 int config_check_device(const struct config_section *s, const char *what, const json_t *in,
 			json_t **complete, struct err *e)
 {
-	CLEANUP(free) void *scratch = calloc(1, s->class->size);
+	CLEANUP(free)
+	void *scratch = calloc(1, s->class ? s->class->size : sizeof(struct config_node));
 
 	if (!scratch)
 		return err_set(e, -ENOMEM, "configuration: out of memory");

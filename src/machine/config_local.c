@@ -52,6 +52,8 @@ static int relocate(json_t *saved, const char *key, json_t *local, struct err *e
 	json_t *object = json_object_get(saved, key);
 	int rc;
 
+	if (s && s->many && !s->class)
+		return err_set(e, -EINVAL, "%s: the guest knows what it has; leave it out", key);
 	if (s && s->many)
 		return relocate_devices(saved, key, local, e);
 	if (s && !s->class && json_is_object(object) && json_is_object(local))

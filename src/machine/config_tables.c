@@ -143,7 +143,6 @@ static const struct option top[] = {
 	OPTION_REFUSE("user_devices"),
 	OPTION_REFUSE("vdpa"),
 	OPTION_REFUSE("vsock"),
-	OPTION_REFUSE("numa"),
 	OPTION_REFUSE("iommu"),
 	OPTION_REFUSE("watchdog"),
 	OPTION_REFUSE("rtc"),

@@ -14,6 +14,7 @@ struct config_platform {
 extern const struct option_table config_payload_options;
 extern const struct option_table config_cpus_options;
 extern const struct option_table config_memory_options;
+extern const struct option_table config_numa_options; /* of one node */
 extern const struct option_table config_platform_options;
 
 /* Load one object into base by way of its complete form, which *complete then owns: strings in
@@ -26,6 +27,10 @@ int config_check_device(const struct config_section *, const char *what, const j
 			json_t **complete, struct err *);
 /* Give what needs one an id and an address. */
 int config_finish_devices(struct config *, const struct config_section *, struct err *);
+
+/* config_numa.c */
+/* Of its JSON, where memory is written that was left open. */
+int config_take_numa(struct config *, struct err *);
 
 /* wanted: bytes, unless the host need not have them. */
 int config_check_host_memory(const struct config_memory *, uint64_t wanted, struct err *);

@@ -19,6 +19,14 @@ enum { MANY = 300, MOST = 255 };
 static uint32_t apic_ids[MANY];
 static const bool present[MOST] = { true, true, [33] = true };
 
+static const uint32_t nodes[MOST] = { [1] = 1, [254] = 1 };
+static const uint8_t distances[] = { 10, 20, 20, 10 };
+static const struct acpi_range ranges[] = {
+	{ .bytes = PLATFORM_LOW_RAM_END },
+	{ .base = UINT64_C(1) << 32, .bytes = UINT64_C(1) << 30, .node = 1 },
+	{ .base = UINT64_C(1) << 34, .bytes = UINT64_C(1) << 30, .pluggable = true },
+};
+
 static const struct acpi_machine machines[] = {
 	{ .ncpus = 1, .apic_id = apic_ids },
 	{ .ncpus = 255, .apic_id = apic_ids, .serial = true, .pvpanic = true },
@@ -29,7 +37,14 @@ static const struct acpi_machine machines[] = {
 	  .high_mmio_base = UINT64_C(1) << 40,
 	  .high_mmio_bytes = UINT64_C(1) << 38 },
 	{ .ncpus = 40, .apic_id = apic_ids, .present = present },
-	{ .ncpus = MOST, .apic_id = apic_ids, .present = present },
+	{ .ncpus = MOST,
+	  .apic_id = apic_ids,
+	  .present = present,
+	  .nnodes = 2,
+	  .distance = distances,
+	  .cpu_node = nodes,
+	  .range = ranges,
+	  .nranges = ARRAY_SIZE(ranges) },
 };
 
 static const gpa_t base = PLATFORM_ACPI_BASE;
@@ -280,6 +295,20 @@ START_TEST(processors_come_and_go)
 }
 END_TEST
 
+/* What is in them is test_numa.c's. */
+START_TEST(tables_of_nodes)
+{
+	build(&machines[0]);
+	ck_assert_uint_eq(get_le(find("XSDT") + 4, 4), 36 + 3 * 8);
+	build(&machines[4]);
+	ck_assert_uint_eq(get_le(find("XSDT") + 4, 4), 36 + 5 * 8);
+	ck_assert_uint_eq(get_le(find("SRAT") + 4, 4), 48 + 255 * 16 + 3 * 40);
+	ck_assert_uint_eq(find("SRAT")[8], 3);
+	ck_assert_uint_eq(get_le(find("SLIT") + 4, 4), 44 + 4);
+	ck_assert_mem_eq(find("SLIT") + 44, distances, sizeof(distances));
+}
+END_TEST
+
 START_TEST(too_many_processors)
 {
 	static uint32_t ids[65536];
@@ -351,6 +380,8 @@ START_TEST(dump)
 		build(&machines[i]);
 		for (unsigned j = 0; j < ARRAY_SIZE(signatures); j++)
 			dump_table(getenv("ACPI_DUMP"), i, signatures[j]);
+		for (unsigned j = 0; machines[i].nnodes && j < 2; j++)
+			dump_table(getenv("ACPI_DUMP"), i, j ? "SLIT" : "SRAT");
 	}
 }
 END_TEST
@@ -368,6 +399,7 @@ static Suite *suite(void)
 	tcase_add_test(t, devices_follow_the_machine);
 	tcase_add_test(t, slots_can_be_given_up);
 	tcase_add_test(t, processors_come_and_go);
+	tcase_add_test(t, tables_of_nodes);
 	tcase_add_test(t, too_many_processors);
 	tcase_add_test(t, aml_lengths);
 	tcase_add_test(t, aml_stops_at_the_end);

@@ -264,7 +264,7 @@ START_TEST(what_this_version_cannot_honour_is_refused)
 		"'vsock':{'cid':3}",       "'devices':[{'path':'/'}]",
 		"'watchdog':true",         "'iommu':true",
 		"'tpm':{'socket':'s'}",    "'console':{'id':'a'}",
-		"'landlock_enable':true",  "'numa':[{}]",
+		"'landlock_enable':true",  "'vdpa':[{}]",
 		"'platform':{'tdx':true}",
 	};
 	static const char *const nothing[] = {

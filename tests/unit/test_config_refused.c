@@ -24,6 +24,8 @@ static const struct field {
 	{ "cpus", "features", "{\"amx\":false}", "{\"amx\":true}" },
 	{ "cpus", "core_scheduling", "\"Vm\"", "\"Vcpu\"" },
 	{ "memory", "zones", "null", "[{\"id\":\"z\",\"size\":4096}]" },
+	{ "numa", "memory_zones", "[]", "[\"z\"]" },
+	{ "numa", "pci_segments", "null", "[0]" },
 	{ "platform", "num_pci_segments", "1", "2" },
 	{ "platform", "iommu_segments", "null", "[1]" },
 	{ "platform", "iommu_address_width_bits", "64", "48" },
@@ -70,7 +72,6 @@ static const struct field {
 	{ "", "user_devices", "null", "[{\"socket\":\"s\"}]" },
 	{ "", "vdpa", "null", "[{\"path\":\"p\"}]" },
 	{ "", "vsock", "null", "{\"cid\":3,\"socket\":\"s\"}" },
-	{ "", "numa", "null", "[{\"guest_numa_id\":0}]" },
 	{ "", "iommu", "false", "true" },
 	{ "", "watchdog", "false", "true" },
 	{ "", "rtc", "null", "{\"mode\":\"Pty\"}" },
@@ -105,6 +106,8 @@ static json_t *config_with(const struct field *f, const char *value)
 	json_object_set_new(object, f->name, field);
 	if (!strcmp(f->section, "disks"))
 		json_object_set_new(object, "path", json_string("p"));
+	if (!strcmp(f->section, "numa"))
+		json_object_set_new(object, "guest_numa_id", json_integer(0));
 	if (!strcmp(f->section, "console"))
 		json_object_set_new(object, "mode", json_string("Pty"));
 	json_object_set_new(json, f->section, s->many ? json_pack("[o]", object) : object);
