@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# vcpus.sh [SERIES...]: a stock guest under load, with Linux 6.12 or these, is given CPUs, uses them,
-# and gives them up: all in one process, after a reboot, and in the process that it has moved to.
+# vcpus.sh [SERIES...]: a stock guest under load, with Linux 6.12 or these, is given CPUs, uses them
+# in the nodes that they are of, and gives them up: all in one process, after a reboot, and in the
+# process that it has moved to.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
 
@@ -19,11 +20,15 @@ has() {
 
 # resize SERIES
 resize() {
-	local name=vm$BASHPID left=
-	vm_start godwit "$1" boot=1,max=4 --append "console=ttyS0 quiet godwit.run=vcpus"
+	local name=vm$BASHPID left= mib
+	vm_start godwit "$1" boot=1,max=4 --numa "guest_numa_id=0,cpus=[0-1],distances=[1@30]" \
+		--numa "guest_numa_id=1,cpus=[2-3],memory=128M" --append "console=ttyS0 quiet godwit.run=vcpus"
 	has "$name" 1
 	"$GODWIT" resize "$name" --cpus 4
 	has "$name" 4
+	grep -aF "guest: 4 CPUs, node0: 0-1: 10 30, node1: 2-3: 30 10" console
+	mib=$(sed -n 's/^guest: node1 has \([0-9]*\) MiB.*/\1/p' console)
+	[[ $mib -gt 64 && $mib -le 128 ]] || fail "node 1 has $mib MiB"
 	[[ $("$GODWIT" events --json "$name" | grep -c '"found"') == 3 ]]
 	"$GODWIT" resize "$name" --cpus 1
 	has "$name" 1
