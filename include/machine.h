@@ -120,8 +120,9 @@ int machine_resize_cpus(struct machine *, unsigned count,
 /* Why that cannot be, if it cannot. */
 int machine_check_cpus(struct machine *, unsigned count, struct err *);
 
-/* The configuration says anew what its vCPUs have together: that is so at once. */
-void machine_limit_cpus(struct machine *);
+/* The configuration says anew what its vCPUs have together, or other threads are to be limited,
+ * too, or no more (vcpu_limit()): that is so at once.  A start has them limited. */
+void machine_limit_cpus(struct machine *, bool all_threads);
 
 /* The configuration says anew how much memory the guest is to have: it is asked, and gets there, or
  * not, in its own time.  gently: less of it only as far as the guest can do without, and if it

@@ -41,10 +41,11 @@ unsigned vcpu_throttled_ns(struct vm *, uint64_t *ns, unsigned max);
 
 /*
  * On main: all of them together run for at most so many thousandths of a core, whichever of them
- * run; 0: no limit.  The kernel sees to it if it can (cpu_quota.h), for all threads of the process;
- * else the time of vCPUs' threads counts, in the monitor too, and what others do for them does not.
+ * run; 0: no limit.  all_threads: the kernel sees to it if it can (cpu_quota.h), for all threads of
+ * the process.  Else the time of vCPUs' threads counts, in the monitor too, and what others do for
+ * them does not.
  */
-void vcpu_limit(struct vm *, uint32_t thousandths);
+void vcpu_limit(struct vm *, uint32_t thousandths, bool all_threads);
 /* Main.  The limit, and what the kernel did for it: "_cpus".  -ENOMEM. */
 int vcpu_limit_read(const struct vm *, struct counter_readings *);
 

@@ -64,6 +64,8 @@ static void finish(struct vmm_migration *g)
 	migration_asks_look(g);
 	loop_timer_cancel(v->hooks.loop, &g->limit);
 	g->active = false;
+	if (v->machine && !leave)
+		machine_limit_cpus(v->machine, true);
 	if (!v->config.json)
 		vmdir_free(&v->dir);
 	tell(g, g->end == MIGRATION_MOVED ? "finished" : "failed", g->why[0] ? g->why : NULL);
@@ -205,6 +207,8 @@ static void begun(struct vmm *v, struct vmm_request *q, int r, bool wait)
 		return;
 	}
 	v->migration->active = true;
+	if (v->machine) /* what moves it shares no quota with it */
+		machine_limit_cpus(v->machine, false);
 	tell(v->migration, v->migration->incoming ? "ready" : "started", NULL);
 	if (!wait) {
 		vmm_finish(v, VMM_OK);

@@ -44,7 +44,7 @@ static void limit_cpus(struct vmm *v, uint32_t thousandths)
 {
 	config_set_cpu_limit(&v->config, thousandths);
 	if (v->machine)
-		machine_limit_cpus(v->machine);
+		machine_limit_cpus(v->machine, true);
 }
 
 static int check_cpus(struct vmm *v, unsigned count, struct err *e)

@@ -255,8 +255,6 @@ static int build_vcpus(struct build *b, struct err *e)
 		r = build_device(b, &vcpu_class, id, options, e);
 		json_decref(options);
 	}
-	if (!r)
-		vcpu_limit(b->vm, b->config->cpus.limit);
 	return r;
 }
 

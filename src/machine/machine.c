@@ -368,6 +368,7 @@ bool machine_free(struct machine *m)
 void machine_start(struct machine *m)
 {
 	m->want_start = true;
+	machine_limit_cpus(m, true);
 	loop_post(m->vm.loop, &m->step);
 }
 
@@ -510,10 +511,10 @@ int machine_check_cpus(struct machine *m, unsigned count, struct err *e)
 	return hotplug_cpus_check(&m->cpus, count, e);
 }
 
-void machine_limit_cpus(struct machine *m)
+void machine_limit_cpus(struct machine *m, bool all_threads)
 {
 	if (!m->ended)
-		vcpu_limit(&m->vm, m->config->cpus.limit);
+		vcpu_limit(&m->vm, m->config->cpus.limit, all_threads);
 }
 
 void machine_resize_memory(struct machine *m, bool gently)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "numa.h"
 
+#include <assert.h>
+
 #include "bits.h"
 
 static void add_range(struct acpi_machine *acpi, struct numa *n, gpa_t base, uint64_t bytes,
@@ -33,8 +35,10 @@ static void divide(struct numa *n, const struct config_numa *c, const struct gue
 				add_range(acpi, n, r->base + done, bytes, node, false);
 			done += bytes;
 			left -= bytes;
-			if (!left && ++node < c->n)
-				left = c->node[node].memory;
+			/* Together they have all that there is. */
+			assert(left || node + 1 < c->n || done == r->size_bytes);
+			if (!left && node + 1 < c->n)
+				left = c->node[++node].memory;
 		}
 	}
 }

@@ -389,9 +389,10 @@ void vcpu_throttle(struct vm *vm, unsigned percent)
 	vcpu_interrupt_all(vm);
 }
 
-void vcpu_limit(struct vm *vm, uint32_t thousandths)
+void vcpu_limit(struct vm *vm, uint32_t thousandths, bool all_threads)
 {
-	bool by_kernel = !cpu_quota_set(&vm->cpu_quota, thousandths);
+	bool by_kernel = !cpu_quota_set(&vm->cpu_quota, all_threads ? thousandths : 0) &&
+			 all_threads;
 	struct limiter_config budget = vcpu_limit_budget(by_kernel ? 0 : thousandths);
 
 	vm->cpu_limit = thousandths;

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import time
 
@@ -129,6 +130,14 @@ def test_cpu_limit_cgroup(rig):
         put(client, {"cpu_limit": 0.5})
         g.side.until(lambda: not put(client, {"cpu_limit": 0.5}) and quota_of(group) == 50000,
                      "not alone again")
+        # Nobody listens there: it tries, fails, and has its quota again.
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            wants(client, 204, "PUT", "vm.send-migration",
+                  {"destination_url": f"tcp:127.0.0.1:{deaf.getsockname()[1]}"})
+            check(quota_of(group) == -1, "what moves it is limited")
+            is_held_to(client, 0.5)
+            wants(client, 204, "PUT", "vm.cancel-migration")
+            g.side.until(lambda: quota_of(group) == 50000, "not again")
         os.write(g.side.process.stdin.fileno(), b"q")
         check(g.side.ended() == 0, g.side.logged)
         check(quota_of(group) == -1, "it left its quota behind")

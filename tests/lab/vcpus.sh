@@ -20,7 +20,7 @@ has() {
 
 # resize SERIES
 resize() {
-	local name=vm$BASHPID left= mib
+	local name=vm$BASHPID left mib
 	vm_start godwit "$1" boot=1,max=4 --numa "guest_numa_id=0,cpus=[0-1],distances=[1@30]" \
 		--numa "guest_numa_id=1,cpus=[2-3],memory=128M" --append "console=ttyS0 quiet godwit.run=vcpus"
 	has "$name" 1

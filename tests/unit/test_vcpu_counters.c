@@ -133,13 +133,13 @@ START_TEST(test_limit)
 	uint64_t deadline_ns = loop_now_ns() + UINT64_C(1000000000) * WAIT_S, before, ran_ns, ns;
 
 	vcpu_new();
-	vcpu_limit(&rig.vm, 500);
+	vcpu_limit(&rig.vm, 500, true);
 	rig_start(&rig);
 	while (!count("throttled_ns") && loop_now_ns() < deadline_ns)
 		usleep(1000);
 	ck_assert_uint_gt(count("throttled_ns"), 0);
 	for (uint32_t thousandths = 10; thousandths < 700; thousandths *= 2) {
-		vcpu_limit(&rig.vm, thousandths);
+		vcpu_limit(&rig.vm, thousandths, true);
 		before = count("throttled_ns");
 		ns = loop_now_ns();
 		ran_ns = count("run_ns");
@@ -153,14 +153,14 @@ START_TEST(test_limit)
 		ck_assert_uint_le(ran_ns, ns / 1000 * thousandths + 40000000);
 	}
 	/* It stops while it sleeps. */
-	vcpu_limit(&rig.vm, 10);
+	vcpu_limit(&rig.vm, 10, true);
 	usleep(20000);
 	rig_stop(&rig);
 	ck_assert_uint_eq(vcpu_throttled_ns(&rig.vm, &ns, 1), 1);
 	ck_assert_uint_eq(ns, 0);
 	/* Without a limit it is not held back. */
 	rig_start(&rig);
-	vcpu_limit(&rig.vm, 0);
+	vcpu_limit(&rig.vm, 0, true);
 	rig_stop(&rig);
 	before = count("throttled_ns");
 	rig_start(&rig);
