@@ -415,7 +415,11 @@ enum last_event process_event(struct agent *a, const char *name, char *reason, s
 		if (line == text)
 			text[0] = '\0';
 		if (json_unpack(event, "{s:s, s:s}", "source", &source, "event", &what) ||
-		    strcmp(source, "vm") || strcmp(what, "shutdown"))
+		    strcmp(source, "vm"))
+			continue;
+		if (!strcmp(what, "booted") || !strcmp(what, "rebooted"))
+			return LAST_BOOTED;
+		if (strcmp(what, "shutdown"))
 			continue;
 		why = json_string_value(
 			json_object_get(json_object_get(event, "properties"), "reason"));

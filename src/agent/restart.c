@@ -60,14 +60,13 @@ static unsigned back_off(unsigned failures)
 struct verdict restart_decide(enum end_kind kind, enum restart restart, unsigned failures,
 			      uint64_t ran_s)
 {
+	const bool waits = kind == END_REFUSED || kind == END_AWAY;
 	struct verdict v = { 0 };
 
-	if (kind == END_AWAY || restart == RESTART_NO)
-		return v;
-	if (kind == END_WELL && restart != RESTART_ALWAYS)
+	if (restart == RESTART_NO || (kind == END_WELL && restart != RESTART_ALWAYS))
 		return v;
 	v.starts = true;
 	v.failures = ran_s >= RESTART_CALM_S ? 1 : failures + 1;
-	v.delay_s = kind == END_REFUSED ? RESTART_REFUSED_S : back_off(v.failures);
+	v.delay_s = waits ? RESTART_REFUSED_S : back_off(v.failures);
 	return v;
 }

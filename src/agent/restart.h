@@ -8,8 +8,8 @@
 
 enum restart { RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_NO };
 
-/* The longest time before it is tried again, and how long it must run to begin with the shortest;
- * and before a start is tried again that the monitor refused. */
+/* The longest time before it is started again, how long it must run to begin with the shortest, and
+ * the time before a start is tried again that the monitor, or this host's journal, refuses. */
 enum { RESTART_MOST_S = 60, RESTART_CALM_S = 600, RESTART_REFUSED_S = 300 };
 
 enum end_kind {
@@ -19,8 +19,8 @@ enum end_kind {
 	END_AWAY, /* it may run on another host */
 };
 
-/* The last that the monitor wrote of its VM (events.h). */
-enum last_event { LAST_NONE, LAST_ENDED, LAST_FAILED };
+/* The last that the monitor wrote of its VM (events.h) that tells something. */
+enum last_event { LAST_NONE, LAST_BOOTED, LAST_ENDED, LAST_FAILED };
 
 struct remains {
 	const char *away; /* sentence; NULL: nothing says so */

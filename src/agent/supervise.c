@@ -106,6 +106,7 @@ static void judge(struct spec *s, pid_t pid)
 	if (ours) {
 		process_words(a, s->name, words, sizeof(words));
 		r.event = process_event(a, s->name, reason, sizeof(reason));
+		r.ran = r.ran || r.event != LAST_NONE; /* too short to be seen */
 	}
 	r.has_status = process_is_over(a, pid, &r.status);
 	r.away = is_away(s->values.uuid, &away) ? away.text : NULL;
