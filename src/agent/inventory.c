@@ -11,6 +11,7 @@
 
 #include "cleanup.h"
 #include "past.h"
+#include "rundir.h"
 #include "supervise.h"
 
 static void remove_vm(struct agent_vm *vm)
@@ -148,12 +149,22 @@ static void add_counters(struct agent_vm *vm, const json_t *counters, uint64_t n
 	signals_add(&vm->signals, now_ns, &c, vm->vcpus, policy.window_s);
 }
 
+/* That was found may have died since, and another have its name by now. */
+static bool is_still(const char *name, pid_t pid)
+{
+	char has[sizeof(((struct agent_vm *)NULL)->name)];
+
+	return rundir_name(geteuid(), pid, has, sizeof(has)) && !strcmp(has, name);
+}
+
 void inventory_add(struct agent *a, const char *name, pid_t pid, const json_t *info,
 		   const json_t *counters, uint64_t now_ns)
 {
 	struct agent_vm *vm = agent_vm(a, name);
 
 	if (vm && vm->pid != pid) {
+		if (!is_still(name, pid))
+			return;
 		gone(vm); /* and another has its name */
 		vm = NULL;
 	}

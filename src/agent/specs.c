@@ -367,9 +367,12 @@ int specs_adopt(struct agent *a, const json_t *given, struct err *e)
 		r = err_set(e, -EINVAL, "the spec of \"%s\" comes without the uuid of its VM",
 			    v.name);
 	r = r ? r : put(a, json, !agent_vm(a, v.name), &s, e);
-	if (!r)
-		agent_say(a, "spec-adopted", s->name, "it came from another host");
-	return r;
+	if (r)
+		return r;
+	if (s->comes)
+		snprintf(s->why, sizeof(s->why), "it has not come from the other host yet");
+	agent_say(a, "spec-adopted", s->name, "it came from another host");
+	return 0;
 }
 
 int specs_leave(struct agent *a, const char *name, struct err *e)
