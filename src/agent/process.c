@@ -263,18 +263,25 @@ static int watch(struct agent *a, const char *name, pid_t pid)
 	return 0;
 }
 
-/* What of it has to be known by an agent that comes later. */
-static int begin_files(struct agent *a, const char *name, int log, pid_t pid)
+/* Before it runs: what stands behind this line is its own. */
+static void write_head(const char *name, int log)
 {
-	json_auto_t *record = json_pack("{s:I, s:s}", "pid", (json_int_t)pid, "boot",
-					a->processes->boot);
-	char file[PLACE_MAX], when[32] = "";
 	time_t now = time(NULL);
+	char when[32] = "";
 	struct tm tm;
 
 	if (gmtime_r(&now, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	dprintf(log, "%s%s VM \"%s\" is process %d\n", own_prefix, when, name, (int)pid);
+	dprintf(log, "%s%s VM \"%s\" begins\n", own_prefix, when, name);
+}
+
+/* What of it has to be known by an agent that comes later. */
+static int write_pid(struct agent *a, const char *name, pid_t pid)
+{
+	json_auto_t *record = json_pack("{s:I, s:s}", "pid", (json_int_t)pid, "boot",
+					a->processes->boot);
+	char file[PLACE_MAX];
+
 	place(file, name, ".pid");
 	return record_write(a->processes->dir, file, 0600, record);
 }
@@ -304,10 +311,11 @@ int process_start(struct agent *a, const char *name, const char *const words[], 
 	argv[n++] = "--event-monitor";
 	argv[n++] = events;
 	find_monitor(a, program);
+	write_head(name, log);
 	r = spawn(program, (char *const *)argv, log, pid);
 	if (r)
 		return err_set(e, r, "%.400s cannot be started: %s", program, strerror(-r));
-	r = begin_files(a, name, log, *pid);
+	r = write_pid(a, name, *pid);
 	r = r ? r : watch(a, name, *pid);
 	if (!r)
 		return 0;
