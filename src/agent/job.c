@@ -37,12 +37,13 @@ static int refuse_end(struct job *j)
 
 static bool is_over(struct job *j)
 {
+	bool over;
 	int status;
 
 	pthread_mutex_lock(&j->agent->lock);
-	j->gone = j->gone || process_is_over(j->agent, j->pid, &status);
+	over = j->gone = j->gone || process_is_over(j->agent, j->pid, &status);
 	pthread_mutex_unlock(&j->agent->lock);
-	return j->gone;
+	return over;
 }
 
 static bool runs(struct job *j)

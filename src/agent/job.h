@@ -18,7 +18,7 @@ struct job {
 	struct asker asker; /* told NULL: nobody waits */
 	pthread_t thread;
 	struct work over;
-	bool gone; /* its process is over */
+	bool gone; /* its process is over; with the lock */
 	int r; /* what became of it, with e */
 	struct err e;
 };
