@@ -281,7 +281,7 @@ int specs_apply(struct agent *a, const json_t *given, json_t *says, const struct
 	old = specs_of(a, v.name);
 	r = s ? refuse_busy(s, e) : 0;
 	r = r ? r : choose_uuid(a, json, &v, e);
-	r = r ? r : put(a, json, false, &s, e);
+	r = r ? r : put(a, json, s && s->comes, &s, e);
 	if (r)
 		return r;
 	explain_change(a, s->name, old, json, says);
@@ -329,7 +329,7 @@ static int want(struct agent *a, const char *name, bool runs, const struct asker
 	json = json_deep_copy(s->json);
 	if (json_object_set_new(json, "state", json_string(runs ? "running" : "stopped")))
 		return err_set(e, -ENOMEM, "out of memory");
-	r = put(a, json, false, &s, e);
+	r = put(a, json, s->comes, &s, e);
 	return r ? r : settle(s, asker, e);
 }
 

@@ -43,13 +43,15 @@ static bool is_away(const char *uuid, struct err *why)
 	return true;
 }
 
-static bool has_come(const char *uuid)
+/* Its source may run it, until this host's journal says that it has come. */
+static bool is_to_come(const struct spec *s)
 {
 	struct journal_entry destination;
 	struct err unused;
 
-	return !journal_read(uuid, JOURNAL_DESTINATION, &destination, &unused) &&
-	       destination.state == JOURNAL_ACCEPTED;
+	return s->comes &&
+	       (journal_read(s->values.uuid, JOURNAL_DESTINATION, &destination, &unused) ||
+		destination.state != JOURNAL_ACCEPTED);
 }
 
 static void tell(const struct asker *asker, int r, const struct err *e)
@@ -123,7 +125,9 @@ static void ended(struct spec *s)
 		return;
 	s->pid = 0;
 	s->last = pid;
-	if (s->values.runs)
+	if (is_to_come(s))
+		agent_say(s->agent, "vm-down", s->name, "it did not come from the other host");
+	else if (s->values.runs)
 		judge(s, pid);
 	else
 		agent_say(s->agent, "vm-down", s->name, "it is stopped");
@@ -204,6 +208,11 @@ static int check_free(const struct spec *s, struct err *e)
 			       s->name);
 	if (is_away(s->values.uuid, &why))
 		return err_set(e, -EBUSY, "%s", why.text);
+	if (is_to_come(s))
+		return err_set(e, -EBUSY,
+			       "\"%s\" has not come from the other host yet; if it runs nowhere, "
+			       "delete this spec and apply it again",
+			       s->name);
 	return 0;
 }
 
@@ -270,7 +279,7 @@ static void look_after(struct spec *s)
 	pid_t last = process_last(s->agent, s->name);
 	struct err e;
 
-	if (s->comes && !has_come(s->values.uuid))
+	if (is_to_come(s))
 		return;
 	if (!last || last == s->last) {
 		agent_say(s->agent, "vm-start", s->name, "it should run and does not");

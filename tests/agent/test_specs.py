@@ -214,8 +214,19 @@ def test_specs_another_agent(build, folder):
         # It did not start that one, and looks after it all the same.
         end(pids["stays"])
         agent.waits_for("stays", state="Running", restarts=1)
+        # The host lost its power: nothing failed.
         agent.kill()
+        for name in ("stays", "killed"):
+            end(pid_of(name))
+            wait_for(lambda gone=name: not pid_of(gone), f"{name} is over")
+            with open(f"{folder}/state/agent/processes/{name}.pid", "r+", encoding="ascii") as f:
+                record = json.load(f)
+                record["boot"] = record["boot"][::-1]
+                f.seek(0)
+                f.write(json.dumps(record) + "\n")
         agent.start()
+        agent.waits_for("stays", state="Running", restarts=0)
+        agent.waits_for("killed", state="Running", restarts=0)
         agent.waits_for("off", state="stopped", why="it was powered off")
 
 

@@ -169,6 +169,35 @@ START_TEST(adopted)
 }
 END_TEST
 
+/* The process that waited for it is gone; the source may run it. */
+START_TEST(did_not_come)
+{
+	static const char *const words[] = { "run", "--incoming", "tcp:127.0.0.1:0", NULL };
+	struct rig rig;
+	struct asker asker = { on_told, &rig };
+	struct err e;
+	int status;
+	pid_t pid;
+
+	rig_new(&rig);
+	ck_assert(!adopt(&rig, &e));
+	ck_assert_msg(!process_start(&rig.agent, NAME, words, &pid, &e), "%s", e.text);
+	while (!process_is_over(&rig.agent, pid, &status))
+		usleep(1000);
+	supervise_ended(&rig.agent, NAME, pid);
+	ck_assert(!the_spec(&rig)->waits);
+	supervise_look(&rig.agent);
+	ck_assert(!the_spec(&rig)->waits);
+	ck_assert_ptr_null(the_spec(&rig)->job);
+	ck_assert_int_eq(specs_start(&rig.agent, NAME, &asker, &e), -EBUSY);
+	ck_assert_ptr_nonnull(strstr(e.text, "has not come from the other host yet"));
+	ck_assert_int_eq(process_last(&rig.agent, NAME), pid);
+	ck_assert(!specs_delete(&rig.agent, NAME, &e));
+	rig_free(&rig);
+	ck_assert_int_eq(rig.told, 0);
+}
+END_TEST
+
 START_TEST(adopted_without_uuid)
 {
 	json_t *json = json_pack("{s:s, s:{}}", "name", NAME, "vm");
@@ -244,6 +273,7 @@ START_TEST(refused)
 
 	rig_new(&rig);
 	ck_assert(!adopt(&rig, &e));
+	write_journal(JOURNAL_DESTINATION, JOURNAL_ACCEPTED, 3);
 	pthread_mutex_lock(&rig.agent.lock);
 	ck_assert_msg(!specs_start(&rig.agent, NAME, &asker, &e), "%s", e.text);
 	ck_assert_int_eq(specs_start(&rig.agent, NAME, &asker, &e), -EBUSY);
@@ -284,6 +314,7 @@ static Suite *specs_suite(void)
 	TCase *c = tcase_create("specs");
 
 	tcase_add_test(c, adopted);
+	tcase_add_test(c, did_not_come);
 	tcase_add_test(c, adopted_without_uuid);
 	tcase_add_test(c, given_away);
 	tcase_add_test(c, on_its_way);
