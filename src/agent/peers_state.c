@@ -82,8 +82,9 @@ static size_t clean_vms(json_t *state, const char *from)
 	size_t left_out = 0;
 
 	if (!json_is_array(vms)) {
+		left_out = vms != NULL;
 		json_object_set_new(state, "vms", json_array());
-		return vms != NULL;
+		return left_out;
 	}
 	for (size_t i = json_array_size(vms); i-- > 0;)
 		if (!vm_is_of(json_array_get(vms, i), from)) {
@@ -96,11 +97,12 @@ static size_t clean_vms(json_t *state, const char *from)
 static size_t clean_host(json_t *state, const char *from)
 {
 	const json_t *host = json_object_get(state, "host");
+	bool is_told = host && !json_is_null(host); /* else nothing is known of it yet */
 
 	if (is_id(json_object_get(host, "id"), from))
 		return 0;
 	json_object_del(state, "host");
-	return host && !json_is_null(host); /* nothing is known of it yet */
+	return is_told;
 }
 
 static size_t clean_hears(json_t *state)

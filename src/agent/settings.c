@@ -12,7 +12,12 @@
 #include "planner/fields.h"
 #include "record.h"
 
-enum { ENTRIES_MAX = 4096, FUTURE_MS = 60000, MS_PER_S = 1000 };
+enum {
+	ENTRIES_MAX = 256, /* as many as record_read() takes */
+	FUTURE_MS = 60000,
+	MS_PER_S = 1000,
+	LINES_PER_SECOND = 1,
+};
 
 static const char file[] = "settings.json";
 
@@ -63,8 +68,8 @@ static int check(const char *key, const json_t *value, struct err *e)
 	return err_set(e, -EINVAL, "a host can be up, draining or in maintenance");
 }
 
-/* One that makes sense, whoever made it. */
-static bool entry_is_valid(const char *key, const json_t *entry, struct err *e)
+/* One that makes sense, whoever made it; newest: more would be in the future. */
+static bool entry_is_valid(const char *key, const json_t *entry, uint64_t newest, struct err *e)
 {
 	const json_t *at = json_object_get(entry, "at"), *value = json_object_get(entry, "value");
 	const char *by = json_string_value(json_object_get(entry, "by"));
@@ -72,6 +77,11 @@ static bool entry_is_valid(const char *key, const json_t *entry, struct err *e)
 	if (!json_is_integer(at) || json_integer_value(at) < 0 || !value || !by ||
 	    !name_is_valid(by)) {
 		err_set(e, -EINVAL, "the setting \"%.64s\" is not complete", key);
+		return false;
+	}
+	if (json_integer_value(at) > (json_int_t)newest) {
+		err_set(e, -EINVAL, "\"%.64s\" comes from the future; set the clocks of the hosts",
+			key);
 		return false;
 	}
 	return !check(key, value, e);
@@ -104,15 +114,16 @@ static bool take(struct settings *s, const json_t *entries, uint64_t newest)
 
 	json_object_foreach((json_t *)entries, key, entry)
 	{
-		if (!entry_is_valid(key, entry, &e))
-			log_warn("a setting is left out: %s", e.text);
-		else if (json_integer_value(json_object_get(entry, "at")) > (json_int_t)newest)
-			log_warn("the setting \"%.64s\" is left out: it comes from the future; "
-				 "set the clocks of the hosts",
-				 key);
-		else if (json_object_size(s->entries) < ENTRIES_MAX &&
-			 is_newer(entry, json_object_get(s->entries, key)))
+		if (!entry_is_valid(key, entry, newest, &e)) {
+			if (pace_allows(&s->pace, LINES_PER_SECOND))
+				log_warn("a setting is left out: %s",
+					 record_is_text(e.text, sizeof(e.text))
+						 ? e.text
+						 : "it is none that could be shown");
+		} else if (json_object_size(s->entries) < ENTRIES_MAX &&
+			   is_newer(entry, json_object_get(s->entries, key))) {
 			changed |= !json_object_set_new(s->entries, key, json_deep_copy(entry));
+		}
 	}
 	return changed;
 }

@@ -14,12 +14,14 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "pace.h"
 #include "planner/model.h"
 
 enum { AGENT_KEY_MAX = 80 };
 
 struct settings {
 	json_t *entries; /* {KEY: {"value", "at", "by"}} */
+	struct pace pace; /* of lines about what others say */
 };
 
 int settings_new(struct settings *, int store, struct err *); /* as they were kept */
