@@ -7,14 +7,16 @@
  *	renamed   for another host, by the authority of good
  *	forged    for a client, by another authority; it trusts that of good
  *	receiver  as good, without a client's
+ *	NAME      as good, with a client's of that name
  *
- * usage: certificates FOLDER
+ * usage: certificates FOLDER [NAME...]
  */
 #include <sys/stat.h>
 
 #include "../unit/certificates.h"
 
 static const char *top;
+static char **names; /* NULL-terminated */
 
 static void issue(const char *folder, const struct certificate *trusted,
 		  const struct certificate *signer, const char *host, const char *client)
@@ -45,6 +47,8 @@ START_TEST(make_all)
 	issue("renamed", &authority, &authority, "b.example", "host3");
 	issue("forged", &authority, &stranger, "127.0.0.1", "host4");
 	issue("receiver", &authority, &authority, "127.0.0.1", NULL);
+	for (char **name = names; *name; name++)
+		issue(*name, &authority, &authority, "127.0.0.1", *name);
 	certificate_free(&authority);
 	certificate_free(&stranger);
 }
@@ -57,9 +61,10 @@ int main(int argc, char **argv)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	if (argc != 2)
+	if (argc < 2)
 		return 2;
 	top = argv[1];
+	names = argv + 2;
 	tcase_add_test(tcase, make_all);
 	suite_add_tcase(suite, tcase);
 	srunner_set_fork_status(runner, CK_NOFORK);

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Agents that find each other, agree, lose each other, and send strangers away."""
+import json
+import os
+import socket
+import ssl
+
+from cluster import LIMIT, Agent, check
+
+UP = {"a": "up", "b": "up", "c": "up"}
+
+
+def test_agree(cluster):
+    """One plans; what is set at one is so at all."""
+    a, b, c = cluster.three()
+    c.set("mode", mode="auto")
+    b.set("host", id="c", state="draining")
+    for agent in (a, b, c):
+        agent.until(lambda one=agent: one.status()["mode"] == "auto", "does not hear the mode")
+        agent.sees("a", **{**UP, "c": "draining"})
+        check(agent.status()["why"] == "", agent.status())
+        hosts = [json.loads(line)["host"]["id"] for line in agent.ask("GET", "snapshot").split("\n")
+                 if line.startswith('{"host"')]
+        check(hosts == [agent.name] + [n for n in "abc" if n != agent.name], hosts)
+
+
+def test_lost(cluster):
+    """One is dead: nobody plans until a person says so, or it is back."""
+    a, b, c = cluster.three()
+    c.killed()
+    for agent in (a, b):
+        agent.sees(None, **{**UP, "c": "dead"})
+        why = agent.status()["why"]
+        check(why.startswith("nobody plans: ") and f"{agent.name} does not hear c" in why, why)
+        check('"godwit-agent maintenance c on"' in why, why)
+        agent.says("peer-lost c: ")
+    b.set("host", id="c", state="maintenance")
+    for agent in (a, b):
+        agent.sees("a", **{**UP, "c": "dead"})
+    c = cluster.again(c)
+    for agent in (a, b, c):
+        agent.sees("a", **{**UP, "c": "maintenance"})
+    c.set("host", id="c", state="up")
+    for agent in (a, b, c):
+        agent.sees("a", **UP)
+
+
+def test_lowest_is_lost(cluster):
+    """Another plans in its place, and gives it back."""
+    a, b, c = cluster.three()
+    a.killed()
+    for agent in (b, c):
+        agent.sees(None, **{**UP, "a": "dead"})
+    b.set("host", id="a", state="maintenance")
+    for agent in (b, c):
+        agent.sees("b", **{**UP, "a": "dead"})
+    a = cluster.again(a)
+    a.set("host", id="a", state="up")
+    for agent in (a, b, c):
+        agent.sees("a", **UP)
+
+
+def test_joins(cluster):
+    """A new one that knows the address of one; those that were there remember it."""
+    found = cluster.three()
+    d = cluster.start("d", found[1].address())
+    for agent in (*found, d):
+        agent.sees("a", d="up", **UP)
+    a = found[0]
+    with open(os.path.join(a.state, "agent/peers.json"), encoding="ascii") as f:
+        known = json.load(f)
+    check(known == {agent.name: agent.address() for agent in (*found[1:], d)}, known)
+    a.killed()
+    cluster.again(a).sees("a", d="up", **UP)
+
+
+def test_alone(cluster):
+    """An agent that knows no other plans; one that has met none of those it was told does not."""
+    a = cluster.start("a")
+    a.sees("a", a="up")
+    b = cluster.start("b", "127.0.0.1:1")
+    b.sees(None, b="up")
+    check("no agent was met at 127.0.0.1:1 yet" in b.status()["why"], b.status())
+    b.says("no agent is reached at 127.0.0.1:1: cannot connect")
+
+
+def test_wrong_name(cluster):
+    """Who has the certificate of another host, or of no authority that is known."""
+    a, b, c = cluster.three()
+    e = cluster.start("e", a.address(), tls="good")
+    a.says('it says that it is "e", and its certificate is for "CN=host1"')
+    e.says('it refuses: it says that it is "e"')
+    d = cluster.start("d", a.address(), tls="strange")
+    d.says("no agent is reached at " + a.address())
+    a.says("was sent away: ", "certificate")
+    for agent in (a, b, c):
+        agent.sees("a", **UP)
+
+
+def test_same_id(cluster):
+    """Two of one id, and one of our own."""
+    a, b, c = cluster.three()
+    other = cluster.start("b", a.address() + "," + c.address(), key="other", tls="b")
+    a.says('two agents have the id "b", at ' + b.address() + " and at " + other.address())
+    other.says('it refuses: two agents have the id "b"')
+    own = cluster.start("a", a.address(), key="own", tls="a")
+    a.says("the agent that listens at " + own.address() + ' has the id of this one, "a"')
+    own.says("has the id of this one")
+    for agent in (a, b, c):
+        agent.sees("a", **UP)
+
+
+def connect(cluster, agent, certificate):
+    """A stranger with a good certificate, or with none: what it sends is up to it."""
+    host, port = agent.address().split(":")
+    plain = socket.create_connection((host, int(port)), LIMIT)
+    if not certificate:
+        return plain
+    folder = cluster.path(certificate)
+    context = ssl.create_default_context(cafile=os.path.join(folder, "ca-cert.pem"))
+    context.load_cert_chain(os.path.join(folder, "client-cert.pem"),
+                            os.path.join(folder, "client-key.pem"))
+    wrapped = context.wrap_socket(plain, server_hostname=host)
+    check(wrapped.recv(1) == b"\1", "no welcome")
+    return wrapped
+
+
+def sent(stranger, *messages):
+    """Until it is hung up on."""
+    with stranger:
+        try:
+            for message in messages:
+                stranger.sendall(message)
+            while stranger.recv(65536):
+                pass
+        except OSError:  # it may be hung up on before it has sent all
+            pass
+
+
+def sent_until(cluster, agent, why, *messages):
+    """Again and again, for only some of what strangers do is said."""
+    def is_said():
+        sent(connect(cluster, agent, "b"), *messages)
+        return why in agent.said()
+    agent.until(is_said, f"does not say {why!r}")
+
+
+def hello(agent):
+    return json.dumps({"hello": {"id": agent.name, "version": 1,
+                                 "listen": agent.address()}}).encode() + b"\n"
+
+
+def test_strangers(cluster):
+    """Garbage of those without a certificate, and of one that has one."""
+    a, b, c = cluster.three()
+    sent(connect(cluster, a, None), b"GET / HTTP/1.1\r\n\r\n")
+    sent(connect(cluster, a, None), b"\x16\x03\x01\xff\xff" + bytes(70000))
+    sent(connect(cluster, a, "b"), b"\xff\xfe\n")
+    sent(connect(cluster, a, "b"), hello(b), b"\0\n")
+    sent(connect(cluster, a, "b"), b"x" * (2 << 20))
+    sent_until(cluster, a, "it sends a message of more than 1048576 bytes", hello(b),
+               b" " * (2 << 20) + b"\n")
+    sent_until(cluster, a, "it sends a message that is nested too deeply", hello(b),
+               b'{"state":' + b"[" * 100000 + b"\n")
+    sent_until(cluster, a, "speaks version 99, this one 1",
+               hello(b).replace(b'"version": 1', b'"version": 99'))
+    silent = [connect(cluster, a, None) for _ in range(20)]
+    with connect(cluster, a, "b") as liar:
+        liar.sendall(hello(b) + b'{"state":{"id":"c"}}\n{"dance":{}}\n{"state":{"id":"b","host":7}}\n')
+        said = b""
+        while said.count(b"\n") < 4:
+            more = liar.recv(65536)
+            check(more, f"{said}\n{a.said()}")
+            said += more
+        answers = [json.loads(line) for line in said.split(b"\n")[1:4]]
+        check([list(answer) for answer in answers] == [["refused"], ["refused"], ["ok"]], answers)
+    for agent in (a, b, c):
+        agent.sees("a", **UP)
+    for stranger in silent:
+        stranger.close()
+
+
+def test_refuses_to_begin(cluster):
+    """Whoever could be reached by others without a certificate, or not at all."""
+    def refused(why, *options):
+        agent = Agent(cluster, "x", *options)
+        check(agent.process.wait(LIMIT) == 1 and why in agent.said(), agent.said())
+
+    tls = ["--tls", cluster.path("a")]
+    refused("can be reached from other hosts", "--listen", "tcp:0.0.0.0:0")
+    refused("say one with --address", "--listen", "tcp:0.0.0.0:0", *tls)
+    refused("client-cert.pem is not in", "--listen", "tcp:127.0.0.1:0", "--tls",
+            cluster.path("receiver"))
+    refused("say where it listens", "--peers", "127.0.0.1:1")
+    refused("in --peers is no address", "--listen", "tcp:127.0.0.1:0", "--peers", "h")
+    told = Agent(cluster, "x", "--listen", "tcp:0.0.0.0:0", "--address", "h.example", *tls)
+    cluster.agents["x"] = told
+    check(told.address().startswith("h.example:"), told.address())
