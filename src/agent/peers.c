@@ -216,6 +216,7 @@ int peers_new(struct agent *a, struct err *e)
 {
 	struct peers *peers = calloc(1, sizeof(*peers));
 	pthread_condattr_t monotonic;
+	int r;
 
 	if (!peers)
 		return err_set(e, -ENOMEM, "out of memory");
@@ -230,13 +231,14 @@ int peers_new(struct agent *a, struct err *e)
 	pthread_cond_init(&peers->changed, &monotonic);
 	if (peers->end_fd < 0 || peers->wake_fd < 0)
 		return err_set(e, -errno, "no eventfd: %s", strerror(errno));
-	if (a->options->listen)
+	r = uuid_new(peers->run, e);
+	if (!r && a->options->listen)
 		return listen_for_others(a, e);
-	if (a->options->peers)
+	if (!r && a->options->peers)
 		return err_set(e, -EINVAL,
 			       "agents of other hosts have to reach this one, too; say where it "
 			       "listens (--listen tcp:HOST:PORT)");
-	return 0;
+	return r;
 }
 
 void peers_stop(struct agent *a)

@@ -80,7 +80,9 @@ static int introduce(struct arrival *arrival, struct err *e)
 	if (r)
 		return r;
 	r = check_hello(arrival, identity, e);
-	answer = r ? json_pack("{s:{s:s}}", "refused", "why", e->text) : hello_message(a);
+	/* One that has dialled itself is to know. */
+	answer = r && r != -EALREADY ? json_pack("{s:{s:s}}", "refused", "why", e->text)
+				     : hello_message(a);
 	if (!r)
 		return answer ? wire_write(&arrival->wire, answer, PEERS_HELLO_MS, e)
 			      : err_set(e, -ENOMEM, "out of memory");
@@ -112,7 +114,7 @@ static void *arrival_run(void *arg)
 		r = answer_one(arrival, &e);
 	pthread_mutex_lock(&a->lock);
 	/* That one of those that are known goes is seen by whoever dials it. */
-	if (r != -ECANCELED && !(arrival->peer && r == -ENOTCONN) &&
+	if (r != -ECANCELED && r != -EALREADY && !(arrival->peer && r == -ENOTCONN) &&
 	    pace_allows(&a->peers->pace, PEERS_LINES_PER_SECOND))
 		log_warn("an agent at %s was sent away: %s", arrival->address, e.text);
 	if (arrival->peer)

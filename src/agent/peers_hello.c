@@ -10,8 +10,8 @@
 
 json_t *hello_message(const struct agent *a)
 {
-	return json_pack("{s:{s:s, s:i, s:s}}", "hello", "id", a->options->id, "version",
-			 PEERS_PROTOCOL, "listen", a->peers->listen);
+	return json_pack("{s:{s:s, s:i, s:s, s:s}}", "hello", "id", a->options->id, "version",
+			 PEERS_PROTOCOL, "listen", a->peers->listen, "run", a->peers->run);
 }
 
 const char *peer_sentence(const char *why)
@@ -36,6 +36,7 @@ int hello_read(const json_t *message, struct hello *out, struct err *e)
 	const json_t *hello = json_object_get(message, "hello");
 	const char *id = json_string_value(json_object_get(hello, "id"));
 	const char *listen = json_string_value(json_object_get(hello, "listen"));
+	const char *run = json_string_value(json_object_get(hello, "run"));
 	json_int_t version = json_integer_value(json_object_get(hello, "version"));
 
 	if (!id || !name_is_valid(id) || !version)
@@ -49,6 +50,7 @@ int hello_read(const json_t *message, struct hello *out, struct err *e)
 		return err_set(e, -EPROTO, "the agent of %s says no address where it listens", id);
 	snprintf(out->id, sizeof(out->id), "%s", id);
 	snprintf(out->listen, sizeof(out->listen), "%s", listen);
+	snprintf(out->run, sizeof(out->run), "%s", run ? run : "");
 	return 0;
 }
 
@@ -90,6 +92,8 @@ int hello_meet(struct agent *a, const struct hello *h, struct peer **out, struct
 {
 	struct peer *p = peer_of(a->peers, h->id);
 
+	if (!strcmp(h->id, a->options->id) && !strcmp(h->run, a->peers->run))
+		return err_set(e, -EALREADY, "it is this agent itself");
 	if (!strcmp(h->id, a->options->id))
 		return err_set(e, -EINVAL,
 			       "the agent that listens at %s has the id of this one, \"%s\"; give "
@@ -121,11 +125,14 @@ int hello_meet_dialled(struct peer *p, const struct hello *h, struct err *e)
 		peers_keep(p->agent);
 	}
 	r = hello_meet(p->agent, h, &known, e);
+	p->twin = r == -EALREADY;
 	if (r || known == p)
 		return r;
 	/* This address works; that by which it is known may not. */
-	if (!known->up)
+	if (!known->up) {
 		strcpy(known->address, p->address);
+		peers_keep(p->agent);
+	}
 	known->given |= p->given;
 	known->now = true;
 	p->twin = true;

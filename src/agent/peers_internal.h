@@ -7,6 +7,7 @@
 #include "peers.h"
 #include "tcp.h"
 #include "tls.h"
+#include "uuid.h"
 #include "wire.h"
 
 enum {
@@ -27,7 +28,7 @@ struct peer {
 	char said
 		[PEER_ADDRESS_MAX]; /* where it says that it listens; "": not met since the begin */
 	bool given; /* in --peers */
-	bool twin; /* the address of one that is known by another, too: is not dialled any more */
+	bool twin; /* of one that is known by another address, or our own: not dialled any more */
 	pthread_t thread; /* that dials */
 	bool dials;
 
@@ -50,6 +51,7 @@ struct peers {
 	unsigned nknown, naccepted;
 	struct tls_credentials *tls; /* NULL: none */
 	char listen[PEER_ADDRESS_MAX]; /* what others are told to dial */
+	char run[37]; /* of this process, so that it knows itself */
 	int listen_fd, end_fd, wake_fd; /* eventfds: all is called off; the thread has work */
 	pthread_t thread; /* accepts, and looks after the others */
 	bool runs, ends;
@@ -62,7 +64,7 @@ struct peers {
 
 /* What each side says first. */
 struct hello {
-	char id[AGENT_ID_MAX + 1], listen[PEER_ADDRESS_MAX];
+	char id[AGENT_ID_MAX + 1], listen[PEER_ADDRESS_MAX], run[37];
 };
 
 /* peers.c */
@@ -82,7 +84,8 @@ const char *peer_sentence(const char *why); /* as the other side said it, if it 
 bool peer_address_is_valid(const char *); /* NULL is not */
 /* The name in a certificate says that it is the agent of that id. */
 bool hello_is_certified(const char *identity, const char *id);
-/* Whose hello it is; it may not be known before.  -EINVAL: it cannot be as it says. */
+/* Whose hello it is; it may not be known before.  -EINVAL: it cannot be as it says.  -EALREADY:
+ * this agent has dialled itself. */
 int hello_meet(struct agent *, const struct hello *, struct peer **, struct err *);
 /* The same of one that was dialled.  -EALREADY: it is known by another address. */
 int hello_meet_dialled(struct peer *, const struct hello *, struct err *);

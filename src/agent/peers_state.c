@@ -48,7 +48,7 @@ json_t *peers_state_message(const struct agent *a)
 	json_object_set_new(state, "knows", knows);
 	/* A copy: references are counted by one thread at a time. */
 	json_object_set_new(state, "settings", json_deep_copy(a->settings.entries));
-	return json_pack("{s:o?}", "state", state);
+	return json_pack("{s:o}", "state", state);
 }
 
 static bool is_id(const json_t *text, const char *id)

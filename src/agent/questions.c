@@ -7,6 +7,7 @@
 #include "arrivals.h"
 #include "bits.h"
 #include "moves.h"
+#include "peers_internal.h"
 #include "peers_state.h"
 #include "planner/names.h"
 
@@ -54,6 +55,6 @@ json_t *questions_answer(struct agent *a, const char *from, const json_t *messag
 	struct err e;
 
 	if (answer(a, from, message, &out, &e))
-		return json_pack("{s:{s:s}}", "refused", "why", e.text);
+		return json_pack("{s:{s:s}}", "refused", "why", peer_sentence(e.text));
 	return out ? json_pack("{s:O}", "ok", out) : json_pack("{s:{}}", "ok");
 }

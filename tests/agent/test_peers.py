@@ -82,6 +82,13 @@ def test_alone(cluster):
     b.sees(None, b="up")
     check("no agent was met at 127.0.0.1:1 yet" in b.status()["why"], b.status())
     b.says("no agent is reached at 127.0.0.1:1: cannot connect")
+    # One list for all hosts: it finds itself there by an address that it does not say.
+    address = a.address()
+    a.ended()
+    a = Agent(cluster, "a", "--listen", "tcp:" + address, "--address", "h.example", "--peers",
+              address, "--tls", cluster.path("a"))
+    cluster.agents["a"] = a
+    a.sees("a", a="up")
 
 
 def test_wrong_name(cluster):

@@ -72,7 +72,7 @@ END_TEST
 
 static int meet(const char *id, const char *listen, struct peer **p)
 {
-	struct hello h;
+	struct hello h = { .run = "another" };
 
 	snprintf(h.id, sizeof(h.id), "%s", id);
 	snprintf(h.listen, sizeof(h.listen), "%s", listen);
@@ -103,7 +103,7 @@ END_TEST
 START_TEST(dialled)
 {
 	struct peer *b = peer_of(rig.agent.peers, "b"), *p;
-	struct hello h = { .id = "x", .listen = "h:7" };
+	struct hello h = { .id = "x", .listen = "h:7", .run = "another" };
 
 	ck_assert_int_eq(hello_meet_dialled(b, &h, &e), -EINVAL);
 	ck_assert_msg(strstr(e.text, "of x answers there, and not that of b"), "%s", e.text);
@@ -118,6 +118,10 @@ START_TEST(dialled)
 	p = peer_know(&rig.agent, "", "third:7");
 	ck_assert_int_eq(hello_meet_dialled(p, &h, &e), -EINVAL);
 	ck_assert_str_eq(p->id, "");
+	ck_assert(!p->twin);
+	strcpy(h.run, rig.agent.peers->run);
+	ck_assert_int_eq(hello_meet_dialled(p, &h, &e), -EALREADY);
+	ck_assert(p->twin);
 }
 END_TEST
 
