@@ -25,8 +25,7 @@ struct peer {
 	struct agent *agent;
 	char id[AGENT_ID_MAX + 1]; /* "": none was met there yet */
 	char address[PEER_ADDRESS_MAX]; /* that is dialled */
-	char said
-		[PEER_ADDRESS_MAX]; /* where it says that it listens; "": not met since the begin */
+	char said[PEER_ADDRESS_MAX]; /* where it says that it listens; "": not yet */
 	bool given; /* in --peers */
 	bool twin; /* of one that is known by another address, or our own: not dialled any more */
 	pthread_t thread; /* that dials */

@@ -70,8 +70,12 @@ def test_joins(cluster):
     with open(os.path.join(a.state, "agent/peers.json"), encoding="ascii") as f:
         known = json.load(f)
     check(known == {agent.name: agent.address() for agent in (*found[1:], d)}, known)
-    a.killed()
-    cluster.again(a).sees("a", d="up", **UP)
+    for agent in (*found, d):
+        agent.killed()
+    a = cluster.again(a)
+    a.sees(None, a="up", b="dead", c="dead", d="dead")
+    for agent in [a, *map(cluster.again, (*found[1:], d))]:
+        agent.sees("a", d="up", **UP)
 
 
 def test_alone(cluster):
