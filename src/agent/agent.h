@@ -117,6 +117,11 @@ struct agent {
 	} routes;
 };
 
+/* All but the socket and the threads that look and plan (run.c); to be closed in any case, when the
+ * loop and all threads have ended. */
+int agent_open(struct agent *, const struct agent_options *, struct err *);
+void agent_close(struct agent *);
+
 uint64_t agent_now(void); /* seconds since 1970 */
 
 /* The VM of that name on this host, or NULL. */

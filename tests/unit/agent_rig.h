@@ -3,9 +3,8 @@
 #ifndef AGENT_RIG_H
 #define AGENT_RIG_H
 
-#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "peers_internal.h"
 
@@ -17,33 +16,23 @@ struct agent_rig {
 
 static inline void agent_rig_new(struct agent_rig *rig)
 {
-	struct agent *a = &rig->agent;
 	struct err e;
 
 	*rig = (struct agent_rig){ .options = { .id = "a" }, .dir = "/tmp/godwit-agent.XXXXXX" };
-	*a = (struct agent){ .lock = PTHREAD_MUTEX_INITIALIZER, .options = &rig->options };
-	list_init(&a->vms);
-	if (!mkdtemp(rig->dir))
-		abort();
-	a->store = open(rig->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (a->store < 0 || settings_new(&a->settings, a->store, &e) ||
-	    events_new(&a->events, &e) || peers_new(a, &e))
-		abort();
-	if (!peer_know(a, "b", "127.0.0.1:7"))
+	if (!mkdtemp(rig->dir) || setenv("GODWIT_STATE_DIR", rig->dir, 1) ||
+	    agent_open(&rig->agent, &rig->options, &e) ||
+	    !peer_know(&rig->agent, "b", "127.0.0.1:7"))
 		abort();
 }
 
 static inline void agent_rig_free(struct agent_rig *rig)
 {
-	struct agent *a = &rig->agent;
+	char command[80];
 
-	peers_free(a);
-	events_free(a->events);
-	settings_free(&a->settings);
-	unlinkat(a->store, "peers.json", 0);
-	unlinkat(a->store, "settings.json", 0);
-	close(a->store);
-	rmdir(rig->dir);
+	agent_close(&rig->agent);
+	snprintf(command, sizeof(command), "rm -r %s", rig->dir);
+	if (system(command))
+		abort();
 }
 
 #endif

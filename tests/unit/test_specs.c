@@ -31,31 +31,16 @@ struct rig {
 	char sentence[512];
 };
 
-/* run.c has these, beside what a test does not want. */
 static void open_agent(struct rig *rig)
 {
-	struct agent *a = &rig->agent;
 	struct err e;
 
-	pthread_mutex_init(&a->lock, NULL);
-	list_init(&a->vms);
-	a->options = &rig->options;
-	ck_assert_msg(!loop_new(&a->loop, &e), "%s", e.text);
-	loop_set_lock(a->loop, &a->lock);
-	ck_assert(!events_new(&a->events, &e));
-	ck_assert_msg(!processes_new(&a->processes, a, &e), "%s", e.text);
-	ck_assert_msg(!specs_new(&a->specs, a, &e), "%s", e.text);
+	ck_assert_msg(!agent_open(&rig->agent, &rig->options, &e), "%s", e.text);
 }
 
 static void close_agent(struct rig *rig)
 {
-	struct agent *a = &rig->agent;
-
-	specs_free(a);
-	processes_free(a->processes);
-	events_free(a->events);
-	loop_free(a->loop);
-	pthread_mutex_destroy(&a->lock);
+	agent_close(&rig->agent);
 }
 
 /* A monitor that says why it does not start. */
