@@ -160,6 +160,15 @@ void guest_mem_find_touched(const struct guest_mem_region *, uint64_t *bits);
 uint64_t guest_mem_count_held(const struct guest_mem *, const struct guest_mem_region *,
 			      const _Atomic uint64_t *bits);
 
+/* One page of guest_mem_page(), given /proc/self/pagemap, open: whether reading it costs time only.
+ * Where the host does not say, it is HERE. */
+enum guest_mem_page_is {
+	GUEST_MEM_HOLE, /* zeros that nobody has touched, or that were given back */
+	GUEST_MEM_AWAY, /* swapped out, or in a file only */
+	GUEST_MEM_HERE,
+};
+enum guest_mem_page_is guest_mem_look_up(struct guest_mem *, const uint8_t *page, int pagemap);
+
 /* Call it when the bytes are there. */
 void guest_mem_mark_dirty(struct guest_mem *, gpa_t, uint64_t len);
 

@@ -124,6 +124,8 @@ bool migration_is_undecided(struct migration *);
 int migration_resolve(struct migration *, bool run, struct err *);
 /* What it does, or how it ended: the API's MigrationProgress (docs/api.md), a new reference. */
 json_t *migration_progress(struct migration *);
+/* Bytes a second that the source has sent in its fastest round; 0: nobody knows. */
+uint64_t migration_rate(struct migration *);
 /* The same as numbers: one more reading, "_migration".  -ENOMEM. */
 int migration_count(struct migration *, struct counter_readings *);
 extern const struct counter_table migration_counter_table;

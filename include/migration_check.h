@@ -25,6 +25,8 @@ int migration_check_new(struct migration_check **, const struct migration_check_
 			struct err *);
 /* After done(): the API's MigrationCheck, a new reference; NULL: the other side does not answer. */
 json_t *migration_check_result(struct migration_check *, struct err *);
+/* Bytes a second that the connection was found to carry; 0: it was not measured. */
+uint64_t migration_check_rate(const struct migration_check *);
 void migration_check_free(struct migration_check *); /* calls it off.  NULL is fine */
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "check_estimate.h"
 
+#include <math.h>
+
 #include "bits.h"
 #include "converge.h"
 #include "guest_mem.h"
@@ -14,11 +16,19 @@ static double mib(uint64_t bytes)
 	return (double)bytes / MIB;
 }
 
+/* Different bytes that are written while so many are sent. */
+static double written_meanwhile(const struct check_estimate *c, unsigned percent, double bytes)
+{
+	double set = (double)c->write_set;
+	double all = (double)c->written * (100 - percent) / 100 * bytes / (double)c->rate;
+
+	return MIN(set > 0 ? set * (1 - exp(-all / set)) : all, (double)c->bytes);
+}
+
 /* One round, as source.c has them; what is left behind it, in bytes. */
 static double go_round(const struct check_estimate *c, struct outlook *o, double bytes)
 {
-	double writes = (double)c->written * (100 - o->percent) / 100;
-	double left = MIN(writes * bytes / (double)c->rate, (double)c->bytes);
+	double left = written_meanwhile(c, o->percent, bytes);
 
 	o->before = (uint64_t)(bytes / GUEST_PAGE_BYTES);
 	o->pending = (uint64_t)(left / GUEST_PAGE_BYTES);
@@ -58,4 +68,22 @@ json_t *check_estimate_why(const struct check_estimate *c, const struct migratio
 			    "still for more than %u ms: it writes %.1f MiB/s and the connection "
 			    "carries %.1f MiB/s",
 			    goals->deadline_s, goals->blackout_ms, mib(c->written), mib(c->rate));
+}
+
+json_t *check_estimate_json(const struct check_estimate *c)
+{
+	json_t *json = json_pack("{s:I, s:I, s:I}", "memory_bytes", (json_int_t)c->bytes,
+				 "memory_dirty_bps", (json_int_t)c->written,
+				 "memory_transmission_bps", (json_int_t)c->rate);
+
+	if (c->write_set)
+		json_object_set_new(json, "memory_write_set",
+				    json_integer((json_int_t)c->write_set));
+	if (c->converges)
+		json_object_update_new(json,
+				       json_pack("{s:I, s:I, s:i}", "total_us",
+						 (json_int_t)(c->duration_ns / 1000), "blackout_us",
+						 (json_int_t)(c->blackout_ns / 1000),
+						 "vcpu_throttle_percent", (int)c->percent));
+	return json;
 }

@@ -15,6 +15,7 @@
 #include "devices.h"
 #include "hello.h"
 #include "migration_internal.h"
+#include "page_sample.h"
 #include "tcp.h"
 #include "thread.h"
 #include "trial.h"
@@ -30,6 +31,7 @@ struct migration_check {
 	int cancel_fd;
 	/* The thread's until done(). */
 	char host[65];
+	uint64_t rate; /* that was measured */
 	struct check_estimate estimate;
 	int result;
 	struct err e;
@@ -81,21 +83,26 @@ static int ask(struct migration_check *k, struct err *e)
 	if (!r)
 		r = exchange_hello(k, &ch, e);
 	if (!r)
-		r = trial_send(&ch, &k->estimate.rate, e);
+		r = trial_send(&ch, &k->rate, e);
 	channel_close(&ch);
 	return r;
 }
 
 static int watch_guest(struct migration_check *k, struct err *e)
 {
-	struct check_sample *s = check_sample_new(k->c.vm->mem);
+	struct page_sample *s = page_sample_new(k->c.vm->mem);
 	struct pollfd p = { .fd = k->cancel_fd, .events = POLLIN };
+	struct memory_writes writes;
 
 	if (!s)
 		return err_set(e, -ENOMEM, "out of memory");
+	page_sample_look(s, PAGE_WINDOW_SHORT);
 	poll(&p, 1, BETWEEN_LOOKS_MS);
-	check_sample_finish(s, &k->estimate);
-	check_sample_free(s);
+	page_sample_look(s, PAGE_WINDOW_SHORT);
+	page_sample_find(s, &writes);
+	page_sample_free(s);
+	k->estimate.bytes = writes.bytes;
+	k->estimate.written = writes.rate;
 	return 0;
 }
 
@@ -108,6 +115,7 @@ static void *check_main(void *arg)
 	k->result = ask(k, &k->e);
 	if (!k->result)
 		k->result = watch_guest(k, &k->e);
+	c->rate = k->rate;
 	check_estimate(c, goals);
 	if (!k->result && !c->converges)
 		json_array_append_new(k->c.blockers, check_estimate_why(c, goals));
@@ -117,25 +125,21 @@ static void *check_main(void *arg)
 
 json_t *migration_check_result(struct migration_check *k, struct err *e)
 {
-	const struct check_estimate *c = &k->estimate;
 	json_t *json;
 
 	if (k->result) {
 		*e = k->e;
 		return NULL;
 	}
-	json = json_pack("{s:b, s:O, s:s, s:I, s:I, s:I}", "migratable",
-			 !json_array_size(k->c.blockers), "blockers", k->c.blockers, "host",
-			 k->host, "memory_bytes", (json_int_t)c->bytes, "memory_dirty_bps",
-			 (json_int_t)c->written, "memory_transmission_bps", (json_int_t)c->rate);
-	if (c->converges) {
-		json_object_set_new(json, "total_us",
-				    json_integer((json_int_t)(c->duration_ns / 1000)));
-		json_object_set_new(json, "blackout_us",
-				    json_integer((json_int_t)(c->blackout_ns / 1000)));
-		json_object_set_new(json, "vcpu_throttle_percent", json_integer(c->percent));
-	}
+	json = json_pack("{s:b, s:O, s:s}", "migratable", !json_array_size(k->c.blockers),
+			 "blockers", k->c.blockers, "host", k->host);
+	json_object_update_new(json, check_estimate_json(&k->estimate));
 	return json;
+}
+
+uint64_t migration_check_rate(const struct migration_check *k)
+{
+	return k->rate;
 }
 
 /* All but the thread. */

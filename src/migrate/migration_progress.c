@@ -182,6 +182,16 @@ static uint64_t rate_of(const struct migration *m, uint64_t bytes)
 	return m->nrounds || !took_us ? m->rate : bytes * 1000000 / took_us;
 }
 
+uint64_t migration_rate(struct migration *m)
+{
+	uint64_t rate;
+
+	pthread_mutex_lock(&m->lock);
+	rate = m->rate;
+	pthread_mutex_unlock(&m->lock);
+	return rate;
+}
+
 static json_t *memory_of(const struct migration *m)
 {
 	const struct ram_progress *p = m->ram ? ram_sender_progress(m->ram) : &m->counted;

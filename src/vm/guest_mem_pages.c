@@ -192,3 +192,34 @@ uint64_t guest_mem_count_held(const struct guest_mem *m, const struct guest_mem_
 {
 	return m->fd < 0 ? count_private(r, bits) : count_shared(m, r, bits);
 }
+
+static const struct guest_mem_region *region_at(const struct guest_mem *m, const uint8_t *page)
+{
+	const struct guest_mem_region *r = m->region;
+
+	while (page < r->host || page >= r->host + r->size_bytes)
+		r++;
+	return r;
+}
+
+static bool is_hole_of_file(const struct guest_mem *m, off_t at)
+{
+	off_t data = lseek(m->fd, at, SEEK_DATA);
+
+	return data < 0 ? errno == ENXIO : data >= at + GUEST_PAGE_BYTES;
+}
+
+enum guest_mem_page_is guest_mem_look_up(struct guest_mem *m, const uint8_t *page, int pagemap)
+{
+	const struct guest_mem_region *r = region_at(m, page);
+	uint64_t offset = (uint64_t)(page - r->host), n = offset / GUEST_PAGE_BYTES;
+	uint64_t entry[ENTRIES];
+
+	if (!read_pagemap(pagemap, r, n, 1, entry) || entry[0] & BIT(PRESENT))
+		return GUEST_MEM_HERE;
+	if (entry[0] & BIT(SWAPPED) || (r->detached && !is_detached(r, n)))
+		return GUEST_MEM_AWAY;
+	if (m->fd < 0 || is_hole_of_file(m, (off_t)(r->fd_offset + offset)))
+		return GUEST_MEM_HOLE;
+	return GUEST_MEM_AWAY;
+}

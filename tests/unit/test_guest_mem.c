@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -7,6 +8,7 @@
 
 #include "bits.h"
 #include "check_main.h"
+#include "cleanup.h"
 #include "guest_mem.h"
 #include "platform.h"
 
@@ -250,6 +252,36 @@ START_TEST(finds_what_was_touched)
 }
 END_TEST
 
+static int looks_like(struct guest_mem *m, unsigned i)
+{
+	CLEANUP(fd) int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	return (int)guest_mem_look_up(m, guest_mem_page(m, i), fd);
+}
+
+START_TEST(knows_what_is_here)
+{
+	struct guest_mem *m = mem_of(_i);
+
+	fill(m, 600, 700);
+	ck_assert_int_eq(discard(m, 650, 50), 0);
+	ck_assert_int_eq(looks_like(m, 599), _i == VIEW ? GUEST_MEM_AWAY : GUEST_MEM_HOLE);
+	ck_assert_int_eq(looks_like(m, 600), GUEST_MEM_HERE);
+	ck_assert_int_eq(looks_like(m, 649), GUEST_MEM_HERE);
+	ck_assert_int_eq(looks_like(m, 650), GUEST_MEM_HOLE);
+	ck_assert_uint_eq(held(m), 50);
+	/* Of shared memory also what another mapping has written. */
+	if (_i == SHARED) {
+		ck_assert_int_eq(madvise(m->region[0].host, m->region[0].size_bytes, MADV_DONTNEED),
+				 0);
+		ck_assert_int_eq(looks_like(m, 600), GUEST_MEM_AWAY);
+		ck_assert_int_eq(looks_like(m, 650), GUEST_MEM_HOLE);
+	}
+	ck_assert_int_eq((int)guest_mem_look_up(m, guest_mem_page(m, 0), -1), GUEST_MEM_HERE);
+	guest_mem_free(m);
+}
+END_TEST
+
 START_TEST(discards_whole_pages_of_ram_only)
 {
 	struct guest_mem *m = mem_of(_i);
@@ -334,6 +366,7 @@ static Suite *guest_mem_suite(void)
 	tcase_add_test(t, marks_the_pages_it_writes);
 	tcase_add_test(t, too_few_huge_pages_is_said);
 	tcase_add_loop_test(t, gives_pages_back, 0, KINDS);
+	tcase_add_loop_test(t, knows_what_is_here, 0, KINDS);
 	tcase_add_loop_test(t, counts_only_what_is_asked_for, 0, KINDS);
 	tcase_add_loop_test(t, finds_what_was_touched, 0, 2);
 	tcase_add_loop_test(t, discards_whole_pages_of_ram_only, 0, KINDS);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How a move would go, from a few numbers: memory goes over once, then again and again what was
- * written meanwhile, by the rules of
- * converge.h.  What the guest writes is taken to be written anew at that rate.
+ * written meanwhile, by the rules of converge.h.  In t seconds a guest that writes W bytes again
+ * and again at rate d writes W * (1 - exp(-d * t / W)) different ones.  Any thread.
  */
 #ifndef CHECK_ESTIMATE_H
 #define CHECK_ESTIMATE_H
@@ -11,7 +11,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct guest_mem;
 struct migration_goals;
 
 struct check_estimate {
@@ -19,6 +18,7 @@ struct check_estimate {
 	uint64_t bytes; /* of memory that hold anything */
 	uint64_t written,
 		rate; /* bytes a second: by the guest at full speed, over the connection */
+	uint64_t write_set; /* bytes that it writes again and again; 0: not known, anything */
 	unsigned percent; /* that its vCPUs are slowed down by; found: in the end */
 	/* Found, rate too: it may be limited. */
 	bool converges;
@@ -29,12 +29,7 @@ void check_estimate(struct check_estimate *, const struct migration_goals *);
 /* "will not converge because ...", a new reference. */
 json_t *check_estimate_why(const struct check_estimate *, const struct migration_goals *);
 
-/* 512 random pages for each GiB, and what was in them. */
-struct check_sample;
-
-struct check_sample *check_sample_new(struct guest_mem *); /* NULL: out of memory */
-void check_sample_free(struct check_sample *); /* NULL is fine */
-/* The second look: what the whole memory would be, as far as the sample shows it. */
-void check_sample_finish(const struct check_sample *, struct check_estimate *);
+/* All of it as the API says it: some fields of MigrationCheck, a new reference. */
+json_t *check_estimate_json(const struct check_estimate *);
 
 #endif
