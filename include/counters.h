@@ -33,12 +33,14 @@ enum counter_unit {
 	COUNTER_UNITS,
 	COUNTER_BYTES,
 	COUNTER_NANOSECONDS,
+	COUNTER_TEN_THOUSANDTHS, /* 1 is 0.01 %; in text a ratio */
 	COUNTER_SIGNED_NANOSECONDS, /* of a GAUGE that may be below 0: an int64_t */
 };
 
 struct counter {
 	const char *name; /* in vm.counters: for ever */
-	/* Family in Prometheus, without _total; bytes end in _bytes, time in _seconds. */
+	/* Family in Prometheus, without _total; bytes end in _bytes, time in _seconds,
+	 * parts in _ratio. */
 	const char *metric;
 	const char *help;
 	const char *label, *label_value; /* of one among several in its family, or NULL */

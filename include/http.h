@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "bits.h"
 
@@ -63,6 +64,9 @@ void http_reset(struct http_parser *); /* frees the body */
 /* Returns how many bytes belong to this request; fewer than len only if it is DONE or FAILED. */
 size_t http_parse(struct http_parser *, const void *data, size_t len);
 bool http_begun(const struct http_parser *); /* a byte of the request has come */
+
+/* The number of "key=NUMBER" in a query, if that is there; false: it is none. */
+bool http_query_number(const char *query, const char *key, uint64_t *value);
 
 struct http_answer {
 	int status; /* 204: has neither type nor body */

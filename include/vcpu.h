@@ -53,6 +53,13 @@ int vcpu_limit_read(const struct vm *, struct counter_readings *);
  * and it stays where it was. */
 int vcpu_pin(struct device *, const cpu_set_t *);
 
+/* On main: sums over those that are present.  The first two are 0 where the host does not tell. */
+struct vcpu_times {
+	uint64_t run_ns, wait_ns; /* a processor ran it; it waited for one */
+	uint64_t throttled_ns; /* as above; in neither of the others */
+};
+struct vcpu_times vcpu_times(struct vm *);
+
 /* Registers of a STOPPED vCPU, on main. */
 int vcpu_get_registers(struct device *, struct kvm_regs *, struct kvm_sregs *, struct err *);
 int vcpu_set_registers(struct device *, const struct kvm_regs *, const struct kvm_sregs *,

@@ -107,6 +107,8 @@ void vmm_set_rate_limit(struct vmm *, struct vmm_request *); /* in: {id, rate_li
 
 /* in: SendMigrationData; out: MigrationCheck.  Moves nothing. */
 void vmm_check_migration(struct vmm *, struct vmm_request *);
+/* As far as this host knows, in a second; out: MigrationPrediction. */
+void vmm_predict_migration(struct vmm *, struct vmm_request *);
 /* in: SendMigrationData; done at once, or with wait at the end. */
 void vmm_send_migration(struct vmm *, struct vmm_request *);
 /* in: ReceiveMigrationData; done at the end. */
@@ -117,6 +119,8 @@ void vmm_info(struct vmm *, struct vmm_request *); /* out: VmInfo */
 void vmm_migration_progress(struct vmm *, struct vmm_request *); /* out: MigrationProgress */
 /* The last one, if there was one: as counters_add(). */
 int vmm_count_migration(struct vmm *, struct counter_readings *);
+/* What a balancer wants to know; what the guest writes is found out for the next time. */
+int vmm_count_signals(struct vmm *, struct counter_readings *);
 void vmm_cancel_migration(struct vmm *, struct vmm_request *);
 void vmm_resolve_migration(struct vmm *, struct vmm_request *); /* in: {run} */
 /* in: those of SendMigrationData that are goals */

@@ -5,7 +5,7 @@
 
 #include "metrics.h"
 
-enum { NS_PER_S = 1000000000 };
+enum { NS_PER_S = 1000000000, PARTS = 10000 };
 
 const char *const metrics_content_type[] = {
 	[METRICS_PROMETHEUS] = "text/plain; version=0.0.4; charset=utf-8",
@@ -53,6 +53,9 @@ static void print_value(FILE *f, enum counter_unit unit, uint64_t value)
 	if (unit == COUNTER_NANOSECONDS || unit == COUNTER_SIGNED_NANOSECONDS)
 		fprintf(f, "%llu.%09llu\n", (unsigned long long)value / NS_PER_S,
 			(unsigned long long)value % NS_PER_S);
+	else if (unit == COUNTER_TEN_THOUSANDTHS)
+		fprintf(f, "%llu.%04llu\n", (unsigned long long)value / PARTS,
+			(unsigned long long)value % PARTS);
 	else
 		fprintf(f, "%llu\n", (unsigned long long)value);
 }
@@ -99,6 +102,7 @@ static void print_head(FILE *f, enum metrics_format format, const struct counter
 	static const char *const units[] = {
 		[COUNTER_BYTES] = "bytes",
 		[COUNTER_NANOSECONDS] = "seconds",
+		[COUNTER_TEN_THOUSANDTHS] = "ratio",
 		[COUNTER_SIGNED_NANOSECONDS] = "seconds",
 	};
 	const char *suffix = format == METRICS_PROMETHEUS ? suffix_of(c) : "";

@@ -13,8 +13,9 @@ void read_counters(struct vmm *v, struct vmm_request *q)
 
 	if (!vmm_config(v))
 		vmm_refuse_none(q);
-	else if (vmm_machine(v) && (counters_read(machine_vm(vmm_machine(v)), &c->counters) ||
-				    vmm_count_migration(v, &c->counters)))
+	else if (vmm_machine(v) &&
+		 (counters_read(machine_vm(vmm_machine(v)), &c->counters) ||
+		  vmm_count_migration(v, &c->counters) || vmm_count_signals(v, &c->counters)))
 		q->fault = VMM_FAILED;
 	if (q->fault == VMM_FAILED)
 		err_set(&q->e, 0, "out of memory");

@@ -49,6 +49,8 @@ const struct route routes[] = {
 	{ "vm.coredump", HTTP_PUT, BODY_NEEDED, .here = not_yet },
 	{ "vm.check-migration", HTTP_PUT, BODY_NEEDED, .run = vmm_check_migration,
 	  .feature = "check-migration" },
+	{ "vm.predict-migration", HTTP_GET, BODY_NONE, .run = vmm_predict_migration,
+	  .here = route_predict_migration, .feature = "predict-migration" },
 	{ "vm.send-migration", HTTP_PUT, BODY_NEEDED, .run = vmm_send_migration,
 	  .feature = "migration" },
 	{ "vm.receive-migration", HTTP_PUT, BODY_NEEDED, .run = vmm_receive_migration },

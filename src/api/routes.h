@@ -19,5 +19,6 @@ void route_events(struct call *);
 void read_counters(struct vmm *, struct vmm_request *);
 void route_counters(struct call *);
 void route_metrics(struct call *);
+void route_predict_migration(struct call *);
 
 #endif

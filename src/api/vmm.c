@@ -164,6 +164,7 @@ void vmm_away(struct vmm *v, bool away)
 bool vmm_free_machine(struct vmm *v)
 {
 	vmm_away(v, true);
+	vmm_signals_forget(v);
 	v->stuck = !machine_free(TAKE(v->machine));
 	vmm_away(v, false);
 	v->disks_shared = false;
@@ -396,6 +397,7 @@ int vmm_new(struct vmm **out, const struct vmm_hooks *hooks, struct err *e)
 	if (!v)
 		return err_set(e, -ENOMEM, "out of memory");
 	v->hooks = *hooks;
+	v->signals.group.root = "";
 	v->dir = (struct vmdir){ .parent_fd = -1, .fd = -1 };
 	v->next = (struct work){ .run = vmm_next, .arg = v };
 	list_init(&v->waiting);
@@ -414,6 +416,7 @@ bool vmm_free(struct vmm *v)
 		return false;
 	vmm_snapshot_cancel(v);
 	vmm_restore_cancel(v);
+	vmm_signals_forget(v);
 	stopped = machine_free(v->machine) && !v->stuck;
 	loop_unpost(v->hooks.loop, &v->next);
 	vmdir_free(&v->dir);

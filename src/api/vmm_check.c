@@ -29,7 +29,10 @@ void vmm_check_cancel(struct vmm *v)
 static void on_done(void *arg)
 {
 	struct vmm *v = arg;
+	const uint64_t rate = migration_check_rate(v->check->check);
 
+	if (rate)
+		v->signals.link_rate = rate;
 	v->current->out = migration_check_result(v->check->check, &v->current->e);
 	vmm_check_cancel(v);
 	vmm_finish(v, v->current->out ? VMM_OK : VMM_FAILED);

@@ -52,6 +52,15 @@ static void put_migratable(struct vmm *v, json_t *info)
 	json_object_set_new(info, "migration_blockers", blockers);
 }
 
+/* How long processors ran its vCPUs, and how long those waited or were held back. */
+static json_t *cpus_of(struct vm *vm)
+{
+	struct vcpu_times t = vcpu_times(vm);
+
+	return json_pack("{s:I, s:I, s:I}", "run_ns", (json_int_t)t.run_ns, "wait_ns",
+			 (json_int_t)t.wait_ns, "throttled_ns", (json_int_t)t.throttled_ns);
+}
+
 /* What it is to have, what it has, and what of all that the host holds. */
 static json_t *memory_of(struct vmm *v)
 {
@@ -66,8 +75,10 @@ static json_t *memory_of(struct vmm *v)
 	if (m.why[0])
 		json_object_set_new(memory, "why", json_string(m.why));
 	if (v->machine && memory_use_read(&use))
-		json_object_set_new(memory, "resident",
-				    json_integer((json_int_t)counter_get(&use.rss)));
+		json_object_update_new(memory,
+				       json_pack("{s:I, s:I}", "resident",
+						 (json_int_t)counter_get(&use.rss), "swapped",
+						 (json_int_t)counter_get(&use.swapped)));
 	return memory;
 }
 
@@ -86,7 +97,8 @@ void vmm_info(struct vmm *v, struct vmm_request *q)
 {
 	json_t *config, *tree, *memory;
 	struct device *dev;
-	struct vm *vm;
+	struct vm *vm = NULL;
+	struct check_estimate estimate;
 
 	if (!v->config.json) {
 		vmm_refuse_none(q);
@@ -107,8 +119,12 @@ void vmm_info(struct vmm *v, struct vmm_request *q)
 	q->out = json_pack("{s:o, s:s, s:O, s:o, s:o}", "config", config, "state", state_of(v),
 			   "memory_actual_size", json_object_get(memory, "given"), "memory", memory,
 			   "device_tree", tree);
+	if (v->machine)
+		json_object_set_new(q->out, "cpus", cpus_of(vm));
 	if (vmm_is_undecided(v))
 		json_object_set_new(q->out, "undecided", json_true());
+	if (vmm_predict(v, &estimate))
+		json_object_set_new(q->out, "migration_prediction", check_estimate_json(&estimate));
 	if (v->machine && !machine_vm(v->machine)->incoming)
 		put_migratable(v, q->out);
 }

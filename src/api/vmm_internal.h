@@ -7,6 +7,7 @@
 #include "machine.h"
 #include "vmdir.h"
 #include "vmm.h"
+#include "vmm_signals.h"
 
 struct migration;
 struct migration_config;
@@ -31,6 +32,7 @@ struct vmm {
 	bool discarding; /* the machine's end is not the VM's */
 	struct vmm_migration *migration; /* the last one; NULL: none yet */
 	struct vmm_migration *came; /* the one before, which answers whoever sent the VM; or NULL */
+	struct vmm_signals signals;
 	bool quit, stuck;
 	int away; /* how often vmm_away() was said */
 };

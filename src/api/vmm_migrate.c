@@ -60,7 +60,10 @@ static void finish(struct vmm_migration *g)
 	struct vmm_request *q = TAKE(g->waits);
 	struct vmm *v = g->vmm;
 	bool leave = g->end == MIGRATION_MOVED && !g->incoming;
+	const uint64_t rate = migration_rate(g->m);
 
+	if (rate)
+		v->signals.link_rate = rate;
 	migration_asks_look(g);
 	loop_timer_cancel(v->hooks.loop, &g->limit);
 	g->active = false;

@@ -177,8 +177,10 @@ static void print_number(FILE *f, const char *name, bool is_time, double value, 
 
 	if (is_time)
 		units_seconds(text, value, utf8);
-	else if (ends_in(name, "bytes"))
+	else if (ends_in(name, "bytes") || strstr(name, "bytes per second"))
 		units_bytes(text, value);
+	else if (strstr(name, "ratio "))
+		snprintf(text, sizeof(text), "%.2f %%", value * 100);
 	else
 		snprintf(text, sizeof(text), "%.0f", value);
 	fprintf(f, "%14s\n", text);

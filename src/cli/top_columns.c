@@ -32,6 +32,7 @@ static const struct column {
 	{ "MEMORY", 6, 2, CELL_BYTES, VM(given), NO_ORDER },
 	{ "RESIDENT", 8, 1, CELL_BYTES, VM(resident), TOP_BY_MEMORY },
 	{ "SWAPPED", 7, 9, CELL_BYTES, VM(swapped), NO_ORDER },
+	{ "DIRTY/s", 7, 9, CELL_BYTES, VM(dirty_rate), NO_ORDER },
 	{ "READ/s", 6, 3, CELL_BYTES, VM(read_bytes), TOP_BY_DISK },
 	{ "WRITE/s", 7, 3, CELL_BYTES, VM(write_bytes), TOP_BY_DISK },
 	{ "READS/s", 7, 10, CELL_COUNT, VM(read_ops), NO_ORDER },

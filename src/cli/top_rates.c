@@ -136,7 +136,12 @@ static void take_history(struct vm_rates *vm, double cpu)
 
 void top_rates_init(struct vm_rates *vm, const char *name)
 {
-	*vm = (struct vm_rates){ .answers = true, .given = NAN, .resident = NAN, .swapped = NAN };
+	*vm = (struct vm_rates){ .answers = true,
+				 .given = NAN,
+				 .resident = NAN,
+				 .swapped = NAN,
+				 .dirty_rate = NAN,
+				 .write_set = NAN };
 	snprintf(vm->name, sizeof(vm->name), "%s", name);
 	set_rates(vm, NAN);
 	for (unsigned i = 0; i < TOP_HISTORY; i++)
@@ -167,6 +172,8 @@ void top_rates_update(struct vm_rates *vm, const struct reading *before, const s
 	vm->given = gauge(json_object_get(now->info, "memory_actual_size"));
 	vm->resident = gauge(counter(now, "_memory", "rss"));
 	vm->swapped = gauge(counter(now, "_memory", "swapped"));
+	vm->dirty_rate = gauge(counter(now, "_move", "dirty_rate"));
+	vm->write_set = gauge(counter(now, "_move", "write_set"));
 	set_rates(vm, before->counters ? 0 : NAN);
 	json_object_foreach(now->counters, device, unused)
 	{
@@ -244,12 +251,13 @@ json_t *top_rates_json(const struct vm_rates *vm)
 	for (unsigned i = 0; i < vm->nvcpus; i++)
 		json_array_append_new(vcpus, vcpu_json(&vm->vcpu[i]));
 	return json_pack(
-		"{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:{s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o},"
-		" s:{s:o, s:o, s:o, s:o}, s:o}",
+		"{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:{s:o, s:o, s:o, s:o, s:o},"
+		" s:{s:o, s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o}, s:o}",
 		"name", vm->name, "state", vm->state, "answers", vm->answers, "cpu",
 		number(vm->cpu), "steal", number(vm->steal), "throttled", number(vm->throttled),
 		"exits", number(vm->exits), "memory", "given", whole_number(vm->given), "resident",
-		whole_number(vm->resident), "swapped", whole_number(vm->swapped), "disk",
+		whole_number(vm->resident), "swapped", whole_number(vm->swapped), "dirty_rate",
+		whole_number(vm->dirty_rate), "write_set", whole_number(vm->write_set), "disk",
 		"read_bytes", number(vm->read_bytes), "write_bytes", number(vm->write_bytes),
 		"read_ops", number(vm->read_ops), "write_ops", number(vm->write_ops), "net",
 		"rx_bytes", number(vm->rx_bytes), "tx_bytes", number(vm->tx_bytes), "rx_frames",

@@ -43,6 +43,7 @@ struct vm_rates {
 	double cpu, steal, throttled; /* of one processor */
 	double exits;
 	double given, resident, swapped; /* bytes of memory */
+	double dirty_rate, write_set; /* bytes a second that it writes; lately, to how many */
 	double read_bytes, write_bytes, read_ops, write_ops;
 	double rx_bytes, tx_bytes, rx_frames, tx_frames;
 	double history[TOP_HISTORY]; /* of cpu, as a part of all vCPUs; the last is now */

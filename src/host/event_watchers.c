@@ -3,8 +3,9 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "http.h"
 
 enum { WAIT_MAX_S = 60, WATCHERS_MAX = 32 };
 
@@ -51,24 +52,6 @@ static void on_event(void *arg)
 		stop_waiting(list_item(e->waiting.next, struct event_watcher, node));
 }
 
-/* The number of "key=NUMBER" in a query; false: it is there and is none. */
-static bool query_number(const char *query, const char *key, uint64_t *value)
-{
-	size_t len = strlen(key);
-	char *end;
-
-	for (; *query; query += *query == '&') {
-		size_t here = strcspn(query, "&");
-
-		if (here > len && !strncmp(query, key, len) && query[len] == '=') {
-			*value = strtoull(query + len + 1, &end, 10);
-			return end == query + here && end > query + len + 1;
-		}
-		query += here;
-	}
-	return true;
-}
-
 static bool has_news(const struct event_watcher *w)
 {
 	char line[EVENT_BYTES_MAX];
@@ -82,7 +65,8 @@ int event_watchers_ask(struct event_watchers *e, struct event_watcher *w, const 
 {
 	uint64_t wait_s = 0;
 
-	if (!query_number(query, "since", &w->since) || !query_number(query, "wait", &wait_s))
+	if (!http_query_number(query, "since", &w->since) ||
+	    !http_query_number(query, "wait", &wait_s))
 		return err_set(err, -EINVAL, "since and wait are numbers: events?since=17&wait=30");
 	w->of = e;
 	list_init(&w->node);

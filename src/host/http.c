@@ -282,6 +282,24 @@ size_t http_parse(struct http_parser *p, const void *data, size_t len)
 
 /* Answer */
 
+bool http_query_number(const char *query, const char *key, uint64_t *value)
+{
+	size_t len = strlen(key);
+	char *end;
+
+	for (; *query; query += *query == '&') {
+		size_t here = strcspn(query, "&");
+
+		if (here > len && !strncmp(query, key, len) && query[len] == '=') {
+			*value = strtoull(query + len + 1, &end, 10);
+			return end == query + here && query[len + 1] >= '0' &&
+			       query[len + 1] <= '9';
+		}
+		query += here;
+	}
+	return true;
+}
+
 size_t http_answer_head(char head[HTTP_ANSWER_HEAD_MAX], const struct http_answer *a)
 {
 	char body[256] = "";

@@ -46,22 +46,27 @@ static const struct counter vcpu_counters[] = {
 };
 
 /* Linux, Documentation/scheduler/sched-stats.rst; a kernel may be without it. */
-static bool vcpu_fetch_counters(struct device *dev)
+static void fetch_schedstat(struct vcpu *v)
 {
-	struct vcpu *v = (struct vcpu *)dev;
 	unsigned long long run_ns, wait_ns;
 	CLEANUP(file) FILE *f = NULL;
 	char path[64];
 
-	if (v->absent)
-		return false;
 	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", (int)atomic_load(&v->tid));
 	f = fopen(path, "re");
 	if (f && fscanf(f, "%llu %llu", &run_ns, &wait_ns) == 2) {
 		counter_set(&v->counters->run_ns, run_ns);
 		counter_set(&v->counters->wait_ns, wait_ns);
 	}
-	return true;
+}
+
+static bool vcpu_fetch_counters(struct device *dev)
+{
+	struct vcpu *v = (struct vcpu *)dev;
+
+	if (!v->absent)
+		fetch_schedstat(v);
+	return !v->absent;
 }
 
 static const struct counter_table vcpu_counter_table = COUNTER_TABLE(
@@ -409,4 +414,21 @@ unsigned vcpu_throttled_ns(struct vm *vm, uint64_t *ns, unsigned max)
 		if (dev->class == &vcpu_class && vcpu_is_present(dev) && n < max)
 			ns[n++] = counter_get(&((struct vcpu *)dev)->counters->slowed_ns);
 	return n;
+}
+
+struct vcpu_times vcpu_times(struct vm *vm)
+{
+	struct vcpu_times sum = { 0 };
+	struct device *dev;
+
+	list_for_each (dev, &vm->devices, node) {
+		const struct vcpu *v = (struct vcpu *)dev;
+
+		if (dev->class != &vcpu_class || !vcpu_fetch_counters(dev))
+			continue;
+		sum.run_ns += counter_get(&v->counters->run_ns);
+		sum.wait_ns += counter_get(&v->counters->wait_ns);
+		sum.throttled_ns += counter_get(&v->counters->throttled_ns);
+	}
+	return sum;
 }

@@ -32,7 +32,9 @@ static inline void check_metric_name(const struct counter *c)
 	static const char *const reserved[] = { "_total",   "_count", "_sum",    "_bucket",
 						"_created", "_info",  "_gcount", "_gsum" };
 	static const char *const unit[] = {
-		[COUNTER_BYTES] = "_bytes", [COUNTER_NANOSECONDS] = "_seconds"
+		[COUNTER_BYTES] = "_bytes",
+		[COUNTER_NANOSECONDS] = "_seconds",
+		[COUNTER_TEN_THOUSANDTHS] = "_ratio",
 	};
 
 	ck_assert_msg(is_counter_name(c->metric) && !strncmp(c->metric, "godwit_", 7),

@@ -60,7 +60,7 @@ class Family:
         need("HELP" in self.head and self.samples, self.name, "has no help or no samples")
         total = self.name.endswith("_total")
         need(total == (kind == "counter" and not self.open), self.name, "_total is misplaced")
-        unit = re.search(r"_(bytes|seconds)(_total)?$", self.name)
+        unit = re.search(r"_(bytes|seconds|ratio)(_total)?$", self.name)
         if self.open:
             need(self.head.get("UNIT") == (unit and unit[1]), self.name, "has another unit")
         if kind == "histogram":

@@ -8,9 +8,11 @@
 #include "check_main.h"
 #include "classes.h"
 #include "cleanup.h"
+#include "contract_counters.h"
 #include "memory_use.h"
 #include "metrics.h"
 #include "migration.h"
+#include "vmm_signals.h"
 
 struct toy_counters {
 	_Atomic uint64_t left, bytes, right, run_ns;
@@ -199,11 +201,15 @@ static void dump(const char *dir, const char *name, enum metrics_format format,
 	ck_assert_msg(f && fputs(text, f) >= 0, "%s", path);
 }
 
+static const struct counter_table *const other_tables[] = {
+	&memory_use_table, &migration_counter_table, &move_counter_table, &pressure_counter_table
+};
+
 static const struct counter_table *table_of(size_t i)
 {
 	if (i < ndevice_classes)
 		return device_classes[i]->counters;
-	return i == ndevice_classes ? &memory_use_table : &migration_counter_table;
+	return other_tables[i - ndevice_classes];
 }
 
 /* All different. */
@@ -226,7 +232,7 @@ START_TEST(test_dump)
 	struct counter_readings all = { .reading = reading };
 	const char *dir = getenv("METRICS_DUMP");
 
-	for (size_t i = 0; i < 2 * (ndevice_classes + 2); i++) {
+	for (size_t i = 0; i < 2 * (ndevice_classes + ARRAY_SIZE(other_tables)); i++) {
 		const struct counter_table *t = table_of(i / 2);
 		struct counter_reading *r = &reading[all.n];
 
@@ -248,6 +254,41 @@ START_TEST(test_dump)
 }
 END_TEST
 
+/* Hundredths of a percent are parts of one. */
+START_TEST(test_ratio)
+{
+	_Atomic uint64_t busy = 1205;
+	static const struct counter row = { .name = "busy",
+					    .metric = "godwit_busy_ratio",
+					    .help = "How busy it is.",
+					    .kind = COUNTER_GAUGE,
+					    .unit = COUNTER_TEN_THOUSANDTHS };
+	const struct counter_table table = { .counter = &row, .n = 1, .block_bytes = sizeof(busy) };
+	struct counter_reading one = { .id = "d", .table = &table, .sum = &busy };
+	CLEANUP(free)
+	char *text = metrics_text(METRICS_OPENMETRICS, &(struct counter_readings){ &one, 1 });
+
+	ck_assert_str_eq(text, "# HELP godwit_busy_ratio How busy it is.\n"
+			       "# TYPE godwit_busy_ratio gauge\n"
+			       "# UNIT godwit_busy_ratio ratio\n"
+			       "godwit_busy_ratio{device=\"d\"} 0.1205\n# EOF\n");
+}
+END_TEST
+
+/* Those that are no layer's below. */
+START_TEST(test_signals)
+{
+	static const struct counter_table *const tables[] = { &move_counter_table,
+							      &pressure_counter_table };
+
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		check_counter_table("signals", tables[i]);
+		for (size_t k = 0; k < ndevice_classes + ARRAY_SIZE(other_tables); k++)
+			check_families_apart(tables[i], table_of(k));
+	}
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("metrics");
@@ -259,6 +300,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_nothing);
 	tcase_add_test(tc, test_json);
 	tcase_add_test(tc, test_dump);
+	tcase_add_test(tc, test_ratio);
+	tcase_add_test(tc, test_signals);
 	suite_add_tcase(s, tc);
 	return s;
 }

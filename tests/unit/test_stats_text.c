@@ -56,6 +56,18 @@ START_TEST(table)
 }
 END_TEST
 
+START_TEST(rates_and_parts)
+{
+	check_printed("godwit_move_dirty_bytes_per_second{device=\"move\"} 1048576\n"
+		      "godwit_pressure_avg10_ratio{device=\"pressure\",what=\"io-full\"} 0.1205\n",
+		      false,
+		      "  move\n"
+		      "    dirty bytes per second         1 MiB\n"
+		      "  pressure\n"
+		      "    avg10 ratio io-full          12.05 %\n");
+}
+END_TEST
+
 START_TEST(no_latency_yet)
 {
 	check_printed("godwit_block_read_latency_seconds_bucket{device=\"d\",le=\"+Inf\"} 0\n"
@@ -121,6 +133,7 @@ static Suite *stats_text_suite(void)
 	TCase *c = tcase_create("table");
 
 	tcase_add_test(c, table);
+	tcase_add_test(c, rates_and_parts);
 	tcase_add_test(c, no_latency_yet);
 	tcase_add_test(c, nonsense);
 	tcase_add_test(c, units);

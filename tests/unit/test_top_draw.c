@@ -23,6 +23,7 @@ static void setup(void)
 	web.given = 4.0 * GIB;
 	web.resident = 1.5 * GIB;
 	web.swapped = 0;
+	web.dirty_rate = 3.0 * MIB;
 	web.read_bytes = 10.0 * MIB;
 	web.write_bytes = 512;
 	web.read_ops = 2560;
@@ -66,15 +67,15 @@ static void check_drawn(struct top_view view, size_t n, const char *expected)
 
 static const char plain[] =
 	"NAME      STATE      VCPUS   CPU%  STEAL%  EXITS/s"
-	"  MEMORY  RESIDENT  SWAPPED  READ/s  WRITE/s  READS/s  WRITES/s   RX/s   TX/s\n"
+	"  MEMORY  RESIDENT  SWAPPED  DIRTY/s  READ/s  WRITE/s  READS/s  WRITES/s   RX/s   TX/s\n"
 	"web       Running        2  125.0     2.0      12k"
-	"    4.0G      1.5G        0     10M      512     2.6k         1   1.0k    98k\n"
+	"    4.0G      1.5G        0     3.0M     10M      512     2.6k         1   1.0k    98k\n"
 	"  vcpu0                     100.0     2.0      12k  io 12k  hlt 340\n"
 	"  vcpu1                      25.0     0.0        5  hlt 5\n"
 	"db        Paused         -    0.0       -        0"
-	"       -         -        -       -        -        -         -      -      -\n"
+	"       -         -        -        -       -        -        -         -      -      -\n"
 	"gone      No answer      -      -       -        -"
-	"       -         -        -       -        -        -         -      -      -\n";
+	"       -         -        -        -       -        -        -         -      -      -\n";
 
 /* All columns, however wide. */
 START_TEST(plain_table)

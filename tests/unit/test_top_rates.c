@@ -27,7 +27,8 @@ static const char second[] =
 	"\"console\":{\"rx_bytes\":700,\"tx_bytes\":700},"
 	"\"net0\":{\"rx_bytes\":3000,\"rx_frames\":2,\"tx_bytes\":5,\"tx_frames\":1},"
 	"\"_cpus\":{\"limit_ns\":2500000000,\"throttled_ns\":500000005},"
-	"\"_memory\":{\"rss\":2048,\"swapped\":4096}}";
+	"\"_memory\":{\"rss\":2048,\"swapped\":4096},"
+	"\"_move\":{\"dirty_rate\":70,\"write_set\":700}}";
 
 static struct vm_rates vm;
 static struct reading before, now;
@@ -70,6 +71,8 @@ START_TEST(sums)
 	ck_assert_double_eq(vm.given, 1073741824);
 	ck_assert_double_eq(vm.resident, 2048);
 	ck_assert_double_eq(vm.swapped, 4096);
+	ck_assert_double_eq(vm.dirty_rate, 70);
+	ck_assert_double_eq(vm.write_set, 700);
 	ck_assert_double_eq(vm.read_bytes, 4096);
 	ck_assert_double_eq(vm.read_ops, 2);
 	ck_assert_double_eq(vm.write_bytes, 0);
