@@ -47,6 +47,10 @@ bool balloon_statistic(const struct device *, unsigned tag, uint64_t *value);
 bool balloon_is_driven(const struct device *); /* the guest has a driver that is up */
 bool balloon_tells(const struct device *); /* and that says how the guest does */
 uint64_t balloon_samples(const struct device *); /* how often it did so, in this process */
+/* The guest can say which pages it need not keep (guest_mem_hint()): from now on it does, or no
+ * more and none of it is on its way. */
+bool balloon_can_hint(const struct device *);
+void balloon_hint(struct device *, bool wanted);
 /* This looks up each page that was given: some 2 ms for each GiB. */
 void balloon_read(struct device *, struct balloon_reading *);
 

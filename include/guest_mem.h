@@ -32,6 +32,8 @@ struct guest_mem_region {
 	uint64_t fd_offset;
 	_Atomic uint64_t *_Atomic dirty; /* one bit per page the monitor wrote; NULL: not logging */
 	_Atomic uint64_t *dirty_bits; /* what dirty points to; lives until guest_mem_free() */
+	_Atomic uint64_t *_Atomic hinted; /* one bit per page that is free; NULL: nobody asks */
+	_Atomic uint64_t *hinted_bits; /* what hinted points to; lives as dirty_bits */
 	/* Of a view of a file: one bit per page that was given back, and has no file behind it any
 	 * more.  NULL: no view. */
 	_Atomic uint64_t *detached;
@@ -168,6 +170,23 @@ enum guest_mem_page_is {
 	GUEST_MEM_HERE,
 };
 enum guest_mem_page_is guest_mem_look_up(struct guest_mem *, const uint8_t *page, int pagemap);
+
+/*
+ * Pages that the guest says it need not keep.  From start on they are remembered, none at first,
+ * until stop.  What is written to one later is to be kept: whoever starts it must know of that.
+ * One thread at a time starts and stops; any may hint meanwhile.
+ */
+int guest_mem_hints_start(struct guest_mem *, struct err *);
+void guest_mem_hints_stop(struct guest_mem *);
+/* The whole pages of a range; what is no RAM of one region is ignored. */
+void guest_mem_hint(struct guest_mem *, gpa_t, uint64_t len);
+/* Of the 64 pages from this one on, a multiple of 64. */
+static inline uint64_t guest_mem_hinted(const struct guest_mem_region *r, uint64_t page)
+{
+	const _Atomic uint64_t *hinted = atomic_load_explicit(&r->hinted, memory_order_acquire);
+
+	return hinted ? atomic_load_explicit(&hinted[page / 64], memory_order_relaxed) : 0;
+}
 
 /* Call it when the bytes are there. */
 void guest_mem_mark_dirty(struct guest_mem *, gpa_t, uint64_t len);

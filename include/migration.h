@@ -47,6 +47,8 @@ enum migration_end {
 	MIGRATION_CANCELLED, /* the same */
 };
 
+enum migration_hint { MIGRATION_HINT_CAN, MIGRATION_HINT_ON, MIGRATION_HINT_OFF };
+
 /* What a destination has for a VM that comes.  References are the receiver's. */
 struct migration_place {
 	struct vm *vm; /* built, and waits; NULL: it is not */
@@ -69,6 +71,9 @@ struct migration_control {
 	void (*go_on)(void *arg);
 	/* vcpu_throttle(), if the VM is still there. */
 	void (*throttle)(void *arg, unsigned percent);
+	/* Whether its guest can say which pages it need not keep; it does from then on, or no more
+	 * (ram_send.h).  NULL: it cannot. */
+	bool (*hint)(void *arg, enum migration_hint);
 	/* The destination.  hello: what the source says, taken over.  Its VM is built and waits;
 	 * or, with stays false, it only could be.  -ENOTSUP: there are blockers. */
 	int (*build)(void *arg, json_t *hello, bool stays, struct migration_place *, struct err *);

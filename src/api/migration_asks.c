@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "balloon.h"
 #include "cleanup.h"
 #include "devices.h"
 #include "machine.h"
@@ -195,6 +196,26 @@ static void throttle(void *arg, unsigned percent)
 	ask_main(g, throttle_on_main, &unused);
 }
 
+static void hint_on_main(void *arg)
+{
+	struct vmm_migration *g = arg;
+	struct device *dev = g->vmm->machine ? balloon_device(machine_vm(g->vmm->machine)) : NULL;
+	bool can = dev && balloon_can_hint(dev);
+
+	if (dev && (g->hint == MIGRATION_HINT_OFF || (can && g->hint == MIGRATION_HINT_ON)))
+		balloon_hint(dev, g->hint == MIGRATION_HINT_ON);
+	answer(g, can ? 0 : -ENOTSUP);
+}
+
+static bool hint(void *arg, enum migration_hint what)
+{
+	struct vmm_migration *g = arg;
+	struct err unused;
+
+	g->hint = what;
+	return !ask_main(g, hint_on_main, &unused);
+}
+
 /* A VM that came may have been booted anew since. */
 void migration_asks_look(struct vmm_migration *g)
 {
@@ -325,6 +346,7 @@ struct migration_control migration_asks(struct vmm_migration *g)
 					   .saved = saved,
 					   .go_on = go_on,
 					   .throttle = throttle,
+					   .hint = hint,
 					   .build = build,
 					   .load = load,
 					   .run = run,

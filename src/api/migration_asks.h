@@ -40,6 +40,7 @@ struct vmm_migration {
 	struct vm *vm;
 	bool paused;
 	unsigned throttle_percent;
+	enum migration_hint hint;
 	/* Written by main between stop() and saved(). */
 	struct state_buf saved;
 	int save_result;

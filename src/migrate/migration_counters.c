@@ -13,7 +13,8 @@ struct migration_counters {
 	_Atomic uint64_t phase_load_ns, phase_last_pages_ns, phase_devices_ns, phase_seal_ns;
 	_Atomic uint64_t phase_hand_over_ns, phase_await_token_ns, phase_take_disks_ns;
 	_Atomic uint64_t phase_accept_ns, phase_run_ns, phase_end_ns;
-	_Atomic uint64_t rounds, pages, zero_pages, resent_pages, sent_bytes, reconnects;
+	_Atomic uint64_t rounds, pages, zero_pages, resent_pages, hinted_pages, sent_bytes,
+		reconnects;
 	_Atomic uint64_t throttle_percent, throttled_ns;
 	_Atomic uint64_t first_packet_ns, first_disk_ns, clock_step_ns;
 };
@@ -64,6 +65,8 @@ static const struct counter counters[] = {
 	PAGES(pages, "whole"),
 	PAGES(zero_pages, "zero"),
 	PAGES(resent_pages, "again"),
+	GAUGE(hinted_pages, "hinted_pages",
+	      .help = "Pages that were left out, as the guest need not keep them."),
 	GAUGE(sent_bytes, "sent_bytes", .unit = COUNTER_BYTES, .help = "Bytes of memory sent."),
 	GAUGE(reconnects, "reconnects", .help = "Times that all connections came back."),
 	GAUGE(throttle_percent, "throttle_percent", .help = "How much vCPUs are slowed down."),
@@ -118,6 +121,7 @@ static void set_memory(struct migration_counters *c, const struct migration *m)
 	c->pages = p->pages;
 	c->zero_pages = p->zero_pages;
 	c->resent_pages = p->resent_pages;
+	c->hinted_pages = p->hinted_pages;
 	c->sent_bytes = p->bytes;
 	c->reconnects = m->reconnects;
 }

@@ -63,11 +63,11 @@ static json_t *state_of(const struct migration *m)
 
 static json_t *round_of(const struct ram_round *r)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "us",
-			 (json_int_t)(r->duration_ns / 1000), "pages_written",
-			 (json_int_t)r->pending, "pages", (json_int_t)r->pages, "zero_pages",
-			 (json_int_t)r->zero_pages, "diff_pages", (json_int_t)r->diff_pages,
-			 "bytes", (json_int_t)r->bytes);
+	return json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "us", (json_int_t)(r->duration_ns / 1000),
+		"pages_written", (json_int_t)r->pending, "pages", (json_int_t)r->pages,
+		"zero_pages", (json_int_t)r->zero_pages, "diff_pages", (json_int_t)r->diff_pages,
+		"hinted_pages", (json_int_t)r->hinted_pages, "bytes", (json_int_t)r->bytes);
 }
 
 static json_t *rounds_of(const struct migration *m)

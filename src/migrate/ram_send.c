@@ -38,6 +38,8 @@ struct ram_sender {
 	struct ram_worker worker[MIGRATION_STREAMS_MAX];
 	unsigned nworkers;
 
+	bool hints; /* are taken in the first round */
+
 	/* Of the round that is under way */
 	bool last; /* the VM is stopped */
 	atomic_bool early; /* it ends, or has ended, before all is sent */
@@ -182,8 +184,29 @@ int ram_sender_start(struct ram_sender *s, struct err *e)
 	return r;
 }
 
+/* What is written from here on must be in the log, also where a hint comes before the page's turn:
+ * so the log is cleared of all pages now, and where one is left out not again. */
+int ram_sender_expect_hints(struct ram_sender *s, struct err *e)
+{
+	struct guest_mem *mem = s->vm->mem;
+	int r = guest_mem_hints_start(mem, e);
+
+	s->hints = !r;
+	for (unsigned i = 0; !r && i < mem->nregions; i++)
+		r = dirty_log_clear(s->log, i, 0, guest_mem_region_pages(&mem->region[i]),
+				    s->source.bits[i].pending, e);
+	return r;
+}
+
+void ram_sender_end_hints(struct ram_sender *s)
+{
+	s->hints = false;
+	guest_mem_hints_stop(s->vm->mem);
+}
+
 void ram_sender_stop(struct ram_sender *s)
 {
+	ram_sender_end_hints(s);
 	dirty_log_stop(s->log);
 	s->log = NULL;
 }
@@ -221,6 +244,23 @@ static int send_word(struct ram_worker *w, struct guest_mem_region *m, uint64_t 
 	return r;
 }
 
+/* How many of its pages need not be sent.  If one was written since, the log has that still. */
+static uint64_t leave_out(struct ram_sender *s, const struct guest_mem_region *m, uint64_t first,
+			  uint64_t words, uint64_t *pending)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t w = 0; s->hints && w < words; w++) {
+		uint64_t out = pending[w] & guest_mem_hinted(m, first + w * 64);
+
+		pending[w] &= ~out;
+		sum += (uint64_t)__builtin_popcountll(out);
+	}
+	atomic_fetch_add(&s->source.progress.hinted_pages, sum);
+	atomic_fetch_sub(&s->source.progress.remaining, sum);
+	return sum;
+}
+
 static int send_piece(struct ram_worker *w, unsigned region, uint64_t first, struct err *e)
 {
 	struct ram_sender *s = w->sender;
@@ -233,6 +273,7 @@ static int send_piece(struct ram_worker *w, unsigned region, uint64_t first, str
 
 	if (!todo || ends_early(s))
 		return 0;
+	todo -= leave_out(s, m, first, words, pending);
 	/* Nothing writes any more when the VM is stopped. */
 	if (!s->last)
 		r = dirty_log_clear(s->log, region, first, npages, pending, e);
@@ -320,6 +361,7 @@ static void begin_round(struct ram_sender *s)
 					.pages = p->pages,
 					.zero_pages = p->zero_pages,
 					.diff_pages = p->diff_pages,
+					.hinted_pages = p->hinted_pages,
 					.duration_ns = loop_now_ns() };
 }
 
@@ -327,7 +369,8 @@ static int send_round(struct ram_sender *s, struct ram_round *round, struct err 
 {
 	struct ram_progress *p = &s->source.progress;
 	const struct ram_round *before = &s->before;
-	int r = ram_sender_harvest(s, e);
+	/* With hints: what is harvested would be in no log any more. */
+	int r = s->hints ? 0 : ram_sender_harvest(s, e);
 
 	if (r)
 		return r;
@@ -335,7 +378,9 @@ static int send_round(struct ram_sender *s, struct ram_round *round, struct err 
 		begin_round(s);
 	atomic_store(&p->remaining, ram_sender_pending(s));
 	r = work_all(s, e);
-	*round = (struct ram_round){ .pending = before->pending,
+	*round = (struct ram_round){ .pending = before->pending -
+						(p->hinted_pages - before->hinted_pages),
+				     .hinted_pages = p->hinted_pages - before->hinted_pages,
 				     .bytes = p->bytes - before->bytes,
 				     .pages = p->pages - before->pages,
 				     .zero_pages = p->zero_pages - before->zero_pages,

@@ -32,14 +32,15 @@ struct ram_progress {
 	_Atomic uint64_t compressed_pages, compressed_bytes; /* of pages; in so many bytes */
 	_Atomic unsigned codec; /* of page_codecs + 1; 0: pages go as they are */
 	_Atomic unsigned why; /* enum compress_why: they do, or not */
+	_Atomic uint64_t hinted_pages; /* not sent: the guest need not keep them */
 	_Atomic uint64_t resent_pages; /* of those: were under way when a connection was lost */
 	_Atomic uint64_t round; /* 1: the first */
 	_Atomic uint64_t remaining; /* pages of this round that are not looked at yet */
 };
 
 struct ram_round {
-	uint64_t pending; /* pages, when it began */
-	uint64_t bytes, pages, zero_pages, diff_pages;
+	uint64_t pending; /* pages, when it began, without those that were left out */
+	uint64_t bytes, pages, zero_pages, diff_pages, hinted_pages;
 	uint64_t duration_ns;
 };
 
@@ -55,6 +56,10 @@ int ram_sender_attach(struct ram_sender *, struct channel *const data[], unsigne
 
 /* Log on. From here on pages count as pending when they are written. */
 int ram_sender_start(struct ram_sender *, struct err *);
+/* Between start and the first round: pages that the guest hints at from now on are left out of that
+ * round, and go later if they are written after this.  Then hints are no use any more. */
+int ram_sender_expect_hints(struct ram_sender *, struct err *);
+void ram_sender_end_hints(struct ram_sender *); /* twice is fine */
 /* -ETIME: it has ended early, and goes on when it is called again, over these connections or new
  * ones. */
 int ram_sender_round(struct ram_sender *, struct ram_round *, struct err *);

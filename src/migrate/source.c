@@ -74,6 +74,29 @@ static void note_round(struct source *s, const struct ram_round *round)
 	pthread_mutex_unlock(&m->lock);
 }
 
+/* A guest that does not answer holds nobody up. */
+static int begin_hints(struct source *s, struct err *e)
+{
+	const struct migration_control *c = &s->m->control;
+	int r;
+
+	if (!c->hint || !c->hint(c->arg, MIGRATION_HINT_CAN))
+		return 0;
+	r = ram_sender_expect_hints(s->m->ram, e);
+	s->hints = !r && c->hint(c->arg, MIGRATION_HINT_ON);
+	return r;
+}
+
+static void end_hints(struct source *s)
+{
+	const struct migration_control *c = &s->m->control;
+
+	ram_sender_end_hints(s->m->ram);
+	if (s->hints)
+		c->hint(c->arg, MIGRATION_HINT_OFF);
+	s->hints = false;
+}
+
 /* One more round, or as much of it as there is time for; a lost connection is no failure. */
 static int one_round(struct source *s, struct err *e)
 {
@@ -85,6 +108,7 @@ static int one_round(struct source *s, struct err *e)
 		if (r)
 			return r == -ETIME ? 0 : r;
 		r = ram_sender_round(s->m->ram, &round, e);
+		end_hints(s);
 		if (!r) {
 			note_round(s, &round);
 			return 0;
@@ -336,7 +360,10 @@ static int migrate(struct source *s, struct err *e)
 	if (!r)
 		r = ram_sender_start(m->ram, e);
 	if (!r)
+		r = begin_hints(s, e);
+	if (!r)
 		r = copy(s, e);
+	end_hints(s);
 	if (r)
 		return r;
 	migration_enter(m, PHASE_OFFER);

@@ -17,6 +17,7 @@ struct source {
 	json_t *versions; /* of states, that the other side knows */
 	bool may_rearrange; /* it takes another number of connections later */
 	struct ram_round last; /* while the guest runs */
+	bool hints; /* are asked of the guest */
 	bool stopped;
 	bool decided; /* behind the token: it is known who has the VM, and written */
 	bool left; /* neither: the process ends before that */

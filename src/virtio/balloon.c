@@ -8,7 +8,7 @@
  * gave before it came costs nothing here anyway.
  *
  * Left out: a guest that takes pages back without telling (MUST_TELL_HOST is not needed, as nothing
- * is done then), and free page hints.
+ * is done then).
  */
 #include <endian.h>
 #include <errno.h>
@@ -46,7 +46,7 @@ static const struct state_desc balloon_state_desc =
 	COUNTER_GAUGE_OF(struct balloon_counters, m, .metric = "godwit_balloon_guest_" #m,         \
 			 .help = what ", as the guest says.")
 
-enum { FIRST_STATISTIC = 9 };
+enum { FIRST_STATISTIC = 10 };
 
 static const struct counter balloon_counters[] = {
 	BYTES(target, COUNTER_GAUGE_OF, .help = "Memory that the guest is asked to give."),
@@ -56,6 +56,7 @@ static const struct counter balloon_counters[] = {
 	BYTES(inflated, COUNTER, .help = "Memory that the guest gave."),
 	BYTES(deflated, COUNTER, .help = "Memory that the guest took back."),
 	BYTES(reported, COUNTER, .help = "Free memory of the guest that went back to the host."),
+	BYTES(hinted, COUNTER, .help = "Free memory of the guest that it was asked for to move."),
 	BYTES(kept, COUNTER, .help = "Memory that the host did not take back from the guest."),
 	COUNTER(struct balloon_counters, refused, .metric = "godwit_balloon_refused_pages",
 		.help = "Pages that the guest has not, or too many of them at once."),
@@ -155,11 +156,19 @@ uint64_t balloon_samples(const struct device *dev)
 
 /* Registers */
 
-static void show(struct balloon *b)
+void balloon_show(struct balloon *b)
 {
-	b->registers = (struct virtio_balloon_config){ .num_pages = htole32(b->s.num_pages),
-						       .actual = htole32(b->s.actual),
-						       .poison_val = htole32(b->s.poison_val) };
+	b->registers =
+		(struct virtio_balloon_config){ .num_pages = htole32(b->s.num_pages),
+						.actual = htole32(b->s.actual),
+						.free_page_hint_cmd_id = htole32(b->hints.id),
+						.poison_val = htole32(b->s.poison_val) };
+}
+
+bool balloon_may_become_zero(struct balloon *b)
+{
+	return !virtio_has(&b->v, VIRTIO_BALLOON_F_PAGE_POISON) ||
+	       !__atomic_load_n(&b->s.poison_val, __ATOMIC_RELAXED);
 }
 
 static void tell(struct balloon *b, const char *event)
@@ -189,7 +198,7 @@ static void balloon_written(struct virtio_device *v, unsigned offset, unsigned s
 	(void)size;
 	b->s.actual = le32toh(b->registers.actual);
 	__atomic_store_n(&b->s.poison_val, le32toh(b->registers.poison_val), __ATOMIC_RELAXED);
-	show(b);
+	balloon_show(b);
 	look_at_actual(b);
 }
 
@@ -198,7 +207,7 @@ static bool take_target(struct balloon *b)
 	if (b->s.num_pages == b->target)
 		return false;
 	b->s.num_pages = b->target;
-	show(b);
+	balloon_show(b);
 	return true;
 }
 
@@ -224,8 +233,12 @@ static void balloon_kick(struct virtio_device *v, struct virtqueue *vq)
 
 	if (role >= BALLOON_STATS && !virtio_has(v, VIRTIO_BALLOON_F_STATS_VQ))
 		role++;
+	if (role >= BALLOON_HINTS && !virtio_has(v, VIRTIO_BALLOON_F_FREE_PAGE_HINT))
+		role++;
 	if (role == BALLOON_STATS)
 		balloon_stats_kick(b, vq);
+	else if (role == BALLOON_HINTS)
+		balloon_hints_kick(b, vq);
 	else if (role < BALLOON_REPORTING || virtio_has(v, VIRTIO_BALLOON_F_REPORTING))
 		balloon_pages_kick(b, vq, role);
 }
@@ -237,7 +250,8 @@ static void balloon_driver_reset(struct virtio_device *v)
 
 	b->s.actual = b->s.poison_val = 0;
 	b->reached = false;
-	show(b);
+	balloon_show(b);
+	b->hints.heard = false;
 	balloon_pages_forget(b);
 	balloon_stats_forget(b);
 }
@@ -254,7 +268,10 @@ static const struct virtio_class balloon_virtio_class = {
 
 static void forget(void *balloon)
 {
-	balloon_pages_forget(balloon);
+	struct balloon *b = balloon;
+
+	balloon_pages_forget(b);
+	pthread_mutex_destroy(&b->hints.lock);
 }
 
 static int balloon_attach(struct device *dev, struct err *e)
@@ -270,7 +287,11 @@ static int balloon_attach(struct device *dev, struct err *e)
 	if (b->free_page_reporting)
 		b->v.features |= BIT(VIRTIO_BALLOON_F_REPORTING) |
 				 BIT(VIRTIO_BALLOON_F_PAGE_POISON);
-	b->v.nqueues = b->free_page_reporting ? BALLOON_REPORTING + 1 : BALLOON_REPORTING;
+	if (b->free_page_hinting)
+		b->v.features |= BIT(VIRTIO_BALLOON_F_FREE_PAGE_HINT) |
+				 BIT(VIRTIO_BALLOON_F_PAGE_POISON);
+	b->v.nqueues = BALLOON_HINTS + b->free_page_hinting + b->free_page_reporting;
+	pthread_mutex_init(&b->hints.lock, NULL);
 	b->v.queue_size = QUEUE_SIZE;
 	b->v.config = (uint8_t *)&b->registers;
 	b->v.config_bytes = sizeof(b->registers);
@@ -303,7 +324,10 @@ static int balloon_loaded(struct device *dev, struct err *e)
 	struct balloon *b = balloon_of(dev);
 
 	b->reached = b->s.actual == b->target;
-	show(b);
+	/* It was told so before it came, but may not have looked. */
+	if (b->free_page_hinting)
+		b->hints.id = VIRTIO_BALLOON_CMD_ID_DONE;
+	balloon_show(b);
 	return virtio_loaded(dev, e);
 }
 
@@ -314,6 +338,8 @@ static const struct option balloon_options[] = {
 	       .help = "the guest may take it back before it kills processes"),
 	OPTION(struct balloon, free_page_reporting, .fallback = "off",
 	       .help = "memory that is free in the guest goes back to the host by itself"),
+	OPTION(struct balloon, free_page_hinting, .fallback = "off",
+	       .help = "memory that is free in the guest is left out of a move"),
 };
 static const struct option_table balloon_option_table = OPTION_TABLE(balloon_options,
 								     .first = "size");

@@ -161,13 +161,6 @@ static uint64_t take_pfns(struct balloon *b, struct balloon_counters *c, struct 
 	return total;
 }
 
-/* Its own content, or zeros: 5.5.6.7.1 allows no other. */
-static bool may_become_zero(struct balloon *b)
-{
-	return !virtio_has(&b->v, VIRTIO_BALLOON_F_PAGE_POISON) ||
-	       !__atomic_load_n(&b->s.poison_val, __ATOMIC_RELAXED);
-}
-
 /* A request of free ranges: how many pages. */
 static uint64_t take_report(struct balloon *b, struct balloon_counters *c,
 			    const struct vq_request *r)
@@ -175,7 +168,7 @@ static uint64_t take_report(struct balloon *b, struct balloon_counters *c,
 	struct guest_mem *m = b->v.dev.vm->mem;
 	uint64_t total = 0;
 
-	for (unsigned i = 0; i < r->nranges && may_become_zero(b); i++) {
+	for (unsigned i = 0; i < r->nranges && balloon_may_become_zero(b); i++) {
 		gpa_t first = align_up(r->range[i].gpa, m->page_bytes);
 		gpa_t end = align_down(r->range[i].gpa + r->range[i].len, m->page_bytes);
 

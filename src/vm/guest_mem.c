@@ -165,6 +165,7 @@ void guest_mem_free(struct guest_mem *m)
 	for (unsigned i = 0; i < m->nregions; i++) {
 		munmap(m->region[i].host, m->region[i].size_bytes);
 		free(m->region[i].dirty_bits);
+		free(m->region[i].hinted_bits);
 		free(m->region[i].detached);
 		guest_mem_forget_pluggable(&m->region[i]);
 		free(m->region[i].plugged);

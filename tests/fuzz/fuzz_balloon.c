@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "balloon.h"
+#include "balloon_internal.h"
 #include "bits.h"
 #include "virtio.h"
 
@@ -23,11 +23,12 @@ extern const struct device_class virtio_balloon_class;
 
 enum {
 	RAM_BYTES = 64 * KIB,
-	QUEUES = 4,
+	QUEUES = 5,
 	QUEUE_SIZE = 4,
 	QUEUE_BYTES = 0x100, /* from one to the next */
 	AVAIL = 0x40,
 	USED = 0x80,
+	NUMBER = 0x7f8, /* where the guest has what it is asked by */
 	ROUNDS = 3,
 	READY = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
 		VIRTIO_CONFIG_S_DRIVER_OK,
@@ -49,11 +50,12 @@ static void on_event(void *arg, unsigned events)
 static void fuzz_open(struct fuzz *f)
 {
 	const struct guest_mem_config ram = { .size_bytes = RAM_BYTES };
-	json_t *options = json_pack("{s:i, s:b}", "size", 8192, "free_page_reporting", 1);
+	json_t *options = json_pack("{s:i, s:b, s:b}", "size", 8192, "free_page_reporting", 1,
+				    "free_page_hinting", 1);
 	struct err e;
 
 	if (loop_new(&f->loop, &e) || vm_init(&f->vm, -1, f->loop, 1, &e) ||
-	    guest_mem_new(&f->vm.mem, &ram, &e))
+	    guest_mem_new(&f->vm.mem, &ram, &e) || guest_mem_hints_start(f->vm.mem, &e))
 		abort();
 	loop_set_lock(f->loop, &f->vm.lock);
 	f->vm.on_event = on_event;
@@ -86,6 +88,9 @@ static void play(struct fuzz *f, const uint8_t *data, size_t size)
 
 	memcpy(f->vm.mem->region[0].host, data, MIN(size, (size_t)RAM_BYTES));
 	pthread_mutex_lock(&f->vm.lock);
+	/* The guest has read the number. */
+	balloon_hint(f->dev, true);
+	memcpy(f->vm.mem->region[0].host + NUMBER, &balloon_of(f->dev)->hints.id, 4);
 	device_start(f->dev);
 	device_stop(f->dev, stopped, f->loop);
 	pthread_mutex_unlock(&f->vm.lock);
@@ -113,7 +118,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			     (data[0] & 1 ? BIT(VIRTIO_BALLOON_F_STATS_VQ) : 0) |
 			     (data[0] & 2 ? BIT(VIRTIO_BALLOON_F_REPORTING) : 0) |
 			     (data[0] & 4 ? BIT(VIRTIO_BALLOON_F_PAGE_POISON) : 0) |
-			     (data[0] & 8 ? BIT(VIRTIO_RING_F_EVENT_IDX) : 0);
+			     (data[0] & 8 ? BIT(VIRTIO_RING_F_EVENT_IDX) : 0) |
+			     (data[0] & 32 ? BIT(VIRTIO_BALLOON_F_FREE_PAGE_HINT) : 0);
 	/* What is given of these is given whole. */
 	if (data[0] & 16)
 		f.vm.mem->page_bytes = UINT64_C(4) * GUEST_PAGE_BYTES;

@@ -7,8 +7,10 @@
  *
  * Commands: t touches 64 pages that it has given, v looks whether all others are as they were, r
  * reports the first half as free and says "reported", f fills it again, g gives three quarters
- * without being asked, s sends no statistics any more, h is hostile, b reboots, q ends. Command
- * line: nostats, noreporting, pattern (pages have one when they are free).
+ * without being asked, s sends no statistics any more, h is hostile, b reboots, q ends. When it is
+ * asked for free pages it says that the second half is, after it has written some of those, writes
+ * others, and says "hinted"; v does not care about the rest of them any more. Command line:
+ * nostats, noreporting, pattern (pages have one when they are free).
  */
 #include "lib/virtio.h"
 
@@ -16,8 +18,10 @@ enum {
 	ID_BALLOON = 5,
 	NUM_PAGES = 0,
 	ACTUAL = 4,
+	HINT = 8,
 	POISON = 12,
 	STATS_VQ = 1 << 1,
+	HINTING = 1 << 3,
 	PAGE_POISON = 1 << 4,
 	REPORTING = 1 << 5,
 	PAGE = 4096,
@@ -36,11 +40,12 @@ struct stat {
 const char guest_name[] = "balloon";
 
 static struct virtio device;
-static struct virtq inflate, deflate, stats, reporting;
+static struct virtq inflate, deflate, stats, hints, reporting;
 static uint32_t pfns[2 * BATCH];
 static struct stat stat[TAGS + 2];
 static uint64_t base, pages, given, least;
-static bool said, silent;
+static bool said, silent, hinted;
+static uint32_t asked;
 
 static uint64_t page_at(uint64_t i)
 {
@@ -54,11 +59,17 @@ static void fill(uint64_t first, uint64_t end)
 			write64(page_at(i) + at, page_at(i) ^ at);
 }
 
+/* One of seven is written before the hint, and one behind it. */
+static bool is_kept(uint64_t i)
+{
+	return !hinted || i < pages / 2 || i % 7 < 2;
+}
+
 static void verify(void)
 {
 	for (uint64_t i = 0; i < pages - given; i++)
 		for (unsigned at = 0; at < PAGE; at += 512)
-			if (read64(page_at(i) + at) != (page_at(i) ^ at))
+			if (is_kept(i) && read64(page_at(i) + at) != (page_at(i) ^ at))
 				guest_fail("page 0x%lx was lost", page_at(i));
 	print("verified\n");
 }
@@ -151,6 +162,43 @@ static void report(void)
 	virtq_kick(&reporting);
 	CHECK(virtq_wait(&reporting, &used));
 	print("reported\n");
+}
+
+static void write_some(uint64_t which)
+{
+	for (uint64_t i = pages / 2; i < pages; i++)
+		if (i % 7 == which)
+			fill(i, i + 1);
+}
+
+static void hint(void)
+{
+	struct virtq_part part[RANGES];
+	struct virtq_used used;
+
+	request(&hints, &asked, sizeof(asked));
+	write_some(0);
+	for (unsigned i = 0; i < RANGES; i++)
+		part[i] =
+			(struct virtq_part){ (void *)page_at(pages / 2 + i * (pages / 2 / RANGES)),
+					     (uint32_t)(pages / 2 / RANGES * PAGE), true };
+	virtq_add(&hints, part, RANGES);
+	virtq_kick(&hints);
+	CHECK(virtq_wait(&hints, &used));
+	write_some(1);
+	hinted = true;
+	print("hinted\n");
+}
+
+/* 0 and 1: nobody asks. */
+static void look_at_hints(void)
+{
+	uint32_t id = device.features & HINTING ? read32(device.config + HINT) : 0;
+
+	if (id < 2 || id == asked)
+		return;
+	asked = id;
+	hint();
 }
 
 static void touch(void)
@@ -250,7 +298,7 @@ static void command(int c)
 
 static void start(void)
 {
-	uint64_t wanted = PAGE_POISON;
+	uint64_t wanted = PAGE_POISON | HINTING;
 	uint16_t next = 2;
 
 	if (!cmdline_has("nostats"))
@@ -263,6 +311,8 @@ static void start(void)
 	virtq_setup(&device, &deflate, 1, SIZE, VIRTIO_NO_VECTOR);
 	if (device.features & STATS_VQ)
 		virtq_setup(&device, &stats, next++, SIZE, VIRTIO_NO_VECTOR);
+	if (device.features & HINTING)
+		virtq_setup(&device, &hints, next++, SIZE, VIRTIO_NO_VECTOR);
 	if (device.features & REPORTING)
 		virtq_setup(&device, &reporting, next++, SIZE, VIRTIO_NO_VECTOR);
 	if (device.features & PAGE_POISON)
@@ -282,6 +332,7 @@ void guest_main(void)
 	for (;;) {
 		follow_target();
 		look_at_stats();
+		look_at_hints();
 		command(serial_get());
 		delay_us(100);
 	}

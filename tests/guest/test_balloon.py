@@ -8,6 +8,7 @@ import time
 from api_client import Connection, wants
 from rig import LIMIT, check, own_name
 from test_migrate import Side, destination
+from test_record import records
 from test_snapshot import Vm, godwit
 
 MIB = 1 << 20
@@ -265,6 +266,25 @@ def test_balloon_in_the_middle_of_a_move(rig):
         there.told("v", "verified")
         there.told("q")
         check(b.ended() == 0, b.logged)
+
+
+def test_balloon_hints(rig):
+    """What is free is left out of a move, unless it is written after the guest was asked."""
+    for memory in "128M,thp=off", "128M,shared=on":
+        with ballooned(rig, "size=0,free_page_hinting=on", memory=memory) as a, destination(rig) as b:
+            guest = Guest(a)
+            guest.says("balloon: 0 pages")
+            wants(guest.client, 204, "PUT", "vm.send-migration",
+                  {"destination_url": b.url(), "bandwidth_limit": 32 * MIB, "compress": "none"})
+            guest.says("hinted")
+            check(a.ended() == 0, a.logged)
+            there = Guest(b)
+            there.told("v", "verified")
+            check(there.resident() < 58 * MIB or rig.watches_threads(), there.resident())
+            there.quit()
+            moved = records(rig, "outgoing")[-1]
+            hinted = [r["hinted_pages"] for r in moved["rounds"]]
+            check(hinted[0] > 6 * 1024 and not any(hinted[1:]), hinted)
 
 
 def test_balloon_in_a_snapshot(rig):

@@ -44,7 +44,8 @@ static const struct row rows[] = {
 	{ .kind = "virtio-mem", .pci = true, .options = "{\"size\": 4194304}" },
 	{ .kind = "virtio-balloon",
 	  .pci = true,
-	  .options = "{\"size\": 1048576, \"free_page_reporting\": true}" },
+	  .options = "{\"size\": 1048576, \"free_page_reporting\": true, "
+		     "\"free_page_hinting\": true}" },
 	{ .kind = "virtio-console", .options = "{\"mode\": \"Null\"}", .pci = true },
 	{ .kind = "virtio-blk", .pci = true, .options = "{\"path\": \"%s\", \"num_queues\": 2}" },
 	{ .kind = "virtio-net",

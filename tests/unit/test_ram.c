@@ -136,6 +136,89 @@ START_TEST(test_pages_written_meanwhile)
 }
 END_TEST
 
+static void expect_hints(struct ram_rig *rig)
+{
+	struct err e;
+
+	ok(ram_sender_expect_hints(rig->sender, &e), &e);
+}
+
+static void hint(struct ram_rig *rig, unsigned first, unsigned n)
+{
+	guest_mem_hint(rig->vm.mem, first * GUEST_PAGE_BYTES, n * GUEST_PAGE_BYTES);
+}
+
+/* Left out of the first round; but not what was written since the guest was asked, before the hint
+ * or behind it. */
+START_TEST(test_hinted_pages)
+{
+	struct ram_round round;
+	struct ram_rig rig;
+	struct err e;
+
+	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, 2, _i);
+	for (unsigned i = 0; i < PAGES; i++)
+		ram_page(rig.vm.mem, i)[0] = 1;
+	begin(&rig);
+	hint(&rig, 0, PAGES); /* nobody has asked */
+	expect_hints(&rig);
+	ram_write(&rig, 1100, 5);
+	hint(&rig, 1000, 1500);
+	hint(&rig, 3000, 1);
+	ram_write(&rig, 1200, 6);
+	round = go_round(&rig);
+	ck_assert_uint_eq(round.hinted_pages, 1501);
+	ck_assert_uint_eq(round.pages, PAGES - 1501);
+	ck_assert_uint_eq(round.pending, PAGES - 1501);
+	ck_assert_uint_eq(ram_sender_progress(rig.sender)->remaining, 0);
+	ram_sender_end_hints(rig.sender);
+	hint(&rig, 0, PAGES);
+	ram_write(&rig, 3000, 7);
+	ck_assert_uint_eq(go_round(&rig).pages, 3);
+	ok(ram_sender_finish(rig.sender, &round, &e), &e);
+	ram_disconnect(&rig, 0);
+	ck_assert_uint_eq(resident(rig.to), PAGES - 1498);
+	for (unsigned i = 1000; i < 2500; i++) /* it may have anything in them */
+		if (i != 1100 && i != 1200)
+			memset(ram_page(rig.vm.mem, i), 0, GUEST_PAGE_BYTES);
+	ram_assert_same(&rig);
+	ck_assert_uint_eq(ram_sender_progress(rig.sender)->hinted_pages, 1501);
+	ram_rig_free(&rig);
+}
+END_TEST
+
+/* A connection that is lost in that round: what was left out needs nobody later, either. */
+START_TEST(test_hints_and_a_lost_connection)
+{
+	const uint64_t bytes[] = { 500 * GUEST_PAGE_BYTES, UINT64_MAX };
+	struct ram_round round;
+	struct ram_rig rig;
+	struct err e;
+
+	ram_rig_new(&rig, PAGES * GUEST_PAGE_BYTES, 1, false);
+	for (unsigned i = 0; i < PAGES; i++)
+		ram_page(rig.vm.mem, i)[0] = 1;
+	ok(ram_connect(&rig, &bytes[0], &e), &e);
+	ok(ram_sender_start(rig.sender, &e), &e);
+	expect_hints(&rig);
+	hint(&rig, 0, 100);
+	ram_write(&rig, 50, 9);
+	ck_assert_int_eq(ram_sender_round(rig.sender, &round, &e), -ENOTCONN);
+	ram_sender_end_hints(rig.sender);
+	ram_disconnect(&rig, -ENOTCONN);
+	ok(ram_connect(&rig, &bytes[1], &e), &e);
+	ok(ram_sender_round(rig.sender, &round, &e), &e);
+	ok(ram_sender_finish(rig.sender, &round, &e), &e);
+	ram_disconnect(&rig, 0);
+	ck_assert_uint_eq(resident(rig.to), PAGES - 99);
+	for (unsigned i = 0; i < 100; i++)
+		if (i != 50)
+			memset(ram_page(rig.vm.mem, i), 0, GUEST_PAGE_BYTES);
+	ram_assert_same(&rig);
+	ram_rig_free(&rig);
+}
+END_TEST
+
 /* More sections than the ring holds. */
 START_TEST(test_many_rounds)
 {
@@ -406,6 +489,8 @@ static Suite *ram_suite(void)
 	tcase_add_loop_test(tc, test_no_page_is_touched_here, 0, 2);
 	tcase_add_loop_test(tc, test_discarded_pages, 0, 2);
 	tcase_add_test(tc, test_pages_written_meanwhile);
+	tcase_add_loop_test(tc, test_hinted_pages, 0, 2);
+	tcase_add_test(tc, test_hints_and_a_lost_connection);
 	tcase_add_test(tc, test_many_rounds);
 	tcase_add_test(tc, test_memory_above_the_hole);
 	tcase_add_loop_test(tc, test_lost_connections, 0, SEEDS);
