@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # balloon.sh [SERIES...]: the balloon of a stock guest with Linux 6.12, or these, takes most of its
 # memory, which is the host's then, and gives it back, also by itself before a process is killed;
-# what the guest says of its memory; what is free in it.
+# what the guest says of its memory; what is free in it, also when it moves.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
 
@@ -38,10 +38,30 @@ has() {
 	done
 }
 
+# hinted: MiB of its memory that the guest has said are free, when it was asked.
+hinted() {
+	"$GODWIT" stats --json "$name" |
+		grep -o '"hinted": *[0-9]*' | { IFS=:; read -r _ bytes; echo $((bytes >> 20)); }
+}
+
+# hint: it is asked when a move begins, which is called off then.
+hint() {
+	local there deadline=$((SECONDS + patience))
+	"$GODWIT" run --name nowhere --incoming tcp:127.0.0.1:0 --serial null </dev/null 2>there &
+	there=$!
+	"$GODWIT" migrate "$name" "$(vm_waits_at there)" --bandwidth 64k --no-wait
+	until [[ $(hinted) -gt 150 ]]; do
+		[[ $SECONDS -lt $deadline ]] || fail "$(hinted) MiB: $("$GODWIT" stats "$name")"
+		sleep 0.5
+	done
+	"$GODWIT" cancel "$name"
+	wait "$there" || true
+}
+
 # inflate SERIES
 inflate() {
 	local before after
-	begin "$1" inflate deflate_on_oom=on
+	begin "$1" inflate deflate_on_oom=on,free_page_hinting=on
 	vm_says "guest: touched"
 	before=$(resident)
 	[[ $before -gt 300 ]] || fail "only $before MiB are resident"
@@ -59,6 +79,7 @@ inflate() {
 	next
 	vm_says "guest: all is back"
 	[[ $(resident) -gt $((after + 200)) ]] || fail "it has nothing back"
+	hint
 	# Once more, and a process wants most of that.
 	size 380
 	has 380
@@ -90,7 +111,7 @@ report() {
 
 [[ $# -gt 0 ]] || set -- 6.12
 for series; do
-	check "balloon: inflated, deflated, out of memory, Linux $series" inflate "$series"
+	check "balloon: inflated, deflated, asked what is free, out of memory, Linux $series" inflate "$series"
 	check "balloon: what is free is reported, Linux $series" report "$series"
 	check "balloon: what is free, and zeroed by the guest, is reported, Linux $series" \
 		report "$series" init_on_free=1
