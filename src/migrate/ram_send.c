@@ -200,8 +200,9 @@ int ram_sender_expect_hints(struct ram_sender *s, struct err *e)
 
 void ram_sender_end_hints(struct ram_sender *s)
 {
+	if (s->hints)
+		guest_mem_hints_stop(s->vm->mem);
 	s->hints = false;
-	guest_mem_hints_stop(s->vm->mem);
 }
 
 void ram_sender_stop(struct ram_sender *s)
