@@ -80,6 +80,17 @@ START_TEST(refused)
 }
 END_TEST
 
+/* What the guest knows is not another on another host. */
+START_TEST(elsewhere)
+{
+	json_auto_t *saved = json_of("{'numa':[]}"), *local = json_of("{'numa':[{}]}");
+	struct err e = { "" };
+
+	ck_assert_int_eq(config_relocate(saved, local, &e), -EINVAL);
+	ck_assert_str_eq(e.text, "numa: the guest knows what it has; leave it out");
+}
+END_TEST
+
 /* 5 GiB in two nodes, of which the first ends behind the PCI hole, and some more in front of it. */
 START_TEST(divided)
 {
@@ -169,6 +180,7 @@ static Suite *suite(void)
 
 	tcase_add_test(tc, configured);
 	tcase_add_test(tc, refused);
+	tcase_add_test(tc, elsewhere);
 	tcase_add_test(tc, divided);
 	tcase_add_test(tc, bytes);
 	suite_add_tcase(s, tc);

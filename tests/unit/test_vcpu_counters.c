@@ -131,6 +131,7 @@ END_TEST
 START_TEST(test_limit)
 {
 	uint64_t deadline_ns = loop_now_ns() + UINT64_C(1000000000) * WAIT_S, before, ran_ns, ns;
+	uint64_t slowed_ns;
 
 	vcpu_new();
 	vcpu_limit(&rig.vm, 500, true);
@@ -149,15 +150,28 @@ START_TEST(test_limit)
 		ck_assert_uint_gt(count("throttled_ns"), before);
 		ran_ns = count("run_ns") - ran_ns;
 		ns = loop_now_ns() - ns;
+		ck_assert_uint_eq(vcpu_throttled_ns(&rig.vm, &slowed_ns, 1), 1);
+		ck_assert_uint_eq(slowed_ns, 0);
 		/* A burst, and a slice that a tick of the host made longer. */
 		ck_assert_uint_le(ran_ns, ns / 1000 * thousandths + 40000000);
 	}
+	/* A migration slows it down by a part of what it has. */
+	vcpu_limit(&rig.vm, 500, true);
+	vcpu_throttle(&rig.vm, 50);
+	ns = loop_now_ns();
+	ran_ns = count("run_ns");
+	while (loop_now_ns() < ns + 600000000)
+		usleep(1000);
+	ran_ns = count("run_ns") - ran_ns;
+	ns = loop_now_ns() - ns;
+	ck_assert_uint_le(ran_ns, ns / 4 + 40000000);
+	ck_assert_uint_eq(vcpu_throttled_ns(&rig.vm, &slowed_ns, 1), 1);
+	ck_assert_uint_gt(slowed_ns, 0);
+	vcpu_throttle(&rig.vm, 0);
 	/* It stops while it sleeps. */
 	vcpu_limit(&rig.vm, 10, true);
 	usleep(20000);
 	rig_stop(&rig);
-	ck_assert_uint_eq(vcpu_throttled_ns(&rig.vm, &ns, 1), 1);
-	ck_assert_uint_eq(ns, 0);
 	/* Without a limit it is not held back. */
 	rig_start(&rig);
 	vcpu_limit(&rig.vm, 0, true);
