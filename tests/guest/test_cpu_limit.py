@@ -12,7 +12,8 @@ from rig import LIMIT, Skipped, check, own_name
 from test_snapshot import Vm
 from test_vcpus import Guest, boot_vcpus
 
-LOOK_S = 1.5
+LOOK_S = 1
+LOOKS = 5
 SLACK = 0.1  # of a core: a burst, slices that a tick of the host made longer
 
 
@@ -25,14 +26,21 @@ def limit_of(client):
     return wants(client, 200, "GET", "vm.info")["config"]["cpus"].get("limit", 0)
 
 
-def is_held_to(client, limit):
-    """It has no more than that, is held back, and runs."""
-    check(limit_of(client) == limit, limit_of(client))
+def look(client):
+    """(share of a core, how long vCPUs were held back) in some time"""
     began, ran, held = time.monotonic(), counted(client, "run_ns"), counted(client, "throttled_ns")
     time.sleep(LOOK_S)
     ran, held = counted(client, "run_ns") - ran, counted(client, "throttled_ns") - held
-    share = ran / 1e9 / (time.monotonic() - began)
-    check(0 < share <= limit + SLACK and held > 0, f"{share} of {limit}, {held} ns held back")
+    return ran / 1e9 / (time.monotonic() - began), held
+
+
+def is_held_to(client, limit):
+    """It has no more than that, is held back, and runs; if not at once, the host stood still."""
+    check(limit_of(client) == limit, limit_of(client))
+    looks = []
+    while not any(0 < share <= limit + SLACK and held for share, held in looks):
+        check(len(looks) < LOOKS, f"at a limit of {limit}: {looks}")
+        looks.append(look(client))
 
 
 def is_free(client):
