@@ -28,7 +28,7 @@ resize() {
 	has "$name" 4
 	grep -aF "guest: 4 CPUs, node0: 0-1: 10 30, node1: 2-3: 30 10" console
 	mib=$(sed -n 's/^guest: node1 has \([0-9]*\) MiB.*/\1/p' console)
-	[[ $mib -gt 64 && $mib -le 128 ]] || fail "node 1 has $mib MiB"
+	[[ $mib -gt 32 && $mib -le 128 ]] || fail "node 1 has $mib MiB"
 	[[ $("$GODWIT" events --json "$name" | grep -c '"found"') == 3 ]]
 	"$GODWIT" resize "$name" --cpus 1
 	has "$name" 1
