@@ -7,7 +7,19 @@
 #include <stddef.h>
 #include <stdio.h>
 
-enum paint { PLAIN, BOLD, CHOSEN, FAINT, GOOD, WARNING, BAD };
+enum paint {
+	PLAIN,
+	BOLD,
+	CHOSEN,
+	FAINT,
+	GOOD,
+	WARNING,
+	BAD,
+	FAINT_BLOCK, /* and what is behind it instead of it */
+	GOOD_BLOCK,
+	WARNING_BLOCK,
+	BAD_BLOCK
+};
 
 struct canvas {
 	FILE *f;

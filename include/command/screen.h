@@ -33,6 +33,9 @@ struct screen {
 /* Whether standard input and output are a terminal that a picture can be drawn on. */
 bool screen_is_there(void);
 
+/* From the text of --interval, which may be NULL; returns the exit status (verb.h). */
+int screen_interval(const char *text, uint64_t *ns);
+
 /* Takes the terminal.  A key that quits ends the loop. */
 int screen_open(struct screen *, struct err *);
 void screen_close(struct screen *); /* also if it was not opened */

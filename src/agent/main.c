@@ -74,6 +74,22 @@ static const struct verb verbs[] = {
 	  .examples = { { "godwit-agent status", "See how hosts and VMs are" },
 			{ "godwit-agent status --json", "Give a script all numbers" } },
 	  .options = { { "--json", NULL, "all that is known, as JSON" } }, .run = status_run },
+	{ "top", "", "show how hosts and VMs are, live", VERB_LOOK,
+	  .about = "Shows each host as bars of its VMs, anew every second. The upper bar is its "
+		   "cores: each VM is as wide as what its vCPUs have of them, and behind the bar "
+		   "stand how busy the cores are, and what all VMs ask for, which may be more "
+		   "than there is. The lower bar is its memory: each VM is as wide as what it "
+		   "takes of it, and behind the bar stands what all of them may take. Colours "
+		   "say who gets what it asks for. Below are moves under way, and the VMs that "
+		   "get least of what they ask for. q ends it, space holds the picture, and "
+		   "arrows move the hosts.\n"
+		   "Where there is no terminal it prints the picture each time instead.",
+	  .examples = { { "godwit-agent top", "Watch all hosts" },
+			{ "godwit-agent top --json", "Give a script a line of JSON a second" } },
+	  .options = { { "--once", NULL, "one picture, and end" },
+		       { "--json", NULL, "as JSON, as status has it" },
+		       { "--interval", "SECONDS", "between two looks; else 1" } },
+	  .run = top_run },
 	{ "events", "", "show what the agent did, and why", VERB_LOOK,
 	  .about = "Shows a line for each event that the agent still keeps: when it was, in "
 		   "seconds since the agent started, what it came from, what it was, and more "

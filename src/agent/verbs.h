@@ -17,6 +17,7 @@ int plan_run(const struct verb *, const struct verb_args *);
 int policy_run(const struct verb *, const struct verb_args *);
 int run_run(const struct verb *, const struct verb_args *);
 int status_run(const struct verb *, const struct verb_args *);
+int top_run(const struct verb *, const struct verb_args *);
 
 /* Every value of the policy, as a key. */
 void policy_keys(void (*each)(void *arg, const struct option_key *), void *arg);

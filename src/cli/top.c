@@ -15,7 +15,7 @@
 #include "top_draw.h"
 #include "tty.h"
 
-enum { NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
+enum { NS_PER_MS = 1000000 };
 /* How long the picture, and a script, waits for a VM that hangs. */
 enum { SCREEN_LIMIT_MS = 500, PRINT_LIMIT_MS = 5000 };
 
@@ -135,19 +135,6 @@ static void on_tick(void *arg)
 		top_sample_ask(t->sample);
 }
 
-static int take_interval(struct top *t, const char *text)
-{
-	char *end;
-	double seconds = text ? strtod(text, &end) : 1;
-
-	if (text && (end == text || *end || !(seconds >= 0.1 && seconds <= 3600))) {
-		log_error("--interval must be 0.1 to 3600 seconds, not \"%.64s\"", text);
-		return CLI_USAGE;
-	}
-	t->interval_ns = (uint64_t)(seconds * NS_PER_S);
-	return CLI_OK;
-}
-
 /* A name that is wrong now is a mistake; later, its VM has ended. */
 static int check_names(const struct verb_args *args)
 {
@@ -194,7 +181,7 @@ static void top_close(struct top *t)
 int top_run(const struct verb *v, const struct verb_args *args)
 {
 	struct top t = { .once = args->value[0], .json = args->value[1] };
-	int status = take_interval(&t, args->value[2]);
+	int status = screen_interval(args->value[2], &t.interval_ns);
 	struct err e;
 	int r;
 

@@ -8,8 +8,12 @@ enum { ESCAPE = 0x1b };
 
 /* ECMA-48, 8.3.117: select graphic rendition */
 static const char *const paints[] = {
-	[PLAIN] = "\033[0m", [BOLD] = "\033[1m",     [CHOSEN] = "\033[1;4m", [FAINT] = "\033[2m",
-	[GOOD] = "\033[32m", [WARNING] = "\033[33m", [BAD] = "\033[31m",
+	[PLAIN] = "\033[0m",         [BOLD] = "\033[1m",
+	[CHOSEN] = "\033[1;4m",      [FAINT] = "\033[2m",
+	[GOOD] = "\033[32m",         [WARNING] = "\033[33m",
+	[BAD] = "\033[31m",          [FAINT_BLOCK] = "\033[7;2m",
+	[GOOD_BLOCK] = "\033[7;32m", [WARNING_BLOCK] = "\033[7;33m",
+	[BAD_BLOCK] = "\033[7;31m",
 };
 
 void canvas_put(const struct canvas *c, enum paint paint, const char *text)

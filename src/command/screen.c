@@ -11,9 +11,11 @@
 #include "bits.h"
 #include "cleanup.h"
 #include "command/screen.h"
+#include "command/verb.h"
+#include "log.h"
 #include "tty.h"
 
-enum { COLUMNS = 80, LINES = 24, PAGE_LINES = 10, CTRL_C = 3, CTRL_Z = 26 };
+enum { COLUMNS = 80, LINES = 24, PAGE_LINES = 10, CTRL_C = 3, CTRL_Z = 26, NS_PER_S = 1000000000 };
 
 bool screen_is_there(void)
 {
@@ -21,6 +23,19 @@ bool screen_is_there(void)
 
 	return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && term && *term &&
 	       strcmp(term, "dumb");
+}
+
+int screen_interval(const char *text, uint64_t *ns)
+{
+	char *end;
+	double seconds = text ? strtod(text, &end) : 1;
+
+	if (text && (end == text || *end || !(seconds >= 0.1 && seconds <= 3600))) {
+		log_error("--interval must be 0.1 to 3600 seconds, not \"%.64s\"", text);
+		return CLI_USAGE;
+	}
+	*ns = (uint64_t)(seconds * NS_PER_S);
+	return CLI_OK;
 }
 
 /* Keys */

@@ -49,9 +49,13 @@ static void put_row(const struct canvas *c, enum paint paint, const char *row, c
 		int room = widths[i] - width_of(row, len);
 
 		snprintf(text, sizeof(text), "%.*s", (int)len, row);
-		fprintf(c->f, "%*s", space + (sides[i] == 'r' ? room : 0), "");
-		canvas_put(c, paint, text);
-		space = GAP + (sides[i] == 'r' ? 0 : room);
+		space += sides[i] == 'r' ? room : 0;
+		if (len) {
+			fprintf(c->f, "%*s", space, "");
+			canvas_put(c, paint, text);
+			space = 0;
+		}
+		space += GAP + (sides[i] == 'r' ? 0 : room);
 	}
 	fputc('\n', c->f);
 }

@@ -76,7 +76,7 @@ sentence 1 "$no_agent" plan
 sentence 1 "$no_agent" drain a
 python3 "$(dirname "$0")/fake_agent.py" "$run" 2>"$work/fake" &
 fake=$!
-trap 'kill $fake; rm -rf "$work"' EXIT
+trap 'kill $fake 2>/dev/null; rm -rf "$work"' EXIT
 while [ ! -S "$run/.agent.sock" ]; do
 	kill -0 $fake || { cat "$work/fake"; exit 1; }
 	sleep 0.1
@@ -99,13 +99,16 @@ cat >"$run/events" <<'END'
 END
 shows 0 'The agent of a: mode auto, b plans' status
 shows 0 'a*    up          1      4      2  50%      -    4.0G     5     1.0M        -        -       -' status
-shows 0 'web  a     Running      2    75%  60%    20%         0%    1.0M      512k       10  yes          1  ' \
+shows 0 'web  a     Running      2    75%  60%    20%         0%    1.0M      512k       10  yes          1' \
 	status
 grep -q '^  db: b to a, copying for [0-9]* s, 12 s left$' "$work/out" || fail "status: no move"
 grep -qx '  host b has too little memory' "$work/out" || fail "status: no alert"
-"$agent" status --json | cmp -s - "$run/status" && fail "status --json is not the agent's own"
-"$agent" status --json | python3 -c 'import json, sys
-assert json.load(sys.stdin) == json.load(open(sys.argv[1]))' "$run/status" || fail "status --json"
+"$agent" status --json >"$work/status"
+python3 -c 'import json, sys
+assert json.load(open(sys.argv[1])) == json.load(open(sys.argv[2]))' "$work/status" "$run/status" || fail "status --json"
+shows 0 'web          a       75%  60%    20%         0%      2' top --once
+"$agent" top --once --json | cmp -s - "$work/status" || fail "top --json is not status --json"
+sentence 2 '--interval must be 0.1 to 3600 seconds, not "0"' top --interval 0
 shows 0 '     3.000005  agent           moved about="web"' events
 shows 0 'host a: 4 cores, expected use 0.125, expected loss 0.00 vCPUs' explain a
 shows 0 '1 VMs on 2 hosts get 1.000 of what they want, 1 in 100 less than 1.000; 0 less than 0.9' plan
@@ -162,6 +165,30 @@ sample=$("$agent" complete -- explain --snapshot "$s" --what-if=use_h)
 [ "$sample" = --what-if=use_high= ] || fail "completion of a policy value: $sample"
 "$agent" complete -- plan --snapshot '' >"$work/out"
 [ $? -eq 1 ] || fail "completion of a file: not status 1"
+
+# A person looks at a terminal while the agent ends.
+kill -0 $fake || fail "the stand-in has ended"
+timeout 60 python3 - "$agent" $fake <<'END' || fail "top on a terminal"
+import os, pty, sys
+pid, fd = pty.fork()
+if not pid:
+    os.environ.update(TERM="xterm", NO_COLOR="1")
+    os.execv(sys.argv[1], [sys.argv[1], "top", "--interval", "0.1"])
+
+def see(text):
+    seen = b""
+    while text not in seen:
+        seen += os.read(fd, 65536)
+
+see(b"q quit")
+os.write(fd, b" ")
+see(b"paused")
+os.write(fd, b" ")
+os.kill(int(sys.argv[2]), 15)
+see(b"the agent does not answer")
+os.write(fd, b"q")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+END
 
 # The page
 "$agent" help policy | sed -nE 's/^ +([a-z_]+)=N +(.*) \(([0-9.]+)\)$/| `\1` | \3 | \2 |/p' \
