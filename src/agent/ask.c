@@ -2,6 +2,7 @@
 #include "ask.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "command/verb.h"
 #include "log.h"
@@ -33,14 +34,18 @@ int ask_get(const char *path, unsigned limit_ms, json_t **out, struct err *e)
 
 int ask_put(const char *path, json_t *body)
 {
+	json_t *says = NULL, *sentence;
 	struct client c;
+	size_t i;
 	struct err e;
 	int r = ask_open(&c, &e);
 
 	if (!r)
-		r = client_put(&c, path, body, NULL, &e);
+		r = client_put(&c, path, body, &says, &e);
 	client_close(&c);
 	json_decref(body);
+	json_array_foreach(says, i, sentence) printf("%s\n", json_string_value(sentence));
+	json_decref(says);
 	if (r)
 		log_error("%s", e.text);
 	return r ? CLI_FAILED : CLI_OK;

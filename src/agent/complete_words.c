@@ -29,7 +29,7 @@ void offer_edits(const struct completion *c)
 	policy_keys(offer_key, (void *)c);
 }
 
-static void offer_ids(const struct completion *c, const char *list)
+static void offer_each(const struct completion *c, const char *list, const char *key)
 {
 	json_t *status, *item;
 	struct err e;
@@ -38,20 +38,20 @@ static void offer_ids(const struct completion *c, const char *list)
 	ask_get("status", ANSWER_LIMIT_MS, &status, &e);
 	json_array_foreach(json_object_get(status, list), i, item)
 	{
-		const char *id = json_string_value(json_object_get(item, "id"));
+		const char *name = json_string_value(json_object_get(item, key));
 
-		if (id)
-			complete_offer(c, id);
+		if (name)
+			complete_offer(c, name);
 	}
 	json_decref(status);
 }
 
 void offer_hosts(const struct completion *c)
 {
-	offer_ids(c, "hosts");
+	offer_each(c, "hosts", "id");
 }
 
 void offer_vms(const struct completion *c)
 {
-	offer_ids(c, "vms");
+	offer_each(c, "vms", "name");
 }

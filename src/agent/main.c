@@ -128,20 +128,28 @@ static const struct verb verbs[] = {
 			{ "godwit-agent policy margin=3 out_max=1",
 			  "Move less, and one VM out of a host at a time" } },
 	  .each_key = policy_keys, .run = policy_run },
-	{ "apply", "FILE", "take a VM's description, and see that it runs", VERB_VMS,
-	  .about = "FILE is a JSON object; - is standard input. The description of a VM that is "
-		   "known already takes the place of the old one.",
-	  .examples = { { "godwit-agent apply web.json", "Have VM web run somewhere" } },
+	{ "apply", "FILE", "say what VM should run here, and how", VERB_VMS,
+	  .about = "FILE, or standard input if it is -, is a JSON object, the spec of the VM: its "
+		   "name and, as vm, a configuration as godwit run --config takes it; if they are "
+		   "wanted, restart (always, on-failure, no), state (running, stopped), weight, "
+		   "pinned, together and apart (names of groups). The agent starts the VM, and "
+		   "again when it ends, as restart says. A spec takes the place of the old one of "
+		   "that name; what then takes effect only at the VM's next start is printed.",
+	  .examples = { { "godwit-agent apply web.json", "Have the VM of a spec run here" } },
 	  .run = apply_run },
-	{ "delete", "NAME", "forget a VM's description, and end the VM", VERB_VMS,
-	  .examples = { { "godwit-agent delete web", "Have VM web no more" } }, .run = name_run },
-	{ "start", "NAME", "start a VM that was stopped", VERB_VMS,
+	{ "delete", "NAME", "forget a VM's spec", VERB_VMS,
+	  .about = "If the VM runs, it goes on, and nobody starts it again.",
+	  .examples = { { "godwit-agent delete web", "Leave VM web to itself" } },
+	  .run = name_run },
+	{ "start", "NAME", "start a VM that has a spec", VERB_VMS, .about = "Waits until it runs.",
 	  .examples = { { "godwit-agent start web", "Have VM web run again" } }, .run = name_run },
 	{ "stop", "NAME", "ask a VM's guest to power off, and do not start it again", VERB_VMS,
+	  .about = "Waits until it is off. The spec stays, for godwit-agent start.",
 	  .examples = { { "godwit-agent stop web", "Have VM web wait until it is started" } },
 	  .run = name_run },
 	{ "move", "VM HOST", "move a VM to another host now", VERB_VMS,
-	  .about = "Whatever plans say; but never to where it cannot be, which is said.",
+	  .about = "Whatever plans say; but never to where it cannot be, which is said. The move "
+		   "goes on when the command is done; godwit-agent status shows it.",
 	  .examples = { { "godwit-agent move web h2", "Move VM web to host h2" } },
 	  .run = move_run },
 	{ "drain", "HOST", "let VMs leave a host, and none come", VERB_HOSTS,

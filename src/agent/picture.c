@@ -80,7 +80,7 @@ static void put_cpu_bar(const struct drawing *d, const struct host_view *h, stru
 
 	for (unsigned i = 0; i < h->nvms; i++)
 		bar_part(&bar, paint_of(vm[i].happiness, GOOD_BLOCK, WARNING_BLOCK, BAD_BLOCK),
-			 vm[i].id, vm[i].vcpus * vm[i].run);
+			 vm[i].name, vm[i].vcpus * vm[i].run);
 	if (h->use * h->cores > h->run)
 		bar_part(&bar, FAINT_BLOCK, "host", h->use * h->cores - h->run);
 	bar_end(&bar);
@@ -93,7 +93,7 @@ static void put_memory_bar(const struct drawing *d, const struct host_view *h, s
 	enum paint paint = h->available < h->reserve ? BAD_BLOCK : GOOD_BLOCK;
 
 	for (unsigned i = 0; i < h->nvms; i++)
-		bar_part(&bar, paint, vm[i].id, vm[i].resident);
+		bar_part(&bar, paint, vm[i].name, vm[i].resident);
 	if (taken > h->resident)
 		bar_part(&bar, FAINT_BLOCK, "host", taken - h->resident);
 	bar_end(&bar);
@@ -223,7 +223,7 @@ static int by_happiness(const void *a, const void *b)
 
 	if (x->happiness != y->happiness)
 		return x->happiness < y->happiness ? -1 : 1;
-	return strcmp(x->id, y->id);
+	return strcmp(x->name, y->name);
 }
 
 static void put_least(const struct vm_view *v, FILE *f)
@@ -231,7 +231,7 @@ static void put_least(const struct vm_view *v, FILE *f)
 	const double parts[] = { v->happiness, v->run, v->delay, v->throttled };
 	char text[UNITS_TEXT];
 
-	fprintf(f, "%s\t%s", v->id, v->host);
+	fprintf(f, "%s\t%s", v->name, v->host);
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		status_text_part(text, parts[i]);
 		fprintf(f, "\t%s", text);

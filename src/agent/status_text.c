@@ -51,7 +51,7 @@ static void put_host(FILE *f, const struct host_view *h)
 
 static void put_vm(FILE *f, const struct vm_view *v)
 {
-	fprintf(f, "%s\t%s\t%s", v->id, v->host, *v->state ? v->state : "-");
+	fprintf(f, "%s\t%s\t%s", v->name, v->host, *v->state ? v->state : "-");
 	put_number(f, v->vcpus, 1000);
 	put_part(f, v->happiness);
 	put_part(f, v->run);

@@ -46,7 +46,7 @@ static void read_vm(struct status_view *s, const json_t *vm)
 {
 	struct vm_view *v = &s->vm[s->nvms];
 
-	*v = (struct vm_view){ .id = text_at(vm, "id"),
+	*v = (struct vm_view){ .name = text_at(vm, "name"),
 			       .host = text_at(vm, "host"),
 			       .state = text_at(vm, "state"),
 			       .why = text_at(vm, "why"),
@@ -60,7 +60,7 @@ static void read_vm(struct status_view *s, const json_t *vm)
 			       .dirty_rate = number_at(vm, "dirty_rate"),
 			       .restarts = number_at(vm, "restarts"),
 			       .spec = json_is_true(json_object_get(vm, "spec")) };
-	s->nvms += *v->id != '\0';
+	s->nvms += *v->name != '\0';
 }
 
 static void read_flight(struct status_view *s, const json_t *flight)
@@ -83,7 +83,7 @@ static int by_host(const void *a, const void *b)
 	const struct vm_view *x = a, *y = b;
 	int order = strcmp(x->host, y->host);
 
-	return order ? order : strcmp(x->id, y->id);
+	return order ? order : strcmp(x->name, y->name);
 }
 
 static double known(double n)

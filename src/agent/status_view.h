@@ -22,7 +22,7 @@ struct host_view {
 };
 
 struct vm_view {
-	const char *id, *host, *state, *why;
+	const char *name, *host, *state, *why;
 	double vcpus, memory, resident;
 	double happiness, run, delay, throttled; /* shares of its vCPUs' time */
 	double dirty_rate; /* bytes per second */

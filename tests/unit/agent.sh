@@ -87,7 +87,7 @@ cat >"$run/status" <<END
 {"id":"a","mode":"auto","planner":"b","hosts":[
  {"id":"b","state":"draining","cores":2,"memory":2147483648,"available":1073741824,"use":[0.25,1]},
  {"id":"a","state":"up","cores":4,"memory":4294967296,"reserve":1048576,"available":5,"use":0.5}],
- "vms":[{"id":"web","host":"a","state":"Running","vcpus":2,"memory":1048576,"resident":524288,
+ "vms":[{"name":"web","host":"a","state":"Running","vcpus":2,"memory":1048576,"resident":524288,
   "happiness":0.75,"run":[0.6],"delay":[0.2],"throttled":[0],"dirty_rate":10,"spec":true,"restarts":1,
   "why":""}],
  "flights":[{"vm":"db","from":"b","to":"a","since":1700000000,"phase":"copying","left_s":12}],
@@ -129,6 +129,8 @@ said() {
 }
 echo '{"name": "web"}' >"$work/web.json"
 said apply '{"name":"web"}' apply "$work/web.json"
+echo '{"name": "later"}' >"$work/web.json"
+shows 0 'memory is another from the next start on' apply "$work/web.json"
 said delete '{"name":"web"}' delete web
 said start '{"name":"web"}' start web
 said stop '{"name":"web"}' stop web

@@ -3,7 +3,7 @@
 """Stands in for an agent: fake_agent.py FOLDER
 
 Listens on FOLDER/.agent.sock. GET NAME answers with the file FOLDER/NAME; each PUT is written down in
-FOLDER/said, and is refused if it names "nobody".
+FOLDER/said, and is refused if it names "nobody"; of "later" there is something to say.
 """
 import http.server
 import os
@@ -39,6 +39,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             print(self.path, body, file=f)
         if "nobody" in body:
             self.answer(404, b'["the request cannot be done", "there is no VM nobody"]')
+        elif "later" in body:
+            self.answer(200, b'["memory is another from the next start on"]')
         else:
             self.answer(204, b"")
 

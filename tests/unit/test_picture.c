@@ -18,12 +18,12 @@ static const char answer[] =
 	"{'id':'a','state':'up','cores':4,'memory':4294967296,'reserve':1073741824,"
 	" 'available':1073741824,'use':[0.75,0],'happiness':0.8,'psi_cpu':0.125}],"
 	"'vms':["
-	"{'id':'web','host':'a','state':'Running','vcpus':2,'memory':4294967296,"
+	"{'name':'web','host':'a','state':'Running','vcpus':2,'memory':4294967296,"
 	" 'resident':1073741824,'happiness':0.5,'run':[0.5,1],'delay':[0.5],'throttled':[0],"
 	" 'dirty_rate':2048,'spec':true,'restarts':3,'why':'a is hot'},"
-	"{'id':'db','host':'a','state':'Running','vcpus':1,'memory':1073741824,"
+	"{'name':'db','host':'a','state':'Running','vcpus':1,'memory':1073741824,"
 	" 'resident':1073741824,'happiness':1,'run':[1],'delay':[0],'throttled':[0]},"
-	"{'id':'lost','host':'c','state':'Running'},{'name':'of no use'}],"
+	"{'name':'lost','host':'c','state':'Running'},{'state':'of no use'}],"
 	"'flights':[{'vm':'db','from':'a','to':'b','since':1700000000,'phase':'copying',"
 	"'left_s':30},{'vm':'web','from':'a','to':'b'}],"
 	"'alerts':['host b is dead']}";
@@ -87,7 +87,7 @@ START_TEST(reads)
 	ck_assert_double_eq(view.host[0].run, 2);
 	ck_assert_double_eq(view.host[0].delay, 1);
 	ck_assert(isnan(view.host[1].use));
-	ck_assert_str_eq(status_view_vms(&view, &view.host[0])->id, "db");
+	ck_assert_str_eq(status_view_vms(&view, &view.host[0])->name, "db");
 	ck_assert_double_eq_tol(view.happiness, 2.0 / 3, 1e-9);
 }
 END_TEST
