@@ -43,7 +43,7 @@ static void put_row(const struct canvas *c, enum paint paint, const char *row, c
 {
 	size_t len = strcspn(row, "\t\n");
 	int space = 0;
-	char text[256];
+	char text[1024];
 
 	for (unsigned i = 0; row; row = next_cell(row, &len), i++) {
 		int room = widths[i] - width_of(row, len);
