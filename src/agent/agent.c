@@ -94,8 +94,7 @@ int agent_open(struct agent *a, const struct agent_options *options, struct err 
 	r = past_new(a, e);
 	r = r ? r : lessons_new(&a->lessons, a->store, e);
 	r = r ? r : processes_new(&a->processes, a, e);
-	r = r ? r : specs_new(&a->specs, a, e);
-	return r ? r : peers_new(a, e);
+	return r ? r : specs_new(&a->specs, a, e);
 }
 
 void agent_close(struct agent *a)

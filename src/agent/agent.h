@@ -117,7 +117,7 @@ struct agent {
 	} routes;
 };
 
-/* All but the socket and the threads that look and plan (run.c); to be closed in any case, when the
+/* All but the sockets and the threads that look and plan (run.c); to be closed in any case, when the
  * loop and all threads have ended. */
 int agent_open(struct agent *, const struct agent_options *, struct err *);
 void agent_close(struct agent *);

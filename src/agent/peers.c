@@ -311,21 +311,25 @@ static bool take_turn(struct peer *p, uint64_t end_ns)
 	return true;
 }
 
+static unsigned left_ms(uint64_t end_ns)
+{
+	uint64_t now_ns = loop_now_ns();
+
+	return now_ns < end_ns ? (unsigned)((end_ns - now_ns) / NS_PER_MS) + 1 : 1;
+}
+
 int peer_ask(struct peer *p, const json_t *question, json_t **answer, unsigned limit_ms,
 	     struct err *e)
 {
-	uint64_t end_ns = loop_now_ns() + (uint64_t)limit_ms * NS_PER_MS, now_ns;
+	uint64_t end_ns = loop_now_ns() + (uint64_t)limit_ms * NS_PER_MS;
 	json_auto_t *message = NULL;
-	unsigned left_ms;
 	int r;
 
 	if (!take_turn(p, end_ns))
 		return err_set(e, -ENOTCONN, "the agent of %s is not reached", p->id);
 	pthread_mutex_unlock(&p->agent->lock);
-	now_ns = loop_now_ns();
-	left_ms = now_ns < end_ns ? (unsigned)((end_ns - now_ns) / NS_PER_MS) + 1 : 1;
-	r = wire_write(&p->wire, question, left_ms, e);
-	r = r ? r : wire_read(&p->wire, left_ms, &message, e);
+	r = wire_write(&p->wire, question, left_ms(end_ns), e);
+	r = r ? r : wire_read(&p->wire, left_ms(end_ns), &message, e);
 	r = r ? r : read_answer(message, answer, e);
 	pthread_mutex_lock(&p->agent->lock);
 	p->busy = false;

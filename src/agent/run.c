@@ -84,7 +84,8 @@ static int begin(struct agent *a, struct parts *p, struct err *e)
 	int r = watch_signals(a, p, e);
 
 	routes_begin(a);
-	r = r ? r : serve(a, p, e);
+	r = r ? r : serve(a, p, e); /* first: there is no other agent of this user */
+	r = r ? r : peers_new(a, e);
 	r = r ? r : pulse_new(&a->look, a, &look_job, e);
 	return r ? r : pulse_new(&a->rounds, a, &rounds_job, e);
 }

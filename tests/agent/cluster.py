@@ -136,9 +136,13 @@ class Cluster:
         return os.path.join(self.folder, name)
 
     def start(self, name, peers="", listen="tcp:127.0.0.1:0", tls=None, key=None):
-        """One of that id; key: for one that has the id of another."""
-        options = ["--listen", listen, "--tls", self.path(tls or name)]
-        agent = Agent(self, name, *options, *(["--peers", peers] if peers else []), key=key)
+        """One of that id; tls: "" for none; key: for one that has the id of another."""
+        options = ["--listen", listen]
+        if tls != "":
+            options += ["--tls", self.path(tls or name)]
+        if peers:
+            options += ["--peers", peers]
+        agent = Agent(self, name, *options, key=key)
         self.agents[key or name] = agent
         return agent
 

@@ -108,6 +108,16 @@ def test_wrong_name(cluster):
         agent.sees("a", **UP)
 
 
+def test_plain(cluster):
+    """On loopback addresses no certificates are needed; who has some does not talk to them."""
+    a = cluster.start("a", tls="")
+    b = cluster.start("b", a.address(), tls="")
+    c = cluster.start("c", a.address())
+    c.says("no agent is reached at " + a.address())
+    for agent in (a, b):
+        agent.sees("a", a="up", b="up")
+
+
 def test_same_id(cluster):
     """Two of one id, and one of our own."""
     a, b, c = cluster.three()

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "agent_rig.h"
 #include "check_main.h"
@@ -267,6 +268,115 @@ START_TEST(asked_of_nobody)
 }
 END_TEST
 
+/* The other end of a connection with b: for each question the next of these lines. */
+struct answers {
+	struct wire wire;
+	const char *const *line; /* NULL-terminated; "": none comes */
+	unsigned asked;
+};
+
+static void *give_answers(void *arg)
+{
+	struct answers *all = arg;
+	json_t *question;
+	struct err unused;
+
+	while (*all->line && !wire_read(&all->wire, 0, &question, &unused)) {
+		struct iovec iov = { (void *)(uintptr_t)*all->line, strlen(*all->line) };
+
+		json_decref(question);
+		all->asked++;
+		all->line++;
+		channel_write(&all->wire.ch, &iov, 1, &unused);
+	}
+	return NULL;
+}
+
+static pthread_t connect_b(struct answers *answers)
+{
+	struct peer *b = peer_of(rig.agent.peers, "b");
+	pthread_t thread;
+	int fd[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
+	b->wire.ch = channel_of(fd[0]);
+	b->up = true;
+	answers->wire.ch = channel_of(fd[1]);
+	ck_assert_int_eq(pthread_create(&thread, NULL, give_answers, answers), 0);
+	return thread;
+}
+
+static void disconnect_b(pthread_t thread, struct answers *answers)
+{
+	wire_close(&peer_of(rig.agent.peers, "b")->wire);
+	pthread_join(thread, NULL);
+	wire_close(&answers->wire);
+}
+
+START_TEST(asked)
+{
+	const char *const lines[] = { "{\"ok\":{\"n\":1}}\n",
+				      "{\"refused\":{\"why\":\"there is no room\"}}\n",
+				      "{\"refused\":{\"why\":\"\\u001b\"}}\n",
+				      _i ? "{\"ok\":[]}\n" : "", NULL };
+	struct answers answers = { .line = lines };
+	json_auto_t *question = json_pack("{s:{}}", "prepare"), *answer = NULL;
+	pthread_t thread = connect_b(&answers);
+	struct agent *a = &rig.agent;
+
+	ck_assert_int_eq(peers_ask(a, "b", question, &answer, 10000, &e), 0);
+	ck_assert_int_eq(json_integer_value(json_object_get(answer, "n")), 1);
+	ck_assert_int_eq(peers_ask(a, "b", question, &answer, 10000, &e), -EREMOTEIO);
+	ck_assert_str_eq(e.text, "there is no room");
+	ck_assert_int_eq(peers_ask(a, "b", question, &answer, 10000, &e), -EREMOTEIO);
+	ck_assert_str_eq(e.text, "it does not say why");
+	/* What comes too late, or is no answer, ends the connection. */
+	ck_assert_int_eq(peers_ask(a, "b", question, &answer, _i ? 10000 : 1, &e), -ENOTCONN);
+	ck_assert(!peer_of(a->peers, "b")->up);
+	ck_assert_int_eq(peers_ask(a, "b", question, &answer, 10000, &e), -ENOTCONN);
+	disconnect_b(thread, &answers);
+	ck_assert_uint_le(answers.asked, 4);
+}
+END_TEST
+
+static void *ask_often(void *arg)
+{
+	json_auto_t *question = json_pack("{s:{}}", "prepare");
+	unsigned *ok = arg;
+	struct err unused;
+
+	for (unsigned i = 0; i < 100; i++) {
+		json_t *answer;
+
+		*ok += !peers_ask(&rig.agent, "b", question, &answer, 10000, &unused);
+		json_decref(answer);
+	}
+	return NULL;
+}
+
+/* Whoever asks at once is answered one after the other. */
+START_TEST(asked_by_many)
+{
+	enum { ASKERS = 4 };
+	static const char *lines[401];
+	struct answers answers = { .line = lines };
+	pthread_t thread, asker[ASKERS];
+	unsigned ok[ASKERS] = { 0 };
+
+	for (unsigned i = 0; i < 400; i++)
+		lines[i] = "{\"ok\":{}}\n";
+	thread = connect_b(&answers);
+	for (unsigned i = 0; i < ASKERS; i++)
+		ck_assert_int_eq(pthread_create(&asker[i], NULL, ask_often, &ok[i]), 0);
+	for (unsigned i = 0; i < ASKERS; i++) {
+		pthread_join(asker[i], NULL);
+		ck_assert_uint_eq(ok[i], 100);
+	}
+	disconnect_b(thread, &answers);
+	ck_assert_uint_eq(answers.asked, 400);
+}
+END_TEST
+
 static Suite *peers_suite(void)
 {
 	Suite *suite = suite_create("peers");
@@ -282,6 +392,8 @@ static Suite *peers_suite(void)
 	tcase_add_test(tcase, settings_and_others);
 	tcase_add_test(tcase, dead_host);
 	tcase_add_test(tcase, asked_of_nobody);
+	tcase_add_loop_test(tcase, asked, 0, 2);
+	tcase_add_test(tcase, asked_by_many);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
