@@ -39,6 +39,10 @@ static int reach(struct wire *w, const struct agent *a, const char *address, str
 	snprintf(url, sizeof(url), "tcp:%s", address);
 	w->ch.cancel_fd = peers->end_fd;
 	w->ch.silence_ms = PEERS_HELLO_MS;
+	if (!peers->tls && !tcp_is_loopback(url))
+		return err_set(e, -EINVAL,
+			       "it is another host, and nothing protects what goes there; give "
+			       "certificates (--tls DIR)");
 	r = tcp_connect(url, &w->ch, e);
 	r = r ? r : tcp_host(url, host, e);
 	if (!r && peers->tls)

@@ -114,6 +114,8 @@ def test_plain(cluster):
     b = cluster.start("b", a.address(), tls="")
     c = cluster.start("c", a.address())
     c.says("no agent is reached at " + a.address())
+    d = cluster.start("d", "192.0.2.1:7", tls="")
+    d.says("no agent is reached at 192.0.2.1:7: it is another host, and nothing protects")
     for agent in (a, b):
         agent.sees("a", a="up", b="up")
 
