@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What agents tell each other of their hosts: how it is made, and how it is taken. */
+/*
+ * What agents tell each other of their hosts: that of state.h, and beside it
+ *
+ *	{"hears": [ID, ...], "knows": {ID: "HOST:PORT", ...}, "settings": {...}}
+ *
+ * whom it heard within three intervals, where agents are that it knows, and settings.h's entries.
+ */
 #ifndef PEERS_STATE_H
 #define PEERS_STATE_H
 

@@ -5,8 +5,9 @@
  *	{"id", "at", "host": RECORD, "vms": [{"record": RECORD, "state", "uuid", ...}],
  *	 "flights": [...], "reservations": [...]}
  *
- * RECORDs are those of the planner's snapshots (include/planner/snapshot.h), which reads them with
- * all due distrust; so what another agent says is only passed on here.  Under the agent's lock.
+ * To others it adds "hears", "knows" and "settings" (peers_state.h).  RECORDs are those of the
+ * planner's snapshots (include/planner/snapshot.h), which reads them with all due distrust; so what
+ * another agent says is only passed on here.  Under the agent's lock.
  */
 #ifndef STATE_H
 #define STATE_H
