@@ -296,3 +296,37 @@ def test_specs_change(build, folder):
         check(agent.vm("web")["state"] == "stopped", said)
         agent.does("start", {"name": "web"})
         check(agent.vm("web")["memory"] == 32 << 20, agent.vm("web"))
+
+
+@contextlib.contextmanager
+def destination(agent, url):
+    """A process that waits for a VM as if it were another host's."""
+    command = [agent.build + "/godwit", "run", "--name", "there", "--incoming", url]
+    environment = dict(agent.environment, GODWIT_STATE_DIR=agent.folder + "/there")
+    with open(agent.folder + "/there.log", "wb") as log:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=log)
+    try:
+        wait_for(lambda: pid_of("there"), "it waits for a VM")
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_specs_moved(build, folder):
+    """Whoever moved it: what runs on another host is not started here, whatever its policy."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = "tcp:127.0.0.1:%d" % free.getsockname()[1]
+    with agent_of(build, folder) as agent, destination(agent, url):
+        agent.does("apply", agent.spec("web", program="dirty", cmdline="mib=1", restart="always"))
+        moved = agent.godwit("migrate", "web", url)
+        check(moved.returncode == 0, moved.stderr)
+        vm = agent.waits_for("web", state="stopped", restarts=0)
+        check(vm["why"].startswith(f"it was given to {url} and may run there"), vm)
+        said = agent.refuses("start", {"name": "web"}, 409)
+        check(said == vm["why"], said)
+        agent.kill()
+        agent.start()
+        agent.waits_for("web", state="stopped", restarts=0, why=said)
+        agent.waits_for("there", state="Running", spec=False)
