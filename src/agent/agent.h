@@ -117,8 +117,8 @@ struct agent {
 	} routes;
 };
 
-/* All but the sockets and the threads that look and plan (run.c); to be closed in any case, when the
- * loop and all threads have ended. */
+/* All but the sockets and the threads that look and plan (run.c); to be closed in any case, when
+ * the loop and all threads have ended. */
 int agent_open(struct agent *, const struct agent_options *, struct err *);
 void agent_close(struct agent *);
 

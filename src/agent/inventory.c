@@ -129,10 +129,13 @@ static void add_info(struct agent_vm *vm, const json_t *info)
 	vm->config = json_incref(config);
 }
 
-/* vCPUs are "_vcpuN", and what is counted of each only grows. */
+/* vCPUs are "_vcpuN", and what is counted of each only grows; docs/signals.md has the others. */
 static void add_counters(struct agent_vm *vm, const json_t *counters, uint64_t now_ns)
 {
-	struct signal_counts c = { 0 };
+	const json_t *move = json_object_get(counters, "_move"),
+		     *pressure = json_object_get(counters, "_pressure");
+	struct signal_counts c = { .mem = number(pressure, "memory_some_ns"),
+				   .io = number(pressure, "io_full_ns") };
 	struct policy policy;
 	const char *key;
 	json_t *of;
@@ -145,6 +148,8 @@ static void add_counters(struct agent_vm *vm, const json_t *counters, uint64_t n
 		c.delay += number(of, "wait_ns");
 		c.throttled += number(of, "throttled_ns");
 	}
+	vm->dirty_rate = (double)number(move, "dirty_rate");
+	vm->write_set = number(move, "write_set");
 	settings_policy(&vm->agent->settings, &policy);
 	signals_add(&vm->signals, now_ns, &c, vm->vcpus, policy.window_s);
 }
