@@ -79,9 +79,9 @@ int specs_leave(struct agent *, const char *name, struct err *);
 
 /* Added to the planner's record of the VM. */
 void specs_add_to_record(const struct agent *, const char *name, json_t *record);
-/* Added to what status says of a VM: "spec", "restarts", "why"; vm NULL: it has no process. */
+/* Added to what status says of a VM: "spec", "restarts", "why". */
 void specs_add_to_state(const struct agent *, const char *name, json_t *state);
-/* "starting", "stopped", "failed": of one that does not run. */
+/* Of one that does not run: "starting", "stopping", "stopped" or "failed". */
 const char *spec_state(const struct spec *);
 
 #endif
