@@ -49,6 +49,8 @@ sentence 2 'there is no place for "web"; see "godwit-agent plan --help"' plan --
 sentence 2 '--snapshot needs a value: --snapshot FILE' plan --snapshot
 sentence 1 "$work/none: No such file or directory" plan --snapshot "$work/none"
 sentence 1 '--what-if drain=c: there is no host c' plan --snapshot "$s" --what-if drain=c
+shows 0 'host c: 4 cores, expected use 0.000, expected loss 0.00 vCPUs' explain --snapshot "$s" \
+	--what-if add-host=c --what-if drain=c c
 sentence 1 '--what-if drain=d: there is no host d' explain --snapshot "$s" --what-if add-host=c \
 	--what-if drain=c --what-if=drain=d
 sentence 1 'there is no VM and no host c' explain --snapshot "$s" c
@@ -170,7 +172,7 @@ sample=$("$agent" complete -- explain --snapshot "$s" --what-if=use_h)
 
 # A person looks at a terminal while the agent ends.
 kill -0 $fake || fail "the stand-in has ended"
-timeout 60 python3 - "$agent" $fake <<'END' || fail "top on a terminal"
+timeout 30 python3 - "$agent" $fake <<'END' || fail "top on a terminal"
 import os, pty, sys
 pid, fd = pty.fork()
 if not pid:
