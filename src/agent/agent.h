@@ -78,7 +78,8 @@ struct agent_host {
 	double psi_cpu, psi_mem, psi_io;
 	struct host_reading last;
 	uint64_t window_ns; /* CLOCK_MONOTONIC of the window's begin */
-	double use_ns; /* busy time since then, as a share of all cores */
+	double use_now; /* between the last two looks, share of cores */
+	double use_ns; /* busy time in the window, as a share of all cores */
 };
 
 struct lessons;

@@ -101,7 +101,7 @@ void host_view_add(struct agent *a, const struct host_reading *r, double window_
 {
 	const struct agent_options *o = a->options;
 	struct agent_host *h = &a->host;
-	double cores, elapsed = (double)(r->now_ns - h->last.now_ns);
+	double cores, elapsed = h->last.now_ns ? (double)(r->now_ns - h->last.now_ns) : 0;
 	uint64_t resident;
 
 	of_vms(a, &cores, &resident);
@@ -119,7 +119,8 @@ void host_view_add(struct agent *a, const struct host_reading *r, double window_
 	if (!h->last.now_ns)
 		h->window_ns = r->now_ns;
 	else
-		h->use_ns += busy_share(a, r, cores) * elapsed;
+		h->use_now = busy_share(a, r, cores);
+	h->use_ns += h->use_now * elapsed;
 	h->last = *r;
 	elapsed = (double)(r->now_ns - h->window_ns);
 	if (elapsed >= 0.95 * window_s * NS_PER_S) {

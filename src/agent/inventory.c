@@ -185,12 +185,15 @@ void inventory_add(struct agent *a, const char *name, pid_t pid, const json_t *i
 	vm->at = agent_now();
 }
 
-static json_t *windows_json(const struct windows *w)
+/* Before the first window is over, what was seen between the last two looks. */
+static json_t *windows_json(const struct windows *w, double now)
 {
 	json_t *list = json_array();
 
 	for (uint32_t i = 0; i < w->n; i++)
 		json_array_append_new(list, json_real(w->value[i]));
+	if (!w->n)
+		json_array_append_new(list, json_real(now));
 	return list;
 }
 
@@ -201,16 +204,17 @@ json_t *inventory_vm_record(const struct agent *a, const struct agent_vm *vm)
 
 	if (!vm->at || !vm->vcpus || !vm->memory)
 		return NULL;
-	record = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o, s:o, s:o, s:o, s:f, s:f, "
-			   "s:f, s:I}",
-			   "id", vm->name, "host", a->options->id, "at", (json_int_t)vm->at,
-			   "vcpus", (json_int_t)vm->vcpus, "memory", (json_int_t)vm->memory,
-			   "resident", (json_int_t)vm->resident, "age_s",
-			   (double)(vm->at - vm->found_at), "run", windows_json(&s->run), "delay",
-			   windows_json(&s->delay), "throttled", windows_json(&s->throttled), "mem",
-			   windows_json(&s->mem), "io", windows_json(&s->io), "cpu_mean",
-			   s->cpu_mean, "cpu_deviation", sqrt(s->cpu_variance), "dirty_rate",
-			   vm->dirty_rate, "write_set", (json_int_t)vm->write_set);
+	record = json_pack(
+		"{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o, s:o, s:o, s:o, s:f, s:f, "
+		"s:f, s:I}",
+		"id", vm->name, "host", a->options->id, "at", (json_int_t)vm->at, "vcpus",
+		(json_int_t)vm->vcpus, "memory", (json_int_t)vm->memory, "resident",
+		(json_int_t)vm->resident, "age_s", (double)(vm->at - vm->found_at), "run",
+		windows_json(&s->run, s->run_now), "delay", windows_json(&s->delay, s->delay_now),
+		"throttled", windows_json(&s->throttled, 0), "mem", windows_json(&s->mem, 0), "io",
+		windows_json(&s->io, 0), "cpu_mean", s->cpu_mean, "cpu_deviation",
+		sqrt(s->cpu_variance), "dirty_rate", vm->dirty_rate, "write_set",
+		(json_int_t)vm->write_set);
 	if (record && past_of(a, vm->name))
 		json_object_set(record, "moves", (json_t *)past_of(a, vm->name));
 	specs_add_to_record(a, vm->name, record);
@@ -224,10 +228,10 @@ json_t *inventory_host_record(const struct agent *a)
 
 	if (!h->at)
 		return NULL;
-	return json_pack("{s:s, s:I, s:s, s:f, s:I, s:I, s:I, s:f, s:o, s:f, s:f, s:f}", "id",
-			 o->id, "at", (json_int_t)h->at, "state",
-			 settings_host(&a->settings, o->id), "cores", h->cores, "memory",
-			 (json_int_t)h->memory, "reserve", (json_int_t)o->reserve, "available",
-			 (json_int_t)h->available, "link", o->link, "use", windows_json(&h->use),
-			 "psi_cpu", h->psi_cpu, "psi_mem", h->psi_mem, "psi_io", h->psi_io);
+	return json_pack(
+		"{s:s, s:I, s:s, s:f, s:I, s:I, s:I, s:f, s:o, s:f, s:f, s:f}", "id", o->id, "at",
+		(json_int_t)h->at, "state", settings_host(&a->settings, o->id), "cores", h->cores,
+		"memory", (json_int_t)h->memory, "reserve", (json_int_t)o->reserve, "available",
+		(json_int_t)h->available, "link", o->link, "use", windows_json(&h->use, h->use_now),
+		"psi_cpu", h->psi_cpu, "psi_mem", h->psi_mem, "psi_io", h->psi_io);
 }

@@ -246,6 +246,8 @@ static int check(struct agent *a, const char *vm, const char *to, struct err *e)
 		return err_set(e, -EINVAL, "a move is ordered with the names of a VM and a host");
 	if (!agent_vm(a, vm))
 		return err_set(e, -ENOENT, "VM \"%s\" is not on this host", vm);
+	if (!peers_know(a, to))
+		return err_set(e, -ENOENT, "no host %s is known here", to);
 	if (!strcmp(to, a->options->id))
 		return err_set(e, -EINVAL, "VM \"%s\" is on %s already", vm, to);
 	if (moves_find(a, vm))

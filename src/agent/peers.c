@@ -413,3 +413,8 @@ void peers_election(const struct agent *a, struct election *election)
 		};
 	election_hold(election, host, n + 1, unmet);
 }
+
+bool peers_know(const struct agent *a, const char *id)
+{
+	return !strcmp(id, a->options->id) || peer_of(a->peers, id);
+}

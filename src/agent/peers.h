@@ -46,6 +46,9 @@ struct peer_view {
 /* Each that is known by its id, in the order of ids. */
 void peers_each(const struct agent *, void (*each)(void *arg, const struct peer_view *), void *arg);
 
+/* Whether the agent of that host is known, or it is the own one. */
+bool peers_know(const struct agent *, const char *id);
+
 /* Who plans; ids in it are good as long as the lock is held. */
 void peers_election(const struct agent *, struct election *);
 

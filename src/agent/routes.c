@@ -109,9 +109,12 @@ static void put_host(struct agent *a, struct request *q, const json_t *body)
 	struct err e;
 	int r;
 
-	if (snprintf(key, sizeof(key), "host.%s", id ? id : "") >= (int)sizeof(key))
-		key[0] = '\0';
-	r = set(a, key, json_object_get(body, "state"), &e);
+	if (!id || !peers_know(a, id)) {
+		r = err_set(&e, -ENOENT, "no host \"%.64s\" is known here", id ? id : "");
+	} else {
+		snprintf(key, sizeof(key), "host.%s", id);
+		r = set(a, key, json_object_get(body, "state"), &e);
+	}
 	answer_done(q, r, &e);
 }
 
