@@ -7,7 +7,8 @@
 #	host_new NAME N CORES MEMORY [OPTION...]
 #	                        with address 10.77.0.N, and an agent
 #	on NAME COMMAND...      there
-#	hosts_end
+#	hosts_end               hosts_ungrouped is set if a host has no control group
+# shellcheck shell=bash disable=SC2034
 
 hosts_net=10.77.0
 hosts_bridge=gwdemo0
@@ -60,6 +61,7 @@ host_new() { # NAME N CORES MEMORY [OPTION...]
 	ip -n "gw-$name" addr add "$address/24" dev eth0
 	ip -n "gw-$name" link set eth0 up
 	ip -n "gw-$name" link set lo up
+	# shellcheck disable=SC2016 # that shell's
 	ip netns exec "gw-$name" unshare -m sh -c 'mount -t tmpfs none /run
 		while [ ! -e "$1" ]; do sleep 0.05; done; shift; exec "$@"' sh "$dir/go" \
 		env GODWIT_STATE_DIR="$dir/state" "$hosts_build/godwit-agent" run --id "$name" \
@@ -80,7 +82,7 @@ on() { # NAME COMMAND...
 }
 
 hosts_end() {
-	local name pid
+	local name
 	for name in "${hosts_names[@]}"; do
 		ip netns pids "gw-$name" 2>/dev/null | xargs -r kill -9
 		ip netns del "gw-$name"

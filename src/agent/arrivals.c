@@ -50,10 +50,10 @@ static struct ledger_view view(struct agent *a, const char *vm)
 				 .state = settings_host(&a->settings, a->options->id),
 				 .memory = a->host.memory,
 				 .reserve = a->options->reserve,
+				 .in_max = a->settings.policy.in_max,
 				 .has_vm = agent_vm(a, vm) };
 	struct host_reading now;
 	const struct agent_vm *i;
-	struct policy policy;
 
 	host_read(&now, "");
 	v.available = a->host.available < now.available ? a->host.available : now.available;
@@ -61,8 +61,6 @@ static struct ledger_view view(struct agent *a, const char *vm)
 		v.known &= i->at > 0;
 		v.committed += i->memory;
 	}
-	settings_policy(&a->settings, &policy);
-	v.in_max = policy.in_max;
 	return v;
 }
 

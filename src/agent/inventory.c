@@ -136,7 +136,6 @@ static void add_counters(struct agent_vm *vm, const json_t *counters, uint64_t n
 		     *pressure = json_object_get(counters, "_pressure");
 	struct signal_counts c = { .mem = number(pressure, "memory_some_ns"),
 				   .io = number(pressure, "io_full_ns") };
-	struct policy policy;
 	const char *key;
 	json_t *of;
 
@@ -150,8 +149,7 @@ static void add_counters(struct agent_vm *vm, const json_t *counters, uint64_t n
 	}
 	vm->dirty_rate = (double)number(move, "dirty_rate");
 	vm->write_set = number(move, "write_set");
-	settings_policy(&vm->agent->settings, &policy);
-	signals_add(&vm->signals, now_ns, &c, vm->vcpus, policy.window_s);
+	signals_add(&vm->signals, now_ns, &c, vm->vcpus, vm->agent->settings.policy.window_s);
 }
 
 /* That was found may have died since, and another have its name by now. */
@@ -212,7 +210,8 @@ json_t *inventory_vm_record(const struct agent *a, const struct agent_vm *vm)
 		(json_int_t)vm->resident, "age_s", (double)(vm->at - vm->found_at), "run",
 		windows_json(&s->run, s->run_now), "delay", windows_json(&s->delay, s->delay_now),
 		"throttled", windows_json(&s->throttled, 0), "mem", windows_json(&s->mem, 0), "io",
-		windows_json(&s->io, 0), "cpu_mean", s->cpu_mean, "cpu_deviation",
+		windows_json(&s->io, 0), "cpu_mean",
+		signals_cores(s, vm->vcpus, a->settings.policy.hold_windows), "cpu_deviation",
 		sqrt(s->cpu_variance), "dirty_rate", vm->dirty_rate, "write_set",
 		(json_int_t)vm->write_set);
 	if (record && past_of(a, vm->name))

@@ -62,14 +62,6 @@ void look_at(struct agent *a, const char *name, pid_t pid)
 	pthread_mutex_unlock(&a->lock);
 }
 
-static double window_s(const struct agent *a)
-{
-	struct policy policy;
-
-	settings_policy(&a->settings, &policy);
-	return policy.window_s;
-}
-
 static void look_around(struct agent *a)
 {
 	struct finds finds = { 0 };
@@ -86,13 +78,13 @@ static void look_around(struct agent *a)
 	pthread_mutex_lock(&a->lock);
 	inventory_end(a);
 	supervise_look(a);
-	host_view_add(a, &host, window_s(a));
+	host_view_add(a, &host, a->settings.policy.window_s);
 	pthread_mutex_unlock(&a->lock);
 }
 
 static double every_s(const struct agent *a)
 {
-	return window_s(a) / LOOKS_PER_WINDOW;
+	return a->settings.policy.window_s / LOOKS_PER_WINDOW;
 }
 
 const struct pulse_job look_job = { "look", look_around, every_s, PAUSE_S };

@@ -112,16 +112,16 @@ static int go_over(struct flight_entry *f, const json_t *room, json_t **answer, 
 {
 	const char *url = json_string_value(json_object_get(room, "url"));
 	json_auto_t *request = NULL;
-	struct policy policy;
 	struct client c;
+	double blackout_s;
 	int r;
 
 	pthread_mutex_lock(&f->agent->lock);
-	settings_policy(&f->agent->settings, &policy);
+	blackout_s = f->agent->settings.policy.blackout_s;
 	pthread_mutex_unlock(&f->agent->lock);
 	request = json_pack("{s:s, s:s*, s:b, s:I}", "destination_url", url ? url : "", "tls_dir",
 			    f->agent->options->tls, "wait", 1, "downtime_ms",
-			    (json_int_t)(policy.blackout_s * MS_PER_S));
+			    (json_int_t)(blackout_s * MS_PER_S));
 	r = client_open(&c, f->vm, e);
 	r = r ? r : client_send_put(&c, "vm.send-migration", request, e);
 	r = r ? r : await_answer(f, &c, answer, e);

@@ -19,10 +19,7 @@ enum { LOOKS_PER_WINDOW = 6, INTERVALS_HEARD = 3, WORD_MAX = 64 };
 
 double peers_interval_s(const struct agent *a)
 {
-	struct policy policy;
-
-	settings_policy(&a->settings, &policy);
-	return MIN(INTERVAL_MAX_S, policy.window_s / LOOKS_PER_WINDOW);
+	return MIN(INTERVAL_MAX_S, a->settings.policy.window_s / LOOKS_PER_WINDOW);
 }
 
 bool peer_is_heard(const struct agent *a, const struct peer *p)

@@ -194,10 +194,7 @@ static void round_if_planner(struct agent *a)
 
 static double interval_s(const struct agent *a)
 {
-	struct policy policy;
-
-	settings_policy(&a->settings, &policy);
-	return policy.interval_s;
+	return a->settings.policy.interval_s;
 }
 
 const struct pulse_job rounds_job = { "rounds", round_if_planner, interval_s, PAUSE_S };

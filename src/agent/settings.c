@@ -128,6 +128,31 @@ static bool take(struct settings *s, const json_t *entries, uint64_t newest)
 	return changed;
 }
 
+json_t *settings_policy_json(const struct settings *s)
+{
+	json_t *policy = json_object(), *entry;
+	const char *key, *name;
+
+	json_object_foreach(s->entries, key, entry)
+	{
+		name = behind(key, "policy.");
+		if (name)
+			json_object_set(policy, name, json_object_get(entry, "value"));
+	}
+	return policy;
+}
+
+static void reckon_policy(struct settings *s)
+{
+	json_auto_t *object = settings_policy_json(s);
+	struct names names = { 0 };
+	struct err e;
+
+	if (!object || fields_read(&policy_fields, &names, object, &s->policy, &e))
+		fields_default(&policy_fields, &s->policy);
+	names_free(&names);
+}
+
 int settings_new(struct settings *s, int store, struct err *e)
 {
 	json_auto_t *kept = NULL;
@@ -139,6 +164,7 @@ int settings_new(struct settings *s, int store, struct err *e)
 	if (r && r != -ENOENT)
 		return err_set(e, r, "the agent's %s is damaged; remove it to begin anew", file);
 	take(s, kept, UINT64_MAX >> 1);
+	reckon_policy(s);
 	return 0;
 }
 
@@ -163,6 +189,7 @@ int settings_set(struct settings *s, int store, const char *key, const json_t *v
 			  by);
 	if (json_object_set_new(s->entries, key, entry))
 		return err_set(e, -ENOMEM, "out of memory");
+	reckon_policy(s);
 	return keep(s, store, e);
 }
 
@@ -171,6 +198,7 @@ bool settings_merge(struct settings *s, int store, const json_t *entries, uint64
 	bool changed = json_is_object(entries) && take(s, entries, now * MS_PER_S + FUTURE_MS);
 	struct err e;
 
+	reckon_policy(s);
 	if (changed && keep(s, store, &e))
 		log_error("%s", e.text);
 	return changed;
@@ -186,31 +214,6 @@ const char *settings_mode(const struct settings *s)
 	const char *text = json_string_value(value_of(s, "mode"));
 
 	return text ? text : "recommend";
-}
-
-json_t *settings_policy_json(const struct settings *s)
-{
-	json_t *policy = json_object(), *entry;
-	const char *key, *name;
-
-	json_object_foreach(s->entries, key, entry)
-	{
-		name = behind(key, "policy.");
-		if (name)
-			json_object_set(policy, name, json_object_get(entry, "value"));
-	}
-	return policy;
-}
-
-void settings_policy(const struct settings *s, struct policy *policy)
-{
-	json_auto_t *object = settings_policy_json(s);
-	struct names names = { 0 };
-	struct err e;
-
-	if (!object || fields_read(&policy_fields, &names, object, policy, &e))
-		fields_default(&policy_fields, policy);
-	names_free(&names);
 }
 
 const char *settings_host(const struct settings *s, const char *id)

@@ -21,6 +21,7 @@ enum { AGENT_KEY_MAX = 80 };
 
 struct settings {
 	json_t *entries; /* {KEY: {"value", "at", "by"}} */
+	struct policy policy; /* with what they say of it */
 	struct pace pace; /* of lines about what others say */
 };
 
@@ -38,7 +39,6 @@ bool settings_merge(struct settings *, int store, const json_t *entries, uint64_
 
 /* "recommend" if nobody said anything. */
 const char *settings_mode(const struct settings *);
-void settings_policy(const struct settings *, struct policy *);
 json_t *settings_policy_json(const struct settings *); /* what is not as it is by itself */
 const char *settings_host(const struct settings *, const char *id); /* "up" if nobody did */
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "bits.h"
 #include "planner/happiness.h"
 
 #define NS_PER_S 1e9
@@ -75,6 +76,16 @@ void signals_add(struct signals *s, uint64_t now_ns, const struct signal_counts 
 		s->begin = *c;
 		s->window_ns = now_ns;
 	}
+}
+
+double signals_cores(const struct signals *s, uint64_t vcpus, double hold_windows)
+{
+	uint32_t n = MIN(s->run.n, MAX((uint32_t)hold_windows, 1));
+	double late = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		late += s->run.value[i] * (double)vcpus / n;
+	return MAX(late, s->cpu_mean);
 }
 
 double signals_happiness(const struct signals *s)

@@ -36,6 +36,9 @@ struct signals {
 void signals_add(struct signals *, uint64_t now_ns, const struct signal_counts *, uint64_t vcpus,
 		 double window_s);
 
+/* What it uses, to plan with: what it does by and by, or of late, if that is more. */
+double signals_cores(const struct signals *, uint64_t vcpus, double hold_windows);
+
 /* What it got of what it asked for in the last window, 0 to 1; below 0: there is none yet. */
 double signals_happiness(const struct signals *);
 

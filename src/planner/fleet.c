@@ -11,6 +11,7 @@
 
 static const double SURE = 1.5; /* times the deviations of policy */
 static const double FULL = 0.95; /* use from which on a host's VMs want more than they got */
+static const double STARVED = 0.4; /* and what VMs get at most that are on such a one */
 
 static double use_of(const struct fleet *f, uint32_t host, double mean, double variance)
 {
@@ -234,18 +235,19 @@ static void measure_vm(struct fleet *f, uint32_t i)
 				      .next = NOWHERE };
 }
 
-/* What VMs use of a host that is full says little of what they would use elsewhere. */
+/* What VMs use of a host that is full, or has less than it says, says little of what they would use
+ * elsewhere. */
 static void add_what_waits(struct fleet *f)
 {
 	const struct snapshot *s = f->snapshot;
 
 	for (uint32_t i = 0; i < s->nvm; i++) {
 		const struct vm *v = &s->vm[i];
-		double got;
+		double got = MAX(happiness_cpu(v, 0), 0.01);
 
-		if (v->host == NOWHERE || f->host[v->host].mean < FULL * s->host[v->host].cores)
+		if (v->host == NOWHERE ||
+		    (f->host[v->host].mean < FULL * s->host[v->host].cores && got > STARVED))
 			continue;
-		got = MAX(happiness_cpu(v, 0), 0.01);
 		f->vm[i].mean = MIN(v->cpu_mean / got, MAX((double)v->vcpus, v->cpu_mean));
 	}
 }

@@ -47,8 +47,12 @@ START_TEST(windows)
 	ck_assert_double_gt(s.cpu_mean, 0.6);
 	ck_assert_double_lt(s.cpu_mean, 0.8);
 	ck_assert_double_gt(s.cpu_variance, 0);
+	ck_assert_double_eq_tol(signals_cores(&s, 2, 1), 1.8, 1e-9);
+	ck_assert_double_eq_tol(signals_cores(&s, 2, 2), 1.2, 1e-9);
+	ck_assert_double_eq_tol(signals_cores(&s, 2, 3), 1.2, 1e-9); /* as many as there are */
 	look(&s, &c, now, 60, 1, 0);
 	ck_assert_uint_eq(s.run.n, WINDOWS_MAX);
+	ck_assert_double_eq(signals_cores(&s, 2, 3), s.cpu_mean); /* it may come back */
 }
 END_TEST
 
