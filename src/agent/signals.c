@@ -31,13 +31,13 @@ static bool went_back(const struct signal_counts *from, const struct signal_coun
 	       to->mem < from->mem || to->io < from->io;
 }
 
-/* Of what it used between two looks, which weighs as long as that was. */
+/* Of what it used between two looks, which weighs as long as that was; at first as all before. */
 static void learn_use(struct signals *s, double cores, double elapsed_s)
 {
 	double weight = 1 - exp(-elapsed_s / MEMORY_S), off = cores - s->cpu_mean;
 
-	if (!s->run.n && s->cpu_mean == 0)
-		weight = 1;
+	s->learned_s += elapsed_s;
+	weight = MAX(weight, elapsed_s / s->learned_s);
 	s->cpu_mean += weight * off;
 	s->cpu_variance = (1 - weight) * (s->cpu_variance + weight * off * off);
 }

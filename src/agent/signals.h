@@ -26,6 +26,7 @@ struct signals {
 	struct windows run, delay, throttled, mem, io; /* shares */
 	double run_now, delay_now; /* between the last two counts */
 	double cpu_mean, cpu_variance; /* cores; exponentially weighted over two hours */
+	double learned_s; /* seconds that they are of */
 	uint64_t unhappy_since; /* ns; 0: it has what it wants */
 };
 
