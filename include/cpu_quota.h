@@ -9,14 +9,15 @@
 #ifndef CPU_QUOTA_H
 #define CPU_QUOTA_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 struct cpu_quota {
-	const char *proc; /* NULL: /proc/self.  Tests set it. */
+	const char *root; /* NULL: /.  Tests have a tree of their own. */
 	bool held; /* all below is of the cgroup at dir */
 	bool v1;
-	char dir[512];
+	char dir[PATH_MAX];
 	int64_t was_us, period_us; /* was_us -1: it had none */
 	uint64_t throttled_before_ns; /* by others' quotas, counted there */
 	uint64_t throttled_ns; /* in cgroups that were held before */

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Linux, Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/; cgroups(7), proc(5). */
 #include "cpu_quota.h"
 
 #include <errno.h>
@@ -10,21 +9,14 @@
 #include <unistd.h>
 
 #include "bits.h"
+#include "cgroup.h"
 #include "cleanup.h"
 
 enum { LINE_BYTES = 1024, TEXT_BYTES = 64, NS_PER_US = 1000 };
 
-static FILE *open_text(const char *dir, const char *name)
-{
-	char path[LINE_BYTES];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return fopen(path, "re");
-}
-
 static bool read_text(const char *dir, const char *name, char text[TEXT_BYTES])
 {
-	CLEANUP(file) FILE *f = open_text(dir, name);
+	CLEANUP(file) FILE *f = cgroup_open(dir, name);
 
 	return f && fgets(text, TEXT_BYTES, f);
 }
@@ -33,85 +25,20 @@ static bool write_text(const char *dir, const char *name, const char *text)
 {
 	ssize_t len = (ssize_t)strlen(text);
 	CLEANUP(fd) int fd = -1;
-	char path[LINE_BYTES];
+	char path[2 * PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	return fd >= 0 && write(fd, text, (size_t)len) == len;
 }
 
-/* Among words between commas. */
-static bool has_word(const char *words, const char *word)
+static bool find_folder(struct cpu_quota *q, bool v1)
 {
-	size_t len = strlen(word);
+	const char *root = q->root ? q->root : "", *controller = v1 ? "cpu" : NULL;
+	char path[PATH_MAX];
 
-	for (; *words; words += strcspn(words, ","), words += *words == ',')
-		if (strcspn(words, ",\n") == len && !memcmp(words, word, len))
-			return true;
-	return false;
-}
-
-/* "2:cpu,cpuacct:/path" of version 1, "0::/path" of 2. */
-static bool find_path(const char *proc, bool v1, char path[LINE_BYTES])
-{
-	CLEANUP(file) FILE *f = open_text(proc, "cgroup");
-	char line[LINE_BYTES], *controllers, *at;
-
-	while (f && fgets(line, sizeof(line), f)) {
-		line[strcspn(line, "\n")] = '\0';
-		controllers = strchr(line, ':');
-		at = controllers ? strchr(controllers + 1, ':') : NULL;
-		if (!at)
-			continue;
-		*at++ = '\0';
-		if (v1 ? has_word(controllers + 1, "cpu") : !controllers[1]) {
-			snprintf(path, LINE_BYTES, "%s", at);
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Where that hierarchy is mounted, and from which of its paths on. */
-static bool find_mount(const char *proc, bool v1, char root[LINE_BYTES], char at[LINE_BYTES])
-{
-	CLEANUP(file) FILE *f = open_text(proc, "mountinfo");
-	char line[LINE_BYTES], kind[LINE_BYTES], options[LINE_BYTES];
-
-	while (f && fgets(line, sizeof(line), f)) {
-		const char *rest = strstr(line, " - ");
-
-		if (rest && sscanf(line, "%*s %*s %*s %1023s %1023s", root, at) == 2 &&
-		    sscanf(rest, " - %1023s %*s %1023s", kind, options) == 2 &&
-		    !strcmp(kind, v1 ? "cgroup" : "cgroup2") && (!v1 || has_word(options, "cpu")))
-			return true;
-	}
-	return false;
-}
-
-static bool find_dir(struct cpu_quota *q, bool v1)
-{
-	const char *proc = q->proc ? q->proc : "/proc/self";
-	char path[LINE_BYTES], root[LINE_BYTES], at[LINE_BYTES];
-	size_t len;
-
-	if (!find_path(proc, v1, path) || !find_mount(proc, v1, root, at))
-		return false;
-	len = strcmp(root, "/") ? strlen(root) : 0;
-	if (strncmp(path, root, len) || (path[len] && path[len] != '/'))
-		return false;
 	q->v1 = v1;
-	return (size_t)snprintf(q->dir, sizeof(q->dir), "%s%s", at, path + len) < sizeof(q->dir);
-}
-
-static bool is_alone(const char *dir)
-{
-	CLEANUP(file) FILE *f = open_text(dir, "cgroup.procs");
-	int pid, others = 0, self = 0;
-
-	while (f && fscanf(f, "%d", &pid) == 1)
-		pid == getpid() ? self++ : others++;
-	return self && !others;
+	return cgroup_path(root, controller, path) && cgroup_folder(root, controller, path, q->dir);
 }
 
 static bool read_quota(struct cpu_quota *q)
@@ -146,7 +73,7 @@ static bool write_quota(const struct cpu_quota *q, int64_t us)
 /* throttled_time is in nanoseconds, throttled_usec is not. */
 static uint64_t read_throttled_ns(const struct cpu_quota *q)
 {
-	CLEANUP(file) FILE *f = open_text(q->dir, "cpu.stat");
+	CLEANUP(file) FILE *f = cgroup_open(q->dir, "cpu.stat");
 	char line[LINE_BYTES];
 	uint64_t n;
 
@@ -162,7 +89,7 @@ static uint64_t read_throttled_ns(const struct cpu_quota *q)
 static bool hold(struct cpu_quota *q)
 {
 	for (unsigned v1 = 0; v1 < 2 && !q->held; v1++)
-		q->held = find_dir(q, v1) && is_alone(q->dir) && read_quota(q);
+		q->held = find_folder(q, v1) && cgroup_is_alone(q->dir) && read_quota(q);
 	if (q->held)
 		q->throttled_before_ns = read_throttled_ns(q);
 	return q->held;

@@ -41,11 +41,13 @@ static void begin(const char *cgroup, const char *mount)
 	strcpy(top + strlen(top) - 6, "XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(top));
 	snprintf(proc, sizeof(proc), "%s/proc", top);
+	ck_assert(!mkdir(proc, 0700));
+	snprintf(proc, sizeof(proc), "%s/proc/self", top);
 	snprintf(own, sizeof(own), "%s/vm", top);
 	ck_assert(!mkdir(proc, 0700) && !mkdir(own, 0700));
 	put(proc, "cgroup", cgroup);
 	snprintf(text, sizeof(text), "20 1 0:5 / /proc rw - proc proc rw\n");
-	snprintf(text + strlen(text), sizeof(text) - strlen(text), mount, top);
+	snprintf(text + strlen(text), sizeof(text) - strlen(text), mount, "/");
 	put(proc, "mountinfo", text);
 	snprintf(text, sizeof(text), "%d\n", getpid());
 	put(own, "cgroup.procs", text);
@@ -53,14 +55,15 @@ static void begin(const char *cgroup, const char *mount)
 
 static void end(void)
 {
-	static const char *const files[] = { "proc/cgroup",
-					     "proc/mountinfo",
+	static const char *const files[] = { "proc/self/cgroup",
+					     "proc/self/mountinfo",
 					     "vm/cgroup.procs",
 					     "vm/cpu.max",
 					     "vm/cpu.cfs_quota_us",
 					     "vm/cpu.cfs_period_us",
 					     "vm/cpu.stat",
 					     "vm",
+					     "proc/self",
 					     "proc",
 					     "" };
 	char path[128];
@@ -73,7 +76,7 @@ static void end(void)
 
 START_TEST(version_2)
 {
-	struct cpu_quota q = { .proc = proc };
+	struct cpu_quota q = { .root = top };
 
 	begin("3:cpuset:/x\n0::/machine/vm\n",
 	      "31 23 0:27 /machine %s rw,nosuid shared:4 - cgroup2 cgroup2 rw\n");
@@ -98,7 +101,7 @@ END_TEST
 
 START_TEST(version_1)
 {
-	struct cpu_quota q = { .proc = proc };
+	struct cpu_quota q = { .root = top };
 
 	begin("2:cpuacct,cpu:/vm\n1:cpuset:/\n0::/\n",
 	      "31 23 0:27 / %s rw - cgroup cgroup rw,cpuacct,cpu\n");
@@ -119,7 +122,7 @@ END_TEST
 /* The administrator's quota is not raised. */
 START_TEST(there_is_one)
 {
-	struct cpu_quota q = { .proc = proc };
+	struct cpu_quota q = { .root = top };
 
 	begin("0::/vm\n", "31 23 0:27 / %s rw - cgroup2 cgroup2 rw\n");
 	put(own, "cpu.max", "20000 10000\n");
@@ -135,7 +138,7 @@ END_TEST
 
 START_TEST(not_its_own)
 {
-	struct cpu_quota q = { .proc = proc };
+	struct cpu_quota q = { .root = top };
 	char pids[64];
 
 	begin("0::/vm\n", "31 23 0:27 / %s rw - cgroup2 cgroup2 rw\n");
@@ -150,7 +153,7 @@ START_TEST(not_its_own)
 	ck_assert_int_eq(cpu_quota_set(&q, 1000), -ENOENT);
 	put(proc, "cgroup", "");
 	ck_assert_int_eq(cpu_quota_set(&q, 1000), -ENOENT);
-	q.proc = "/nonexistent";
+	q.root = "/nonexistent";
 	ck_assert_int_eq(cpu_quota_set(&q, 1000), -ENOENT);
 	ck_assert_int_eq(cpu_quota_set(&q, 0), 0);
 	assert_has("cpu.max", "max 100000\n");

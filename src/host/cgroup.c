@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cgroup.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+
+enum { LINE_BYTES = 2 * PATH_MAX };
+
+FILE *cgroup_open(const char *folder, const char *file)
+{
+	char path[LINE_BYTES];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", folder, file) < sizeof(path))
+		return fopen(path, "re");
+	errno = ENAMETOOLONG;
+	return NULL;
+}
+
+/* Among words between commas. */
+static bool has_word(const char *words, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (; *words; words += strcspn(words, ","), words += *words == ',')
+		if (strcspn(words, ",\n") == len && !memcmp(words, word, len))
+			return true;
+	return false;
+}
+
+/* "2:cpu,cpuacct:/path" of version 1, "0::/path" of 2. */
+bool cgroup_path(const char *root, const char *controller, char path[PATH_MAX])
+{
+	CLEANUP(file) FILE *f = cgroup_open(root, "proc/self/cgroup");
+	char line[LINE_BYTES], *controllers, *at;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		controllers = strchr(line, ':');
+		at = controllers ? strchr(controllers + 1, ':') : NULL;
+		if (!at)
+			continue;
+		*at++ = '\0';
+		if (controller ? has_word(controllers + 1, controller) : !controllers[1])
+			return (size_t)snprintf(path, PATH_MAX, "%s", at) < PATH_MAX;
+	}
+	return false;
+}
+
+/* "36 35 0:31 PART MOUNTPOINT rw,noatime shared:1 - cgroup2 cgroup2 rw" */
+static bool is_mount(const char *line, const char *controller, char part[PATH_MAX],
+		     char at[PATH_MAX])
+{
+	const char *rest = strstr(line, " - ");
+	char kind[16], options[256] = "";
+
+	return rest && sscanf(line, "%*s %*s %*s %4095s %4095s", part, at) == 2 &&
+	       sscanf(rest, " - %15s %*s %255s", kind, options) >= 1 &&
+	       !strcmp(kind, controller ? "cgroup" : "cgroup2") &&
+	       (!controller || has_word(options, controller));
+}
+
+bool cgroup_folder(const char *root, const char *controller, const char *path,
+		   char folder[PATH_MAX])
+{
+	CLEANUP(file) FILE *f = cgroup_open(root, "proc/self/mountinfo");
+	char line[LINE_BYTES], part[PATH_MAX], at[PATH_MAX];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		size_t n;
+
+		if (!is_mount(line, controller, part, at))
+			continue;
+		n = strcmp(part, "/") ? strlen(part) : 0;
+		if (!strncmp(path, part, n) && (!path[n] || path[n] == '/'))
+			return (size_t)snprintf(folder, PATH_MAX, "%s%s%s", root, at, path + n) <
+			       PATH_MAX;
+	}
+	return false;
+}
+
+bool cgroup_is_alone(const char *folder)
+{
+	CLEANUP(file) FILE *f = cgroup_open(folder, "cgroup.procs");
+	int pid, other;
+
+	return f && fscanf(f, "%d %d", &pid, &other) == 1 && pid == (int)getpid();
+}
