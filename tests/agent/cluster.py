@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Agents of several hosts on this one: each has a state directory and a run directory of its own."""
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import time
 
-LIMIT = 60  # seconds that anything may take; little needs a tenth of it
+LIMIT = 100  # seconds that anything may take; little needs a tenth of it
 
 
 class Failed(Exception):
@@ -24,6 +25,18 @@ class Skipped(Exception):
 def check(true, why):
     if not true:
         raise Failed(why)
+
+
+def wait_for(what, why):
+    """What is true in the end, whenever that is; why: a sentence, or what gives one."""
+    deadline = time.monotonic() + LIMIT
+    while True:
+        seen = what()
+        if seen:
+            return seen
+        if time.monotonic() > deadline:
+            raise Failed(why() if callable(why) else f"never: {why}")
+        time.sleep(0.05)
 
 
 class Connection(http.client.HTTPConnection):
@@ -40,38 +53,55 @@ class Connection(http.client.HTTPConnection):
 
 
 class Agent:
-    """A process of "godwit-agent run"."""
+    """A host, and its process of "godwit-agent run", which may be killed and started anew."""
 
     def __init__(self, cluster, name, *options, key=None):
-        self.cluster, self.name = cluster, name
+        self.cluster, self.name, self.options = cluster, name, list(options)
         self.log = cluster.path(f"{key or name}.log")
         self.runtime = cluster.path(f"run-{key or name}")
         self.state = cluster.path(f"state-{key or name}")
+        self.environment = {**os.environ, "XDG_RUNTIME_DIR": self.runtime,
+                            "GODWIT_STATE_DIR": self.state}
         os.makedirs(self.runtime, exist_ok=True)
-        command = [cluster.program, "run", "--id", name, *options]
-        if os.geteuid() == 0:  # whose run directory is the same for all
-            command = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run && exec "$@"', "sh",
-                       *command]
-        with open(self.log, "wb") as log:
+        self.start()
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.begin = log.tell()
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, "XDG_RUNTIME_DIR": self.runtime,
-                     "GODWIT_STATE_DIR": self.state})
+                self.command("godwit-agent", "run", "--id", self.name, *self.options),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
+
+    def command(self, program, *words):
+        """On this host: root has its run directory where all processes have it."""
+        command = [os.path.join(self.cluster.build, program), *words]
+        if os.geteuid() == 0:
+            command = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /run && exec "$@"',
+                       self.runtime, *command]
+        return command
+
+    def godwit(self, *words, **more):
+        return subprocess.run(self.command("godwit", *words), env=self.environment,
+                              stdin=None if "input" in more else subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=LIMIT, check=False,
+                              **more)
 
     def said(self):
-        with open(self.log, encoding="utf-8", errors="replace") as f:
-            return f.read()
+        """Since it was started the last time."""
+        with open(self.log, "rb") as f:
+            f.seek(self.begin)
+            return f.read().decode(errors="replace")
 
     def says(self, *parts):
         self.until(lambda: all(part in self.said() for part in parts), f"does not say {parts}")
 
     def until(self, true, why):
-        """Until it is so; the agent runs all the time."""
-        deadline = time.monotonic() + LIMIT
-        while not true():
-            check(self.process.poll() is None, f"{self.name} ended:\n{self.said()}")
-            check(time.monotonic() < deadline, f"{self.name} {why}; its log:\n{self.said()}")
-            time.sleep(0.05)
+        """Until it is so, and what it is then; the agent runs until then."""
+        def seen():
+            value = true()
+            check(value or self.process.poll() is None, f"{self.name} ended:\n{self.said()}")
+            return value
+        return wait_for(seen, lambda: f"{self.name} {why}; its log:\n{self.said()}")
 
     def address(self):
         """Where others reach it."""
@@ -80,20 +110,34 @@ class Agent:
         return pattern.search(self.said())[1]
 
     def ask(self, method, what, body=None):
+        """The status and what was answered."""
         self.says(f'agent "{self.name}" runs')
-        root = f"/proc/{self.process.pid}/root/run" if os.geteuid() == 0 else self.runtime
-        with contextlib.closing(Connection(root + "/godwit/.agent.sock")) as connection:
+        path = self.runtime + "/godwit/.agent.sock"
+        with contextlib.closing(Connection(path)) as connection:
             connection.request(method, "/api/v1/" + what, body and json.dumps(body))
             answer = connection.getresponse()
             text = answer.read()
-        check(answer.status in (200, 204), f"{method} {what}: {answer.status} {text}")
-        return json.loads(text) if what == "status" and text else text.decode()
+            is_json = answer.getheader("Content-Type") == "application/json"
+        return answer.status, json.loads(text) if text and is_json else text.decode()
 
-    def set(self, what, **body):
-        self.ask("PUT", what, body)
+    def gives(self, what):
+        status, said = self.ask("GET", what)
+        check(status == 200, f"{what}: {status} {said}")
+        return said
+
+    def does(self, what, **body):
+        status, said = self.ask("PUT", what, body)
+        check(status in (200, 204), f"{what} of {body}: {status} {said}")
+        return said
+
+    def refuses(self, with_status, what, **body):
+        """With that sentence."""
+        status, said = self.ask("PUT", what, body)
+        check(status == with_status, f"{what} of {body}: {status} {said}")
+        return said[0]
 
     def status(self):
-        return self.ask("GET", "status")
+        return self.gives("status")
 
     def hosts(self):
         """The states of all hosts."""
@@ -104,6 +148,40 @@ class Agent:
         def is_so():
             return self.status()["planner"] == planner and self.hosts() == hosts
         self.until(is_so, f"does not come to {planner} of {hosts}")
+
+    def vm(self, name):
+        """What status says of it, as this host has it, or None."""
+        found = [vm for vm in self.status()["vms"]
+                 if vm["name"] == name and vm["host"] == self.name]
+        check(len(found) <= 1, f"twice: {found}")
+        return found[0] if found else None
+
+    def waits_for(self, name, **wanted):
+        def seen():
+            vm = self.vm(name)
+            return vm if vm and all(vm.get(k) == v for k, v in wanted.items()) else None
+        return self.until(seen, f"does not have a {name} that is {wanted}")
+
+    def spec(self, name, program="service", cmdline="nodriver", **more):
+        vm = {"payload": {"kernel": f"{self.cluster.build}/tests/guest/{program}.elf",
+                          "cmdline": cmdline},
+              "memory": {"size": "64M"}, **more.pop("vm", {})}
+        return {"name": name, "vm": vm, **more}
+
+    def pids(self):
+        """Of the processes of VMs, and of those that wait for one, by name."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self.runtime + "/godwit"):
+                with contextlib.suppress(OSError, ValueError):
+                    with open(f"{self.runtime}/godwit/{name}/pid", encoding="ascii") as f:
+                        pid = int(f.read())
+                    os.kill(pid, 0)
+                    found[name] = pid
+        return found
+
+    def pid_of(self, name):
+        return self.pids().get(name)
 
     def killed(self):
         self.process.send_signal(signal.SIGKILL)
@@ -124,27 +202,37 @@ class Cluster:
     """The agents of one test, and certificates for them."""
 
     def __init__(self, build, folder):
-        self.program = os.path.join(build, "godwit-agent")
-        self.folder = folder
+        self.build, self.folder = build, folder
         self.agents = {}
         if os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False).returncode:
             raise Skipped("a mount namespace is not permitted")
-        subprocess.run([os.path.join(build, "tests/guest/certificates"), folder, *"abcd"],
+
+    @functools.cached_property
+    def certificates(self):
+        """The folder in which each host has one."""
+        subprocess.run([os.path.join(self.build, "tests/guest/certificates"), self.folder, *"abcd"],
                        check=True, stdout=subprocess.DEVNULL, timeout=LIMIT)
+        return self.folder
 
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def start(self, name, peers="", listen="tcp:127.0.0.1:0", tls=None, key=None):
-        """One of that id; tls: "" for none; key: for one that has the id of another."""
-        options = ["--listen", listen]
-        if tls != "":
-            options += ["--tls", self.path(tls or name)]
-        if peers:
-            options += ["--peers", peers]
+    def tls(self, name):
+        return os.path.join(self.certificates, name)
+
+    def add(self, name, *options, key=None):
         agent = Agent(self, name, *options, key=key)
         self.agents[key or name] = agent
         return agent
+
+    def start(self, name, peers="", *more, tls=None, key=None):
+        """One of that id; tls: "" for none; key: for one that has the id of another."""
+        options = ["--listen", "tcp:127.0.0.1:0", *more]
+        if tls != "":
+            options += ["--tls", self.tls(tls or name)]
+        if peers:
+            options += ["--peers", peers]
+        return self.add(name, *options, key=key)
 
     def three(self):
         """a, b and c have come to know each other, and look at each other every second."""
@@ -152,13 +240,13 @@ class Cluster:
         found = [a, self.start("b", a.address()), self.start("c", a.address())]
         for agent in found:
             agent.sees("a", a="up", b="up", c="up")
-        a.set("policy", window_s=6)
+        a.does("policy", window_s=6)
         return found
 
     def again(self, agent):
         """The same host, after the process was killed, with what it knew."""
-        listen = "tcp:" + agent.address()
-        return self.start(agent.name, listen=listen)
+        agent.options[agent.options.index("--listen") + 1] = "tcp:" + agent.address()
+        agent.start()
 
     def end(self):
         """All that run, and what they say of it."""
@@ -166,8 +254,13 @@ class Cluster:
         for agent in running:
             agent.ended()
         for agent in self.agents.values():
-            check("Sanitizer" not in agent.said(), agent.said())
+            with open(agent.log, encoding="utf-8", errors="replace") as f:
+                said = f.read()
+            check("Sanitizer" not in said, said)
 
     def kill(self):
         for agent in self.agents.values():
             agent.killed()
+            for pid in agent.pids().values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)

@@ -5,7 +5,7 @@ import os
 import socket
 import ssl
 
-from cluster import LIMIT, Agent, check
+from cluster import LIMIT, check
 
 UP = {"a": "up", "b": "up", "c": "up"}
 
@@ -13,13 +13,13 @@ UP = {"a": "up", "b": "up", "c": "up"}
 def test_agree(cluster):
     """One plans; what is set at one is so at all."""
     a, b, c = cluster.three()
-    c.set("mode", mode="auto")
-    b.set("host", id="c", state="draining")
+    c.does("mode", mode="auto")
+    b.does("host", id="c", state="draining")
     for agent in (a, b, c):
         agent.until(lambda one=agent: one.status()["mode"] == "auto", "does not hear the mode")
         agent.sees("a", **{**UP, "c": "draining"})
         check(agent.status()["why"] == "", agent.status())
-        hosts = [json.loads(line)["host"]["id"] for line in agent.ask("GET", "snapshot").split("\n")
+        hosts = [json.loads(line)["host"]["id"] for line in agent.gives("snapshot").split("\n")
                  if line.startswith('{"host"')]
         check(hosts == [agent.name] + [n for n in "abc" if n != agent.name], hosts)
 
@@ -34,13 +34,13 @@ def test_lost(cluster):
         check(why.startswith("nobody plans: ") and f"{agent.name} does not hear c" in why, why)
         check('"godwit-agent maintenance c on"' in why, why)
         agent.says("peer-lost c: ")
-    b.set("host", id="c", state="maintenance")
+    b.does("host", id="c", state="maintenance")
     for agent in (a, b):
         agent.sees("a", **{**UP, "c": "dead"})
-    c = cluster.again(c)
+    cluster.again(c)
     for agent in (a, b, c):
         agent.sees("a", **{**UP, "c": "maintenance"})
-    c.set("host", id="c", state="up")
+    c.does("host", id="c", state="up")
     for agent in (a, b, c):
         agent.sees("a", **UP)
 
@@ -51,11 +51,11 @@ def test_lowest_is_lost(cluster):
     a.killed()
     for agent in (b, c):
         agent.sees(None, **{**UP, "a": "dead"})
-    b.set("host", id="a", state="maintenance")
+    b.does("host", id="a", state="maintenance")
     for agent in (b, c):
         agent.sees("b", **{**UP, "a": "dead"})
-    a = cluster.again(a)
-    a.set("host", id="a", state="up")
+    cluster.again(a)
+    a.does("host", id="a", state="up")
     for agent in (a, b, c):
         agent.sees("a", **UP)
 
@@ -72,9 +72,11 @@ def test_joins(cluster):
     check(known == {agent.name: agent.address() for agent in (*found[1:], d)}, known)
     for agent in (*found, d):
         agent.killed()
-    a = cluster.again(a)
+    cluster.again(a)
     a.sees(None, a="up", b="dead", c="dead", d="dead")
-    for agent in [a, *map(cluster.again, (*found[1:], d))]:
+    for agent in (*found[1:], d):
+        cluster.again(agent)
+    for agent in (*found, d):
         agent.sees("a", d="up", **UP)
 
 
@@ -89,9 +91,8 @@ def test_alone(cluster):
     # One list for all hosts: it finds itself there by an address that it does not say.
     address = a.address()
     a.ended()
-    a = Agent(cluster, "a", "--listen", "tcp:" + address, "--address", "h.example", "--peers",
-              address, "--tls", cluster.path("a"))
-    cluster.agents["a"] = a
+    a = cluster.add("a", "--listen", "tcp:" + address, "--address", "h.example", "--peers",
+                    address, "--tls", cluster.tls("a"))
     a.sees("a", a="up")
 
 
@@ -139,7 +140,7 @@ def connect(cluster, agent, certificate):
     plain = socket.create_connection((host, int(port)), LIMIT)
     if not certificate:
         return plain
-    folder = cluster.path(certificate)
+    folder = cluster.tls(certificate)
     context = ssl.create_default_context(cafile=os.path.join(folder, "ca-cert.pem"))
     context.load_cert_chain(os.path.join(folder, "client-cert.pem"),
                             os.path.join(folder, "client-key.pem"))
@@ -206,16 +207,15 @@ def test_strangers(cluster):
 def test_refuses_to_begin(cluster):
     """Whoever could be reached by others without a certificate, or not at all."""
     def refused(why, *options):
-        agent = Agent(cluster, "x", *options)
+        agent = cluster.add("x", *options)
         check(agent.process.wait(LIMIT) == 1 and why in agent.said(), agent.said())
 
-    tls = ["--tls", cluster.path("a")]
+    tls = ["--tls", cluster.tls("a")]
     refused("can be reached from other hosts", "--listen", "tcp:0.0.0.0:0")
     refused("say one with --address", "--listen", "tcp:0.0.0.0:0", *tls)
     refused("client-cert.pem is not in", "--listen", "tcp:127.0.0.1:0", "--tls",
-            cluster.path("receiver"))
+            cluster.tls("receiver"))
     refused("say where it listens", "--peers", "127.0.0.1:1")
     refused("in --peers is no address", "--listen", "tcp:127.0.0.1:0", "--peers", "h")
-    told = Agent(cluster, "x", "--listen", "tcp:0.0.0.0:0", "--address", "h.example", *tls)
-    cluster.agents["x"] = told
+    told = cluster.add("x", "--listen", "tcp:0.0.0.0:0", "--address", "h.example", *tls)
     check(told.address().startswith("h.example:"), told.address())
