@@ -92,10 +92,11 @@ static int begin(struct agent *a, struct parts *p, struct err *e)
 
 static void end(struct agent *a, struct parts *p)
 {
+	tasks_stop(a);
 	peers_stop(a);
 	pulse_free(a->rounds);
+	tasks_end(a); /* the last that have the VMs looked at */
 	pulse_free(a->look);
-	tasks_end(a);
 	routes_end(a);
 	if (!p->server)
 		listener_close(&p->listener);

@@ -63,9 +63,13 @@ void tasks_sleep(const struct agent *a, unsigned ms)
 	poll(&fd, 1, (int)ms);
 }
 
-void tasks_end(struct agent *a)
+void tasks_stop(struct agent *a)
 {
 	eventfd_write(a->tasks.end_fd, 1);
+}
+
+void tasks_end(struct agent *a)
+{
 	pthread_mutex_lock(&a->lock);
 	while (a->tasks.n)
 		pthread_cond_wait(&a->tasks.over, &a->lock);

@@ -15,6 +15,8 @@ int task_start(struct agent *, const char *name, void (*run)(void *arg), void *a
 bool tasks_end_soon(const struct agent *);
 /* So long, or until the agent ends.  Any thread, without the lock. */
 void tasks_sleep(const struct agent *, unsigned ms);
+/* Any thread: from now on the agent ends. */
+void tasks_stop(struct agent *);
 /* Without the lock: returns when the last task has. */
 void tasks_end(struct agent *);
 
