@@ -2,6 +2,7 @@
 #include "arrivals.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,24 +11,38 @@
 #include "cleanup.h"
 #include "client.h"
 #include "host_view.h"
-#include "task.h"
+#include "look.h"
 #include "past.h"
-#include "planner/names.h"
+#include "peers.h"
 #include "process.h"
-#include "pulse.h"
 #include "specs.h"
+#include "supervise.h"
+#include "task.h"
+#include "uuid.h"
 
-enum { LISTEN_TRIES = 100, TRY_MS = 100, WATCH_MS = 500, ANSWER_MS = 2000 };
+enum {
+	LISTEN_S = 10,
+	TRY_MS = 100,
+	WATCH_MS = 500,
+	ANSWER_MS = 2000,
+	END_TRIES = 20, /* of TRY_MS, when the agent ends */
+};
 
-/* A VM that may come.  The thread of the one who asked makes it; from then on its own task has it,
- * and spec and moves are under the agent's lock. */
+/* A VM that may come.  The thread of the one who asked makes it; from then on its own task has
+ * it. */
 struct arrival {
 	struct list node;
 	struct agent *agent;
-	char token[37], vm[65];
+	char token[37], vm[65], uuid[37], from[AGENT_ID_MAX + 1];
 	uint64_t memory; /* bytes that were asked for */
 	pid_t pid;
-	json_t *spec, *moves; /* moves: an array */
+	json_t *spec;
+	/* with the lock: */
+	json_t *moves; /* an array */
+	bool adopted; /* its spec */
+	bool off; /* its monitor is to end */
+	bool settled; /* its source said so */
+	uint64_t here_at; /* seconds since 1970; 0: it has not come */
 };
 
 json_t *arrivals_reservations(const struct agent *a)
@@ -78,10 +93,24 @@ static int reserve(struct agent *a, const struct reservation_request *q, struct 
 		agent_say(a, "refused", q->vm, "from %s: %s", q->from, e->text);
 	} else {
 		strcpy(arrival->token, entry->token);
+		list_append(&a->arrivals, &arrival->node);
 		agent_say(a, "reserved", q->vm, "%s sends it", q->from);
 	}
 	pthread_mutex_unlock(&a->lock);
 	return r;
+}
+
+/* All that comes with it is of that VM. */
+static int check_spec(const json_t *spec, const char *vm, const char *uuid, struct err *e)
+{
+	struct spec_values v;
+	int r = spec ? spec_read(spec, &v, e) : 0;
+
+	if (r || !spec)
+		return r;
+	if (strcmp(v.name, vm) || !v.uuid || strcmp(v.uuid, uuid))
+		return err_set(e, -EINVAL, "the spec that comes with VM \"%s\" is not its own", vm);
+	return 0;
 }
 
 /* What a request for room has to have. */
@@ -92,14 +121,20 @@ static int read_request(const json_t *body, const char *from, struct reservation
 	const char *vm, *uuid;
 	json_t *spec = NULL, *moves = NULL;
 	json_error_t error;
+	int r;
 
 	if (json_unpack_ex((json_t *)body, &error, JSON_STRICT,
 			   "{s:s, s:s, s:I, s:I, s:I, s?o, s?o}", "vm", &vm, "uuid", &uuid,
 			   "memory", &memory, "resident", &resident, "vcpus", &vcpus, "spec", &spec,
 			   "moves", &moves))
 		return err_set(e, -EINVAL, "the question for room is wrong: %s", error.text);
-	if (!name_is_valid(vm) || memory <= 0 || resident < 0 || vcpus <= 0)
+	if (memory <= 0 || resident < 0 || vcpus <= 0 || !uuid_is(uuid))
 		return err_set(e, -EINVAL, "the question for room makes no sense");
+	r = spec_check_name(vm, e);
+	r = r ? r : check_spec(spec, vm, uuid, e);
+	r = r || !moves ? r : past_check(moves, e);
+	if (r)
+		return r;
 	*q = (struct reservation_request){ .vm = vm,
 					   .from = from,
 					   .memory = (uint64_t)memory,
@@ -108,7 +143,9 @@ static int read_request(const json_t *body, const char *from, struct reservation
 	snprintf(arrival->vm, sizeof(arrival->vm), "%s", vm);
 	arrival->memory = q->memory;
 	arrival->spec = json_deep_copy(spec);
-	arrival->moves = json_is_array(moves) ? json_deep_copy(moves) : json_array();
+	arrival->moves = moves ? json_deep_copy(moves) : json_array();
+	strcpy(arrival->uuid, uuid);
+	snprintf(arrival->from, sizeof(arrival->from), "%s", from);
 	return 0;
 }
 
@@ -141,21 +178,21 @@ static json_t *ask_monitor(const struct arrival *v, const char *path)
 /* Until it listens, and where. */
 static json_t *await_url(const struct arrival *v, struct err *e)
 {
-	for (unsigned i = 0; i < LISTEN_TRIES && !has_ended(v); i++) {
+	const uint64_t end_ns = loop_now_ns() + LISTEN_S * UINT64_C(1000000000);
+
+	while (loop_now_ns() < end_ns && !tasks_end_soon(v->agent) && !has_ended(v)) {
 		json_auto_t *progress = ask_monitor(v, "vm.migration-progress");
 		json_t *url = json_object_get(progress, "url");
 
 		if (url)
 			return json_incref(url);
 		tasks_sleep(v->agent, TRY_MS);
-		if (tasks_end_soon(v->agent))
-			break;
 	}
 	err_set(e, -EIO, "the monitor that should wait for it does not; see its log");
 	return NULL;
 }
 
-static int start_monitor(struct arrival *v, json_t **url, struct err *e)
+static int start_monitor(struct arrival *v, struct err *e)
 {
 	const struct agent_options *o = v->agent->options;
 	char incoming[300];
@@ -170,12 +207,10 @@ static int start_monitor(struct arrival *v, json_t **url, struct err *e)
 		 o->address);
 	pthread_mutex_lock(&v->agent->lock);
 	r = v->spec ? specs_adopt(v->agent, v->spec, e) : 0;
+	v->adopted = v->spec && !r;
 	r = r ? r : process_start(v->agent, v->vm, args, &v->pid, e);
 	pthread_mutex_unlock(&v->agent->lock);
-	if (r)
-		return r;
-	*url = await_url(v, e);
-	return *url ? 0 : -EIO;
+	return r;
 }
 
 /* With the lock. */
@@ -193,20 +228,32 @@ static void release(const struct arrival *v)
 	ledger_release(ledger_find(&v->agent->ledger, v->token));
 }
 
-/* With the lock.  SIGTERM ends a monitor that has no VM yet, and one whose VM is being handed over
- * does as the hand-over says. */
-static void call_off(const struct arrival *v)
+/* With the lock: nothing of it is left here. */
+static void leave(const struct arrival *v)
 {
 	struct err e;
-	int status;
 
-	if (v->pid > 0 && !process_is_over(v->agent, v->pid, &status))
-		kill(v->pid, SIGTERM);
-	if (v->spec && specs_leave(v->agent, v->vm, &e))
+	if (v->adopted && specs_leave(v->agent, v->vm, &e))
 		agent_say(v->agent, "spec-kept", v->vm, "%s", e.text);
+	if (!v->adopted && v->pid > 0)
+		process_forget(v->agent, v->vm);
+	release(v);
 }
 
-enum fate { FATE_WAITS, FATE_COMES, FATE_HERE, FATE_FAILED };
+/* Its monitor ends then, unless the VM is here by now: then it refuses. */
+static void call_off(const struct arrival *v)
+{
+	struct client c;
+	struct err e;
+
+	if (!client_open(&c, v->vm, &e)) {
+		client_set_limit(&c, ANSWER_MS);
+		client_put(&c, "vm.cancel-migration", NULL, NULL, &e);
+	}
+	client_close(&c);
+}
+
+enum fate { FATE_WAITS, FATE_COMES, FATE_HERE, FATE_TOO_LARGE, FATE_FAILED, FATE_ENDED };
 
 /* More than it was given room for: whoever sends it has lied, or it was given more meanwhile. */
 static bool is_too_large(const struct arrival *v)
@@ -222,8 +269,9 @@ static enum fate fate_of(const struct arrival *v)
 	json_auto_t *progress = NULL;
 	const json_t *state, *session;
 
+	/* It may have been over soon after it came. */
 	if (has_ended(v))
-		return FATE_FAILED;
+		return supervise_has_come(v->uuid) ? FATE_HERE : FATE_ENDED;
 	progress = ask_monitor(v, "vm.migration-progress");
 	state = json_object_get(progress, "state");
 	session = json_object_get(progress, "session");
@@ -233,87 +281,133 @@ static enum fate fate_of(const struct arrival *v)
 		return FATE_FAILED;
 	if (!json_string_length(session))
 		return FATE_WAITS;
-	return is_too_large(v) ? FATE_FAILED : FATE_COMES;
+	return is_too_large(v) ? FATE_TOO_LARGE : FATE_COMES;
 }
 
-static void arrived(const struct arrival *v)
+/* True: nothing more is heard of it. */
+static bool arrived(struct arrival *v)
 {
 	struct agent *a = v->agent;
 
-	past_set(a, v->vm, v->moves);
-	agent_say(a, "arrived", v->vm, "it runs here now");
-	release(v);
+	if (!v->here_at) {
+		v->here_at = agent_now();
+		past_set(a, v->vm, v->moves);
+		agent_say(a, "arrived", v->vm, "it runs here now");
+		release(v);
+	}
+	return v->settled || agent_now() >= v->here_at + LEDGER_EXPIRES_S;
 }
 
-/* Whether it is over, one way or the other. */
-static bool judge(const struct arrival *v, enum fate fate)
+/* With the lock. */
+static void end_it(struct arrival *v, const char *why)
+{
+	if (!v->off)
+		agent_say(v->agent, "not-arrived", v->vm, "from %s: %s", v->from, why);
+	v->off = true;
+}
+
+/* With the lock: whether it is over, one way or the other.  Its room is kept as long as its process
+ * is there. */
+static bool judge(struct arrival *v, enum fate fate)
 {
 	struct reservation_entry *r = ledger_find(&v->agent->ledger, v->token);
 
-	if (fate == FATE_HERE) {
-		arrived(v);
-		return true;
-	}
-	if (r && fate == FATE_COMES)
-		r->arrives = true;
-	if (r && fate == FATE_FAILED)
-		agent_say(v->agent, "not-arrived", v->vm, "the move from %s failed", r->from);
-	if (r && ledger_has_expired(r, agent_now()))
-		agent_say(v->agent, "not-arrived", v->vm, "%s sent nothing within %d s", r->from,
-			  LEDGER_EXPIRES_S);
-	else if (r && fate != FATE_FAILED)
+	if (fate == FATE_HERE)
+		return arrived(v);
+	r->arrives |= fate == FATE_COMES;
+	if (fate == FATE_FAILED || fate == FATE_ENDED)
+		end_it(v, "the move failed");
+	else if (fate == FATE_TOO_LARGE)
+		end_it(v, "it has more memory than room was asked for");
+	else if (ledger_has_expired(r, agent_now()))
+		end_it(v, "nothing was sent in time, or it was called off");
+	if (fate != FATE_ENDED)
 		return false;
-	call_off(v);
-	release(v);
+	leave(v);
 	return true;
+}
+
+/* One step; false: it is over. */
+static bool go_on(struct arrival *v)
+{
+	struct agent *a = v->agent;
+	enum fate fate = v->here_at ? FATE_HERE : fate_of(v);
+	bool off, over;
+
+	/* Before its room is given back it counts as one that is here. */
+	if (fate == FATE_HERE && !v->here_at)
+		look_at(a, v->vm, v->pid);
+	pthread_mutex_lock(&a->lock);
+	over = judge(v, fate);
+	off = v->off;
+	pthread_mutex_unlock(&a->lock);
+	if (off && !over)
+		call_off(v);
+	return !over;
+}
+
+/* The agent ends: what has not begun to come does not come any more. */
+static void go_out(struct arrival *v)
+{
+	for (unsigned i = 0; i < END_TRIES && fate_of(v) == FATE_WAITS; i++) {
+		call_off(v);
+		poll(NULL, 0, TRY_MS);
+	}
+	if (fate_of(v) != FATE_ENDED)
+		return;
+	pthread_mutex_lock(&v->agent->lock);
+	leave(v);
+	pthread_mutex_unlock(&v->agent->lock);
 }
 
 static void watch(void *arg)
 {
 	struct arrival *v = arg;
 	struct agent *a = v->agent;
-	bool over = false;
+	bool more;
 
-	while (!over && !tasks_end_soon(a)) {
-		enum fate fate = fate_of(v);
-
-		pthread_mutex_lock(&a->lock);
-		over = judge(v, fate);
-		pthread_mutex_unlock(&a->lock);
-		if (!over)
-			tasks_sleep(a, WATCH_MS);
-	}
+	while ((more = go_on(v)) && !tasks_end_soon(a))
+		tasks_sleep(a, WATCH_MS);
+	if (more && !v->here_at)
+		go_out(v);
 	pthread_mutex_lock(&a->lock);
 	pulse_now(a->look);
 	arrival_free(v);
 	pthread_mutex_unlock(&a->lock);
 }
 
-/* The monitor waits, and whoever asked may send. */
-static int promise(struct arrival *v, const struct reservation_request *q, json_t **answer,
-		   struct err *e)
+/* With the lock. */
+static int refuse(struct arrival *v, int r, const struct err *e)
+{
+	agent_say(v->agent, "refused", v->vm, "from %s: %s", v->from, e->text);
+	leave(v);
+	arrival_free(v);
+	return r;
+}
+
+/* There is room.  The monitor waits, and whoever asked may send; from then on a task has it. */
+static int promise(struct arrival *v, json_t **answer, struct err *e)
 {
 	struct agent *a = v->agent;
 	json_auto_t *url = NULL;
-	int r = reserve(a, q, v, e);
+	int r = start_monitor(v, e);
 
-	if (r)
-		return r;
-	r = start_monitor(v, &url, e);
-	pthread_mutex_lock(&a->lock);
 	if (!r)
-		list_append(&a->arrivals, &v->node);
-	r = r ? r : task_start(a, "arrival", watch, v, e);
-	if (r) {
-		agent_say(a, "refused", v->vm, "from %s: %s", q->from, e->text);
-		call_off(v);
-		release(v);
-	} else {
+		url = await_url(v, e);
+	pthread_mutex_lock(&a->lock);
+	v->off = !url;
+	if (!r) {
+		r = task_start(a, "arrival", watch, v, e);
+		if (r)
+			kill(v->pid, SIGTERM); /* nobody has heard where it waits */
+	}
+	if (r)
+		r = refuse(v, r, e);
+	else if (url)
 		*answer = json_pack("{s:s, s:i, s:O}", "token", v->token, "expires_s",
 				    LEDGER_EXPIRES_S, "url", url);
-	}
 	pthread_mutex_unlock(&a->lock);
-	return r;
+	return r || url ? r : -EIO;
 }
 
 int arrivals_prepare(struct agent *a, const char *from, const json_t *body, json_t **answer,
@@ -328,9 +422,9 @@ int arrivals_prepare(struct agent *a, const char *from, const json_t *body, json
 	v->agent = a;
 	list_init(&v->node);
 	r = read_request(body, from, &q, v, e);
-	r = r ? r : promise(v, &q, answer, e);
+	r = r ? r : reserve(a, &q, v, e);
 	if (!r)
-		return 0;
+		return promise(v, answer, e);
 	pthread_mutex_lock(&a->lock);
 	arrival_free(v);
 	pthread_mutex_unlock(&a->lock);
@@ -338,59 +432,62 @@ int arrivals_prepare(struct agent *a, const char *from, const json_t *body, json
 }
 
 /* Only who was promised it may say what became of it. */
-static struct reservation_entry *entry_of(struct agent *a, const char *from, const json_t *body)
+static struct arrival *arrival_of(struct agent *a, const char *from, const json_t *body)
 {
 	const char *token = json_string_value(json_object_get(body, "token"));
-	struct reservation_entry *r = token ? ledger_find(&a->ledger, token) : NULL;
+	struct arrival *v;
 
-	return r && !strcmp(r->from, from) ? r : NULL;
+	list_for_each (v, &a->arrivals, node)
+		if (token && !strcmp(v->token, token) && !strcmp(v->from, from))
+			return v;
+	return NULL;
 }
 
 int arrivals_cancel(struct agent *a, const char *from, const json_t *body, json_t **answer,
 		    struct err *e)
 {
 	struct reservation_entry *r;
+	struct arrival *v;
 
 	(void)answer;
 	(void)e;
 	pthread_mutex_lock(&a->lock);
-	r = entry_of(a, from, body);
-	if (r) {
-		r->arrives = false;
+	v = arrival_of(a, from, body);
+	r = v ? ledger_find(&a->ledger, v->token) : NULL;
+	if (r)
 		r->until = 0; /* its task sees that it has expired */
-	}
 	pthread_mutex_unlock(&a->lock);
 	return 0;
 }
 
-static struct arrival *arrival_of(struct agent *a, const struct reservation_entry *r)
+/* With the lock.  What it was before may be all that there is room for. */
+static void add_move(struct arrival *v, const json_t *move)
 {
-	struct arrival *v;
-
-	list_for_each (v, &a->arrivals, node)
-		if (r && !strcmp(v->token, r->token))
-			return v;
-	return NULL;
+	json_array_insert_new(v->moves, 0, json_deep_copy(move));
+	if (v->here_at && agent_vm(v->agent, v->vm))
+		past_add(v->agent, v->vm, move);
+	v->settled = true;
 }
 
 int arrivals_settled(struct agent *a, const char *from, const json_t *body, json_t **answer,
 		     struct err *e)
 {
-	const char *vm = json_string_value(json_object_get(body, "vm"));
 	json_t *move = json_object_get(body, "move");
+	json_auto_t *moves = json_pack("[O?]", move);
 	struct arrival *v;
+	int r = past_check(moves, e);
 
 	(void)answer;
-	if (!vm || !json_is_object(move))
-		return err_set(e, -EINVAL, "the end of a move is told without the move");
+	if (r)
+		return r;
 	pthread_mutex_lock(&a->lock);
-	v = arrival_of(a, entry_of(a, from, body));
-	if (v)
-		json_array_insert(v->moves, 0, move);
-	else if (agent_vm(a, vm))
-		past_add(a, vm, json_incref(move));
+	v = arrival_of(a, from, body);
+	if (!v || v->settled)
+		r = err_set(e, -ENOENT, "no VM that %s sends is awaited", from);
+	else
+		add_move(v, move);
 	pthread_mutex_unlock(&a->lock);
-	return 0;
+	return r;
 }
 
 int arrivals_gain(struct agent *a, const char *from, const json_t *body, json_t **answer,
@@ -398,13 +495,28 @@ int arrivals_gain(struct agent *a, const char *from, const json_t *body, json_t 
 {
 	const char *vm = json_string_value(json_object_get(body, "vm"));
 	const json_t *gain = json_object_get(body, "gain");
+	struct election election;
+	int r = 0;
 
-	(void)from;
 	(void)answer;
 	if (!vm || !json_is_number(gain))
 		return err_set(e, -EINVAL, "the gain of a move is told without VM or gain");
 	pthread_mutex_lock(&a->lock);
-	past_gain(a, vm, json_number_value(gain));
+	peers_election(a, &election);
+	if (!election.planner || strcmp(election.planner, from))
+		r = err_set(e, -EPERM, "%s does not plan for this host", from);
+	else
+		past_gain(a, vm, json_number_value(gain));
 	pthread_mutex_unlock(&a->lock);
-	return 0;
+	return r;
+}
+
+bool arrivals_awaits(const struct agent *a, const char *vm)
+{
+	const struct arrival *v;
+
+	list_for_each (v, &a->arrivals, node)
+		if (!strcmp(v->vm, vm))
+			return true;
+	return false;
 }

@@ -19,6 +19,9 @@ int arrivals_cancel(struct agent *, const char *from, const json_t *body, json_t
 int arrivals_gain(struct agent *, const char *from, const json_t *body, json_t **answer,
 		  struct err *);
 
+/* Room is kept for a VM of that name, or it has just come. */
+bool arrivals_awaits(const struct agent *, const char *vm);
+
 /* Of the planner's reservations: a new reference. */
 json_t *arrivals_reservations(const struct agent *);
 

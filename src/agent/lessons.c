@@ -157,24 +157,6 @@ static double loss_of(const struct snapshot *s, uint32_t one, uint32_t other)
 	return loss;
 }
 
-void lessons_promise(struct lessons *l, const struct plan *plan, const struct plan_move *m)
-{
-	const struct snapshot *s = plan->snapshot;
-	const struct vm *v = &s->vm[m->vm];
-	struct promise *p = l->npromises < PROMISES_MAX ? calloc(1, sizeof(*p)) : NULL;
-
-	if (!p)
-		return;
-	snprintf(p->vm, sizeof(p->vm), "%s", names_text(&s->names, v->name));
-	snprintf(p->from, sizeof(p->from), "%s", names_text(&s->names, s->host[m->from].name));
-	snprintf(p->to, sizeof(p->to), "%s", names_text(&s->names, s->host[m->to].name));
-	p->cost = m->judged.move;
-	p->load = m->judged.load;
-	p->loss = loss_of(s, m->from, m->to);
-	list_append(&l->promises, &p->node);
-	l->npromises++;
-}
-
 static struct promise *promise_of(struct lessons *l, const char *vm)
 {
 	struct promise *p;
@@ -185,7 +167,38 @@ static struct promise *promise_of(struct lessons *l, const char *vm)
 	return NULL;
 }
 
-void lessons_outcome(struct lessons *l, const char *vm, const json_t *outcome, uint64_t now)
+/* What became of some is never told: their agent ended. */
+static void make_room(struct lessons *l, const char *vm)
+{
+	struct promise *p = promise_of(l, vm);
+
+	if (!p && l->npromises == PROMISES_MAX)
+		p = list_item(l->promises.next, struct promise, node);
+	if (p)
+		promise_free(l, p);
+}
+
+void lessons_promise(struct lessons *l, const struct plan *plan, const struct plan_move *m)
+{
+	const struct snapshot *s = plan->snapshot;
+	const struct vm *v = &s->vm[m->vm];
+	struct promise *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return;
+	make_room(l, names_text(&s->names, v->name));
+	snprintf(p->vm, sizeof(p->vm), "%s", names_text(&s->names, v->name));
+	snprintf(p->from, sizeof(p->from), "%s", names_text(&s->names, s->host[m->from].name));
+	snprintf(p->to, sizeof(p->to), "%s", names_text(&s->names, s->host[m->to].name));
+	p->cost = m->judged.move;
+	p->load = m->judged.load;
+	p->loss = loss_of(s, m->from, m->to);
+	list_append(&l->promises, &p->node);
+	l->npromises++;
+}
+
+void lessons_outcome(struct lessons *l, const char *vm, const char *from, const json_t *outcome,
+		     uint64_t now)
 {
 	struct promise *p = promise_of(l, vm);
 	const struct move_outcome o = {
@@ -195,7 +208,7 @@ void lessons_outcome(struct lessons *l, const char *vm, const json_t *outcome, u
 		.slowdown = -1,
 	};
 
-	if (!p)
+	if (!p || strcmp(p->from, from))
 		return;
 	if (!json_is_true(json_object_get(outcome, "moved"))) {
 		promise_free(l, p);

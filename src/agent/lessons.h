@@ -26,8 +26,9 @@ void lessons_see(struct lessons *, struct snapshot *);
 
 /* A move of a plan has been ordered. */
 void lessons_promise(struct lessons *, const struct plan *, const struct plan_move *);
-/* It is over; time_s, blackout_s and bytes are those of outcome. */
-void lessons_outcome(struct lessons *, const char *vm, const json_t *outcome, uint64_t now);
+/* It is over, as its host from says; time_s, blackout_s and bytes are those of outcome. */
+void lessons_outcome(struct lessons *, const char *vm, const char *from, const json_t *outcome,
+		     uint64_t now);
 
 /* A move whose gain can be told now: what both hosts' VMs miss less than before it, in vCPUs. */
 struct lesson_gain {

@@ -10,14 +10,22 @@
 #include "bits.h"
 #include "cleanup.h"
 #include "client.h"
-#include "task.h"
 #include "lessons.h"
 #include "past.h"
 #include "peers.h"
 #include "planner/names.h"
+#include "record.h"
 #include "specs.h"
+#include "task.h"
 
-enum { ASK_MS = 20000, TELL_MS = 5000, PROGRESS_MS = 500, US_PER_S = 1000000, MS_PER_S = 1000 };
+enum {
+	ASK_MS = 20000,
+	TELL_MS = 5000,
+	PROGRESS_MS = 500,
+	WHY_MAX = 100,
+	US_PER_S = 1000000,
+	MS_PER_S = 1000
+};
 
 static struct flight_entry *moves_find(const struct agent *a, const char *vm)
 {
@@ -51,24 +59,31 @@ static json_t *room_wanted(const struct agent *a, const char *name)
 
 	if (!vm)
 		return NULL;
-	return json_pack("{s:{s:s, s:s, s:I, s:I, s:I, s:o*, s:O*}}", "prepare", "vm", name, "uuid",
+	return json_pack("{s:{s:s, s:s, s:I, s:I, s:I, s:o*, s:o*}}", "prepare", "vm", name, "uuid",
 			 vm->uuid, "memory", (json_int_t)vm->memory, "resident",
 			 (json_int_t)(vm->resident < vm->memory ? vm->resident : vm->memory),
 			 "vcpus", (json_int_t)vm->vcpus, "spec", specs_take(a, name), "moves",
-			 past_of(a, name));
+			 json_deep_copy(past_of(a, name)));
 }
 
 static int ask_for_room(struct flight_entry *f, json_t **room, struct err *e)
 {
 	struct agent *a = f->agent;
 	json_auto_t *question = NULL;
+	int r;
 
 	pthread_mutex_lock(&a->lock);
 	question = room_wanted(a, f->vm);
 	pthread_mutex_unlock(&a->lock);
 	if (!question)
 		return err_set(e, -ENOENT, "the VM is not here any more");
-	return peers_ask(a, f->to, question, room, ASK_MS, e);
+	r = peers_ask(a, f->to, question, room, ASK_MS, e);
+	if (r)
+		return r;
+	if (json_string_length(json_object_get(*room, "token")) &&
+	    json_string_length(json_object_get(*room, "url")))
+		return 0;
+	return err_set(e, -EPROTO, "%s says neither where the VM should go nor a token", f->to);
 }
 
 static void note_progress(struct flight_entry *f)
@@ -110,7 +125,6 @@ static int await_answer(struct flight_entry *f, struct client *c, json_t **answe
 /* The monitor's part; answer: what vm.migration-progress says of it in the end. */
 static int go_over(struct flight_entry *f, const json_t *room, json_t **answer, struct err *e)
 {
-	const char *url = json_string_value(json_object_get(room, "url"));
 	json_auto_t *request = NULL;
 	struct client c;
 	double blackout_s;
@@ -119,9 +133,9 @@ static int go_over(struct flight_entry *f, const json_t *room, json_t **answer, 
 	pthread_mutex_lock(&f->agent->lock);
 	blackout_s = f->agent->settings.policy.blackout_s;
 	pthread_mutex_unlock(&f->agent->lock);
-	request = json_pack("{s:s, s:s*, s:b, s:I}", "destination_url", url ? url : "", "tls_dir",
-			    f->agent->options->tls, "wait", 1, "downtime_ms",
-			    (json_int_t)(blackout_s * MS_PER_S));
+	request = json_pack("{s:O, s:s*, s:b, s:I}", "destination_url",
+			    json_object_get(room, "url"), "tls_dir", f->agent->options->tls, "wait",
+			    1, "downtime_ms", (json_int_t)(blackout_s * MS_PER_S));
 	r = client_open(&c, f->vm, e);
 	r = r ? r : client_send_put(&c, "vm.send-migration", request, e);
 	r = r ? r : await_answer(f, &c, answer, e);
@@ -175,7 +189,7 @@ static void tell_outcome(const struct flight_entry *f, const json_t *progress)
 		return;
 	}
 	pthread_mutex_lock(&a->lock);
-	lessons_outcome(a->lessons, f->vm, outcome, agent_now());
+	lessons_outcome(a->lessons, f->vm, f->by, outcome, agent_now());
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -233,7 +247,8 @@ static void fly(void *arg)
 		give_up(f, room, r, &e);
 	else
 		settle(f, room, progress);
-	tell_outcome(f, progress);
+	if (r != -EINTR)
+		tell_outcome(f, r ? NULL : progress);
 	pthread_mutex_lock(&a->lock);
 	flight_free(f);
 	pthread_mutex_unlock(&a->lock);
@@ -242,6 +257,8 @@ static void fly(void *arg)
 /* An order that makes sense. */
 static int check(struct agent *a, const char *vm, const char *to, struct err *e)
 {
+	const struct spec *s;
+
 	if (!vm || !to || !name_is_valid(vm) || !name_is_valid(to))
 		return err_set(e, -EINVAL, "a move is ordered with the names of a VM and a host");
 	if (!agent_vm(a, vm))
@@ -252,6 +269,9 @@ static int check(struct agent *a, const char *vm, const char *to, struct err *e)
 		return err_set(e, -EINVAL, "VM \"%s\" is on %s already", vm, to);
 	if (moves_find(a, vm))
 		return err_set(e, -EBUSY, "VM \"%s\" is on its way already", vm);
+	s = specs_find(a, vm);
+	if (s && s->job)
+		return err_set(e, -EBUSY, "VM \"%s\" is being started or stopped", vm);
 	return 0;
 }
 
@@ -279,7 +299,8 @@ int moves_begin(struct agent *a, const json_t *order, const char *by, struct err
 	snprintf(f->by, sizeof(f->by), "%s", by);
 	list_append(&a->flights, &f->node);
 	specs_moves(a, vm, true);
-	agent_say(a, "moves", vm, "to %s, as %s wants: %.100s", to, by, why ? why : "asked for");
+	agent_say(a, "moves", vm, "to %s, as %s wants: %s", to, by,
+		  why && record_is_text(why, WHY_MAX) ? why : "asked for");
 	r = task_start(a, "move", fly, f, e);
 	if (r)
 		flight_free(f);
@@ -310,12 +331,11 @@ int moves_outcome(struct agent *a, const char *from, const json_t *outcome, json
 {
 	const char *vm = json_string_value(json_object_get(outcome, "vm"));
 
-	(void)from;
 	(void)answer;
 	if (!vm)
 		return err_set(e, -EINVAL, "the outcome of a move is told without the VM");
 	pthread_mutex_lock(&a->lock);
-	lessons_outcome(a->lessons, vm, outcome, agent_now());
+	lessons_outcome(a->lessons, vm, from, outcome, agent_now());
 	pthread_mutex_unlock(&a->lock);
 	return 0;
 }

@@ -15,10 +15,12 @@ void past_free(struct agent *);
 
 /* Array, borrowed; NULL: it has never moved. */
 const json_t *past_of(const struct agent *, const char *vm);
+/* What another agent says of them: an array that the planner would read. */
+int past_check(const json_t *moves, struct err *);
 /* What came with it, instead of what was known; NULL: nothing. */
 void past_set(struct agent *, const char *vm, const json_t *moves);
 /* A move that is over. */
-void past_add(struct agent *, const char *vm, json_t *move);
+void past_add(struct agent *, const char *vm, const json_t *move);
 /* What its last move won, in vCPUs. */
 void past_gain(struct agent *, const char *vm, double gain);
 /* It is another host's now. */

@@ -9,6 +9,7 @@
 #include "cleanup.h"
 #include "lessons.h"
 #include "moves.h"
+#include "past.h"
 #include "peers.h"
 #include "planner/snapshot.h"
 #include "state.h"
@@ -58,7 +59,7 @@ static void order(struct agent *a, const struct plan *plan, const struct plan_mo
 
 		agent_say(a, "order-refused", vm, "%s will not move it to %s: %s", from, to,
 			  e.text);
-		lessons_outcome(a->lessons, vm, outcome, agent_now());
+		lessons_outcome(a->lessons, vm, from, outcome, agent_now());
 	}
 	pthread_mutex_unlock(&a->lock);
 }
@@ -102,24 +103,35 @@ static json_t *plan_json(const struct plan *plan)
 	return json;
 }
 
+/* One that is not heard is not told again: it is a hint for whoever looks. */
+static void tell_gain(struct agent *a, const struct lesson_gain *g)
+{
+	json_auto_t *question = NULL, *answer = NULL;
+	struct err e;
+
+	if (!strcmp(g->to, a->options->id)) {
+		pthread_mutex_lock(&a->lock);
+		past_gain(a, g->vm, g->gain);
+		pthread_mutex_unlock(&a->lock);
+		return;
+	}
+	question = json_pack("{s:{s:s, s:f}}", "gain", "vm", g->vm, "gain", g->gain);
+	peers_ask(a, g->to, question, &answer, ORDER_MS, &e);
+}
+
 /* What earlier moves won is told to the hosts that their VMs are on. */
 static void tell_gains(struct agent *a, const struct snapshot *s)
 {
 	struct lesson_gain g;
-	bool more;
+	bool more = true;
 
-	do {
-		json_auto_t *question = NULL, *answer = NULL;
-		struct err e;
-
+	while (more) {
 		pthread_mutex_lock(&a->lock);
 		more = lessons_gain(a->lessons, s, &g);
 		pthread_mutex_unlock(&a->lock);
-		if (!more)
-			break;
-		question = json_pack("{s:{s:s, s:f}}", "gain", "vm", g.vm, "gain", g.gain);
-		peers_ask(a, g.to, question, &answer, ORDER_MS, &e);
-	} while (more);
+		if (more)
+			tell_gain(a, &g);
+	}
 }
 
 static int read_snapshot(struct agent *a, struct snapshot *s, struct err *e)

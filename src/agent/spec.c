@@ -69,7 +69,7 @@ static int check_keys(const json_t *spec, struct err *e)
 }
 
 /* It becomes a directory's, and the planner's. */
-static int check_name(const char *name, struct err *e)
+int spec_check_name(const char *name, struct err *e)
 {
 	if (name && name_is_valid(name) && *name != '.' && *name != '-')
 		return 0;
@@ -133,7 +133,7 @@ int spec_read(const json_t *spec, struct spec_values *out, struct err *e)
 	int r = check_keys(spec, e);
 
 	*out = (struct spec_values){ .name = json_string_value(json_object_get(spec, "name")) };
-	r = r ? r : check_name(out->name, e);
+	r = r ? r : spec_check_name(out->name, e);
 	r = r ? r : check_vm(json_object_get(spec, "vm"), out, e);
 	r = r ? r : read_word(spec, "restart", restarts, &restart, e);
 	r = r ? r : read_word(spec, "state", states, &state, e);

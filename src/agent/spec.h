@@ -24,7 +24,8 @@ struct spec_values {
 	bool runs; /* "state" */
 };
 
-/* -EINVAL: one sentence says what is wrong with it. */
+/* -EINVAL: one sentence says what is wrong with it.  NULL is no name. */
+int spec_check_name(const char *, struct err *);
 int spec_read(const json_t *, struct spec_values *, struct err *);
 /* vm.platform.uuid, which later starts and other hosts know the VM by. */
 int spec_set_uuid(json_t *, const char *uuid, struct err *);

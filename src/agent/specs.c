@@ -353,7 +353,9 @@ void specs_moves(struct agent *a, const char *name, bool moves)
 
 json_t *specs_take(const struct agent *a, const char *name)
 {
-	return specs_of(a, name);
+	const struct spec *s = specs_find(a, name);
+
+	return s ? json_deep_copy(s->json) : NULL;
 }
 
 int specs_adopt(struct agent *a, const json_t *given, struct err *e)
@@ -366,7 +368,12 @@ int specs_adopt(struct agent *a, const json_t *given, struct err *e)
 	if (!r && !v.uuid)
 		r = err_set(e, -EINVAL, "the spec of \"%s\" comes without the uuid of its VM",
 			    v.name);
-	r = r ? r : put(a, json, !agent_vm(a, v.name), &s, e);
+	if (r)
+		return r;
+	s = specs_find(a, v.name);
+	if (s && (strcmp(s->values.uuid, v.uuid) || !supervise_is_elsewhere(s)))
+		return err_set(e, -EBUSY, "the host has a spec \"%s\" of its own", v.name);
+	r = put(a, json, !agent_vm(a, v.name), &s, e);
 	if (r)
 		return r;
 	if (s->comes)
@@ -380,10 +387,12 @@ int specs_leave(struct agent *a, const char *name, struct err *e)
 	struct spec *s = specs_find(a, name);
 	int r = remove_file(a, name, e);
 
-	if (r || !s)
+	if (r)
 		return r;
-	agent_say(a, "spec-left", name, "it is another host's");
 	process_forget(a, name);
+	if (!s)
+		return 0;
+	agent_say(a, "spec-left", name, "it is another host's");
 	drop(s);
 	return 0;
 }

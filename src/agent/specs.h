@@ -74,7 +74,7 @@ int specs_stop(struct agent *, const char *name, const struct asker *, struct er
  */
 void specs_moves(struct agent *, const char *name, bool moves);
 json_t *specs_take(const struct agent *, const char *name); /* NULL: it has no spec */
-int specs_adopt(struct agent *, const json_t *, struct err *);
+int specs_adopt(struct agent *, const json_t *, struct err *); /* -EBUSY: it is this host's */
 int specs_leave(struct agent *, const char *name, struct err *);
 
 /* Added to the planner's record of the VM. */

@@ -209,13 +209,19 @@ static void add_state(void *arg, const struct agent *a, const struct told *told)
 				       told->heard ? settings_host(&a->settings, told->id)
 						   : "dead");
 	const struct lists *l = arg;
+	json_t *vm, *flight;
 	size_t i;
-	json_t *vm;
 
 	add_happiness(least, json_object_get(told->state, "vms"));
 	add_flat(l->hosts, host, least);
 	json_array_foreach(json_object_get(told->state, "vms"), i, vm) add_vm(l, told, vm);
-	json_array_extend(l->flights, json_object_get(told->state, "flights"));
+	json_array_foreach(json_object_get(told->state, "flights"), i, flight)
+	{
+		const char *from = json_string_value(json_object_get(flight, "from"));
+
+		if (told->heard && from && !strcmp(from, told->id))
+			json_array_append(l->flights, flight);
+	}
 }
 
 json_t *state_status(const struct agent *a)

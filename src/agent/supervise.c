@@ -54,6 +54,23 @@ static bool is_to_come(const struct spec *s)
 		destination.state != JOURNAL_ACCEPTED);
 }
 
+bool supervise_is_elsewhere(const struct spec *s)
+{
+	struct err why;
+
+	return is_to_come(s) || is_away(s->values.uuid, &why);
+}
+
+bool supervise_has_come(const char *uuid)
+{
+	struct journal_entry destination;
+	struct err unused;
+
+	return !is_away(uuid, &unused) &&
+	       !journal_read(uuid, JOURNAL_DESTINATION, &destination, &unused) &&
+	       destination.state == JOURNAL_ACCEPTED;
+}
+
 static void tell(const struct asker *asker, int r, const struct err *e)
 {
 	if (asker && asker->told)

@@ -23,6 +23,11 @@ void supervise_ended(struct agent *, const char *name, pid_t);
 /* After each look at all VMs. */
 void supervise_look(struct agent *);
 
+/* Its VM may run on another host and not on this one, as this host's journal has it. */
+bool supervise_is_elsewhere(const struct spec *);
+/* A VM has come to this host and has not left it. */
+bool supervise_has_come(const char *uuid);
+
 /* The spec is freed; its job may be under way. */
 void supervise_forget(struct spec *);
 void supervise_end(struct agent *); /* without the lock, when the loop has ended */

@@ -79,12 +79,17 @@ static void order(void)
 	lessons_promise(lessons, &plan, &move);
 }
 
-static void end(bool moved, double time_s)
+static void end_from(const char *from, bool moved, double time_s)
 {
 	json_auto_t *outcome = json_pack("{s:b, s:f, s:f, s:f}", "moved", moved, "time_s", time_s,
 					 "blackout_s", 0.02, "bytes", 500.0);
 
-	lessons_outcome(lessons, "v", outcome, NOW);
+	lessons_outcome(lessons, "v", from, outcome, NOW);
+}
+
+static void end(bool moved, double time_s)
+{
+	end_from("a", moved, time_s);
 }
 
 static double rate(const struct lessons *l)
@@ -151,6 +156,36 @@ START_TEST(kept)
 }
 END_TEST
 
+START_TEST(only_its_host)
+{
+	double before = rate(lessons), after;
+
+	order();
+	end_from("b", true, 5);
+	end_from("b", false, 0);
+	ck_assert_double_eq(rate(lessons), before);
+	end(true, 5);
+	after = rate(lessons);
+	ck_assert_double_lt(after, before);
+	end(true, 5); /* there is no other */
+	ck_assert_double_eq(rate(lessons), after);
+}
+END_TEST
+
+/* The agent that was to tell of the first one ended. */
+START_TEST(never_told)
+{
+	double after;
+
+	order();
+	order();
+	end(true, 5);
+	after = rate(lessons);
+	end(true, 5);
+	ck_assert_double_eq(rate(lessons), after);
+}
+END_TEST
+
 static Suite *lessons_suite(void)
 {
 	Suite *s = suite_create("lessons");
@@ -160,6 +195,8 @@ static Suite *lessons_suite(void)
 	tcase_add_test(c, gain);
 	tcase_add_test(c, not_moved);
 	tcase_add_test(c, kept);
+	tcase_add_test(c, only_its_host);
+	tcase_add_test(c, never_told);
 	suite_add_tcase(s, c);
 	return s;
 }
