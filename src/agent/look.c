@@ -10,6 +10,7 @@
 #include "host_view.h"
 #include "inventory.h"
 #include "rundir.h"
+#include "strays.h"
 #include "supervise.h"
 
 enum { LOOKS_PER_WINDOW = 6, ANSWER_MS = 2000 };
@@ -73,11 +74,14 @@ static void look_around(struct agent *a)
 	rundir_each(geteuid(), add_find, &finds);
 	for (size_t i = 0; i < finds.n; i++)
 		look_at(a, finds.vm[i].name, finds.vm[i].pid);
+	for (size_t i = 0; i < finds.n; i++)
+		strays_end(a, finds.vm[i].name, finds.vm[i].pid);
 	free(finds.vm);
 	host_read(&host, "");
 	pthread_mutex_lock(&a->lock);
 	inventory_end(a);
 	supervise_look(a);
+	strays_leave(a);
 	host_view_add(a, &host, a->settings.policy.window_s);
 	pthread_mutex_unlock(&a->lock);
 }
