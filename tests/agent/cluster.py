@@ -243,6 +243,30 @@ class Cluster:
         a.does("policy", window_s=6)
         return found
 
+    def hosts(self, names, of_one=None, **size):
+        """Hosts that VMs may come to, and that look every second; of_one: {name: {size}}."""
+        found = []
+        for name in names:
+            its = {"memory": "1G", "cores": "2", **size, **(of_one or {}).get(name, {})}
+            options = [word for key, value in its.items() for word in ("--" + key, value)]
+            found.append(self.start(name, found[0].address() if found else "",
+                                    "--address", "127.0.0.1", *options))
+        for agent in found:
+            agent.sees(names[0], **{name: "up" for name in names})
+        found[0].does("policy", window_s=6, interval_s=1)
+        return found
+
+    def where(self, vm):
+        """The hosts with a process of that VM, or of one that waits for it."""
+        return [agent.name for agent in self.agents.values() if vm in agent.pids()]
+
+    def runs_at(self, vm, agent):
+        """There and nowhere else; what its agent says of it."""
+        def so():
+            told = agent.vm(vm)
+            return told and told["state"] == "Running" and self.where(vm) == [agent.name] and told
+        return agent.until(so, f"does not come to run {vm} alone")
+
     def again(self, agent):
         """The same host, after the process was killed, with what it knew."""
         agent.options[agent.options.index("--listen") + 1] = "tcp:" + agent.address()
