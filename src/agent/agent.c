@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "inventory.h"
 #include "lessons.h"
+#include "local.h"
 #include "log.h"
 #include "past.h"
 #include "peers.h"
@@ -93,6 +94,7 @@ int agent_open(struct agent *a, const struct agent_options *options, struct err 
 	loop_set_lock(a->loop, &a->lock);
 	r = past_new(a, e);
 	r = r ? r : lessons_new(&a->lessons, a->store, e);
+	r = r ? r : local_new(&a->local, e);
 	r = r ? r : processes_new(&a->processes, a, e);
 	return r ? r : specs_new(&a->specs, a, e);
 }
@@ -105,6 +107,7 @@ void agent_close(struct agent *a)
 	processes_free(a->processes);
 	loop_free(a->loop);
 	lessons_free(a->lessons);
+	local_free(a->local);
 	json_decref(a->plan);
 	past_free(a);
 	ledger_free(&a->ledger);

@@ -3,7 +3,8 @@
  * godwit-agent: what one host knows, and the lock around it.
  *
  * Threads: main runs the loop, whose callbacks have the lock; "look" (look.h) asks the VMs and the
- * host how they are, and "rounds" (rounds.h) plans; each connection with another agent has one
+ * host how they are, "local" (local.h) does what can be done for them here, and "rounds" (rounds.h)
+ * plans; each connection with another agent has one
  * (peers.h), and so does whatever takes its time, such as a move (task.h).  They take the lock to
  * read or change what is here, for as short as that takes, and never while they wait for a VM, a
  * peer or a file that is not their own.
@@ -83,6 +84,7 @@ struct agent_host {
 };
 
 struct lessons;
+struct local;
 struct peers;
 struct processes;
 struct pulse;
@@ -106,7 +108,8 @@ struct agent {
 	json_t *past; /* past.h */
 	struct lessons *lessons;
 	json_t *plan; /* the last one that was made here, as JSON; NULL: none */
-	struct pulse *look, *rounds;
+	struct local *local;
+	struct pulse *look, *local_pulse, *rounds;
 	struct {
 		unsigned n; /* that run */
 		pthread_cond_t over;

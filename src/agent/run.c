@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "local.h"
 #include "log.h"
 #include "look.h"
 #include "peers.h"
@@ -87,6 +88,7 @@ static int begin(struct agent *a, struct parts *p, struct err *e)
 	r = r ? r : serve(a, p, e); /* first: there is no other agent of this user */
 	r = r ? r : peers_new(a, e);
 	r = r ? r : pulse_new(&a->look, a, &look_job, e);
+	r = r ? r : pulse_new(&a->local_pulse, a, &local_job, e);
 	return r ? r : pulse_new(&a->rounds, a, &rounds_job, e);
 }
 
@@ -95,6 +97,7 @@ static void end(struct agent *a, struct parts *p)
 	tasks_stop(a);
 	peers_stop(a);
 	pulse_free(a->rounds);
+	pulse_free(a->local_pulse);
 	tasks_end(a); /* the last that have the VMs looked at */
 	pulse_free(a->look);
 	routes_end(a);

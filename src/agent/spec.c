@@ -7,6 +7,7 @@
 
 #include "bits.h"
 #include "cleanup.h"
+#include "option.h"
 #include "planner/fields.h"
 #include "planner/model.h"
 #include "uuid.h"
@@ -43,7 +44,8 @@ static int read_word(const json_t *spec, const char *key, const char *const word
 
 static bool is_key(const char *key)
 {
-	static const char *const keys[] = { "name", "vm", "restart", "state" };
+	static const char *const keys[] = { "name",  "vm",           "restart",
+					    "state", "borrow_cores", "memory_min" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (!strcmp(keys[i], key))
@@ -127,6 +129,38 @@ static int check_vm(const json_t *vm, struct spec_values *out, struct err *e)
 	return r ? r : check_terminal(vm, "console", e);
 }
 
+static int check_borrow(const json_t *spec, struct spec_values *out, struct err *e)
+{
+	const json_t *value = json_object_get(spec, "borrow_cores"),
+		     *cpus = json_object_get(json_object_get(spec, "vm"), "cpus");
+
+	if (value && !json_is_boolean(value))
+		return err_set(e, -EINVAL, "borrow_cores must be true or false");
+	out->borrows = json_is_true(value) ? json_number_value(json_object_get(cpus, "limit")) : 0;
+	if (json_is_true(value) && !(out->borrows > 0))
+		return err_set(e, -EINVAL, "borrow_cores needs a limit of its own: vm.cpus.limit");
+	return 0;
+}
+
+static int check_memory_min(const json_t *spec, struct spec_values *out, struct err *e)
+{
+	const json_t *value = json_object_get(spec, "memory_min"),
+		     *vm = json_object_get(spec, "vm");
+	const char *text = json_string_value(value);
+	json_int_t bytes = json_integer_value(value);
+
+	if (!value)
+		return 0;
+	out->memory_min = bytes > 0 ? (uint64_t)bytes : 0;
+	if ((text && option_size(text, &out->memory_min)) || !out->memory_min)
+		return err_set(e, -EINVAL, "memory_min must be a size such as \"512M\"");
+	if (!json_is_object(json_object_get(vm, "balloon")))
+		return err_set(e, -EINVAL,
+			       "memory_min needs a balloon, which says how the guest does: "
+			       "vm.balloon");
+	return 0;
+}
+
 int spec_read(const json_t *spec, struct spec_values *out, struct err *e)
 {
 	unsigned restart = 0, state = 0;
@@ -135,6 +169,8 @@ int spec_read(const json_t *spec, struct spec_values *out, struct err *e)
 	*out = (struct spec_values){ .name = json_string_value(json_object_get(spec, "name")) };
 	r = r ? r : spec_check_name(out->name, e);
 	r = r ? r : check_vm(json_object_get(spec, "vm"), out, e);
+	r = r ? r : check_borrow(spec, out, e);
+	r = r ? r : check_memory_min(spec, out, e);
 	r = r ? r : read_word(spec, "restart", restarts, &restart, e);
 	r = r ? r : read_word(spec, "state", states, &state, e);
 	out->restart = (enum restart)restart;

@@ -3,7 +3,7 @@
  * What a person wants of one VM, as JSON:
  *
  *	{"name": "web", "vm": {...}, "restart": "on-failure", "state": "running", "weight": 1,
- *	 "pinned": false, "together": [], "apart": []}
+ *	 "pinned": false, "together": [], "apart": [], "borrow_cores": false, "memory_min": "512M"}
  *
  * vm is a configuration as vm.create takes it.  Nothing here knows of an agent.
  */
@@ -12,6 +12,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "err.h"
 #include "restart.h"
@@ -22,6 +23,8 @@ struct spec_values {
 	const char *name, *uuid; /* of the JSON; uuid NULL: it says none */
 	enum restart restart;
 	bool runs; /* "state" */
+	double borrows; /* cores idle ones may be lent on top of, its own limit; 0: none are */
+	uint64_t memory_min; /* what it keeps when the host is short; 0: all it has */
 };
 
 /* -EINVAL: one sentence says what is wrong with it.  NULL is no name. */

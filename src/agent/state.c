@@ -7,6 +7,7 @@
 #include "cleanup.h"
 #include "inventory.h"
 #include "lessons.h"
+#include "local.h"
 #include "moves.h"
 #include "peers.h"
 #include "planner/snapshot.h"
@@ -22,6 +23,7 @@ static json_t *vm_state(const struct agent *a, const struct agent_vm *vm)
 	if (happy >= 0)
 		json_object_set_new(state, "happiness", json_real(happy));
 	specs_add_to_state(a, vm->name, state);
+	local_add_to_state(a, vm->name, state);
 	return state;
 }
 

@@ -89,6 +89,41 @@ START_TEST(bad_values)
 }
 END_TEST
 
+static void allows(const char *text, double borrows, uint64_t memory_min)
+{
+	json_t *json = parse(text);
+	struct spec_values v;
+	struct err e;
+
+	ck_assert_msg(!spec_read(json, &v, &e), "%s: %s", text, e.text);
+	ck_assert_double_eq(v.borrows, borrows);
+	ck_assert_uint_eq(v.memory_min, memory_min);
+	json_decref(json);
+}
+
+/* What its host may lend it and take from it. */
+START_TEST(of_host)
+{
+	static const char no_size[] = "memory_min must be a size such as \"512M\"";
+
+	allows("{\"name\":\"web\",\"vm\":{\"cpus\":{\"limit\":1.5},\"balloon\":{}}}", 0, 0);
+	allows("{\"name\":\"web\",\"vm\":{\"cpus\":{\"limit\":1.5}},\"borrow_cores\":true}", 1.5,
+	       0);
+	allows("{\"name\":\"web\",\"vm\":{},\"borrow_cores\":false}", 0, 0);
+	allows("{\"name\":\"web\",\"vm\":{\"balloon\":{}},\"memory_min\":\"512M\"}", 0, 512 << 20);
+	allows("{\"name\":\"web\",\"vm\":{\"balloon\":{}},\"memory_min\":4096}", 0, 4096);
+	refused("{\"name\":\"web\",\"vm\":{},\"borrow_cores\":1}",
+		"borrow_cores must be true or false");
+	refused("{\"name\":\"web\",\"vm\":{},\"borrow_cores\":true}",
+		"borrow_cores needs a limit of its own: vm.cpus.limit");
+	refused("{\"name\":\"web\",\"vm\":{\"balloon\":{}},\"memory_min\":\"much\"}", no_size);
+	refused("{\"name\":\"web\",\"vm\":{\"balloon\":{}},\"memory_min\":0}", no_size);
+	refused("{\"name\":\"web\",\"vm\":{\"balloon\":{}},\"memory_min\":null}", no_size);
+	refused("{\"name\":\"web\",\"vm\":{},\"memory_min\":\"512M\"}",
+		"memory_min needs a balloon, which says how the guest does: vm.balloon");
+}
+END_TEST
+
 START_TEST(too_long)
 {
 	json_t *json = parse("{\"name\":\"web\",\"vm\":{\"payload\":{}}}");
@@ -153,6 +188,7 @@ static Suite *spec_suite(void)
 	tcase_add_test(c, whole);
 	tcase_add_test(c, not_a_spec);
 	tcase_add_test(c, bad_values);
+	tcase_add_test(c, of_host);
 	tcase_add_test(c, too_long);
 	tcase_add_test(c, config);
 	tcase_add_test(c, uuid);

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "local.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bits.h"
+#include "cleanup.h"
+#include "cpu_policy.h"
+#include "host_view.h"
+#include "local_ask.h"
+#include "specs.h"
+
+#define NS_PER_S 1e9
+#define PAUSE_S 1
+#define MARGIN_PART 20 /* of the host's memory */
+
+/* A VM of this host.  It is the thread's own but for the sentences, which are under the lock. */
+struct local_vm {
+	struct list node;
+	char name[65];
+	pid_t pid;
+	bool seen;
+	bool stays; /* it does not move */
+	double borrows; /* as its spec has it; 0: none may be lent */
+	uint64_t memory_min; /* the same; 0: none may be taken */
+	double own; /* limit that it had before it was lent any */
+	bool answers;
+	struct local_reading now;
+	double run, wait; /* cores since the beat before */
+	struct cpu_guest cpu;
+	struct memory_guest memory;
+	char cpu_why[128], memory_why[128]; /* "": it has its own */
+};
+
+struct local {
+	struct list vms; /* nodes are added and removed with the lock */
+	struct cpu_loans loans;
+	struct host_reading last; /* of the host; now_ns 0: none yet */
+};
+
+/* Of one beat. */
+struct beat {
+	struct agent *agent;
+	struct local *local;
+	double cores; /* that VMs may have */
+	uint64_t promised, reserve; /* promised: bytes that VMs may have; 0: all */
+	struct host_reading host;
+	double seconds; /* since the beat before; 0: there was none */
+};
+
+int local_new(struct local **out, struct err *e)
+{
+	*out = calloc(1, sizeof(**out));
+	if (!*out)
+		return err_set(e, -ENOMEM, "out of memory");
+	list_init(&(*out)->vms);
+	return 0;
+}
+
+static void drop(struct local_vm *v)
+{
+	list_remove(&v->node);
+	free(v);
+}
+
+void local_free(struct local *l)
+{
+	while (l && !list_empty(&l->vms))
+		drop(list_item(l->vms.next, struct local_vm, node));
+	free(l);
+}
+
+static struct local_vm *find(const struct local *l, const char *name)
+{
+	struct local_vm *v;
+
+	list_for_each (v, &l->vms, node)
+		if (!strcmp(v->name, name))
+			return v;
+	return NULL;
+}
+
+static bool has_other(const struct local_vm *v)
+{
+	return *v->cpu_why || *v->memory_why;
+}
+
+void local_add_to_state(const struct agent *a, const char *name, json_t *state)
+{
+	const struct local_vm *v = find(a->local, name);
+	char text[300];
+
+	if (!v || !has_other(v))
+		return;
+	snprintf(text, sizeof(text), "%s%s%s", v->cpu_why,
+		 *v->cpu_why && *v->memory_why ? "; " : "", v->memory_why);
+	json_object_set_new(state, "local", json_string(text));
+}
+
+static void find_vm(struct local *l, const struct agent_vm *vm)
+{
+	struct local_vm *v = find(l, vm->name);
+	const struct spec *s = specs_find(vm->agent, vm->name);
+
+	if (v && v->pid != vm->pid) {
+		drop(v);
+		v = NULL;
+	}
+	if (!v) {
+		v = calloc(1, sizeof(*v));
+		if (!v)
+			return;
+		v->pid = vm->pid;
+		snprintf(v->name, sizeof(v->name), "%s", vm->name);
+		list_append(&l->vms, &v->node);
+	}
+	v->seen = true;
+	v->stays = !s || !s->moves;
+	v->borrows = s ? s->values.borrows : 0;
+	v->memory_min = s ? s->values.memory_min : 0;
+	if (v->borrows > 0)
+		v->own = v->borrows;
+}
+
+/* With the lock.  False: nobody allows anything. */
+static bool begin(struct beat *b)
+{
+	struct agent *a = b->agent;
+	struct list *at, *next;
+	struct local_vm *v;
+	struct agent_vm *vm;
+	bool any = false;
+
+	list_for_each (v, &b->local->vms, node)
+		v->seen = false;
+	list_for_each (vm, &a->vms, node)
+		find_vm(b->local, vm);
+	for (at = b->local->vms.next; at != &b->local->vms; at = next) {
+		v = list_item(at, struct local_vm, node);
+		next = at->next;
+		if (v->seen)
+			any = any || v->borrows > 0 || v->memory_min || has_other(v);
+		else
+			drop(v);
+	}
+	b->cores = a->options->cores;
+	b->promised = a->options->memory;
+	b->reserve = a->options->reserve;
+	return any;
+}
+
+/* Cores that it used and waited for since the beat before; 0 if that is not known. */
+static void add_times(struct local_vm *v, const struct local_reading *now, double seconds)
+{
+	bool known = seconds > 0 && v->now.run_ns && now->run_ns >= v->now.run_ns &&
+		     now->wait_ns >= v->now.wait_ns;
+
+	v->run = known ? (double)(now->run_ns - v->now.run_ns) / NS_PER_S / seconds : 0;
+	v->wait = known ? (double)(now->wait_ns - v->now.wait_ns) / NS_PER_S / seconds : 0;
+}
+
+static void ask_all(struct beat *b)
+{
+	struct local *l = b->local;
+	struct local_reading now;
+	struct local_vm *v;
+
+	host_read(&b->host, "");
+	if (l->last.now_ns)
+		b->seconds = (double)(b->host.now_ns - l->last.now_ns) / NS_PER_S;
+	list_for_each (v, &l->vms, node) {
+		v->answers = local_ask(v->name, v->memory_min, &now);
+		v->run = v->wait = 0;
+		if (!v->answers)
+			continue;
+		add_times(v, &now, b->seconds);
+		v->now = now;
+	}
+}
+
+/* With the lock: an agent before this one may have lent and taken, and so may a person. */
+static void notice(struct local_vm *v)
+{
+	const struct memory_sample *m = &v->now.memory;
+	bool borrows = v->own > 0 && v->now.limit > v->own;
+
+	if (borrows && !*v->cpu_why)
+		snprintf(v->cpu_why, sizeof(v->cpu_why),
+			 "it may use %.3g cores in place of its own %.3g", v->now.limit, v->own);
+	else if (!borrows)
+		v->cpu_why[0] = '\0';
+	if (m->asked >= v->now.most)
+		v->memory_why[0] = '\0';
+	else if (v->memory_min && !*v->memory_why)
+		snprintf(v->memory_why, sizeof(v->memory_why), "it has %llu of %llu MiB",
+			 (unsigned long long)m->asked / MIB, (unsigned long long)v->now.most / MIB);
+}
+
+static bool may_borrow(const struct local_vm *v)
+{
+	return v->answers && v->stays && v->now.runs && v->borrows > 0 && v->now.limit > 0;
+}
+
+static bool may_give(const struct local_vm *v)
+{
+	return v->answers && v->stays && v->now.runs && v->memory_min && v->now.tells;
+}
+
+static double idle_cores(const struct beat *b, double run)
+{
+	const struct host_reading *last = &b->local->last, *now = &b->host;
+	double idle;
+
+	if (b->cores > 0)
+		return fmax(b->cores - run, 0);
+	if (now->all_ticks <= last->all_ticks)
+		return 0;
+	idle = 1 - (double)(now->busy_ticks - last->busy_ticks) /
+			   (double)(now->all_ticks - last->all_ticks);
+	return idle * now->cores;
+}
+
+static uint64_t available(const struct beat *b)
+{
+	const struct local_vm *v;
+	uint64_t resident = 0;
+
+	list_for_each (v, &b->local->vms, node)
+		resident += v->now.resident;
+	if (!b->promised)
+		return b->host.available;
+	return MIN(b->host.available, b->promised - MIN(resident, b->promised));
+}
+
+static bool turn(struct agent *a, struct local_vm *v, const char *key, json_t *value)
+{
+	struct err e;
+
+	if (!local_resize(v->name, key, value, &e))
+		return true;
+	pthread_mutex_lock(&a->lock);
+	agent_say(a, "local-refused", v->name, "%s", e.text);
+	pthread_mutex_unlock(&a->lock);
+	return false;
+}
+
+static void lend(struct agent *a, struct local_vm *v, const struct cpu_host *h)
+{
+	double cores = floor(v->cpu.target * 1000 + 0.5) / 1000;
+
+	if (!turn(a, v, "cpu_limit", json_real(cores)))
+		return;
+	pthread_mutex_lock(&a->lock);
+	snprintf(v->cpu_why, sizeof(v->cpu_why),
+		 "it may use %.3g cores in place of its own %.3g: %.3g were idle", cores, v->own,
+		 h->idle);
+	agent_say(a, "cores-lent", v->name, "%s", v->cpu_why);
+	pthread_mutex_unlock(&a->lock);
+}
+
+static void take_back(struct agent *a, struct local_vm *v, const char *why)
+{
+	if (!turn(a, v, "cpu_limit", json_real(v->own)))
+		return;
+	pthread_mutex_lock(&a->lock);
+	v->cpu_why[0] = '\0';
+	agent_say(a, "cores-back", v->name, "it may use its own %.3g cores again: %s", v->own, why);
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* VMs at their limit may wait for that: in a control group the kernel holds them back. */
+static void share_cores(struct beat *b, struct cpu_guest **guests)
+{
+	struct cpu_host h = { .seconds = b->seconds };
+	struct local_vm *v;
+	double run = 0;
+	size_t n = 0;
+
+	list_for_each (v, &b->local->vms, node) {
+		v->cpu = (struct cpu_guest){ .own = v->borrows,
+					     .limit = v->now.limit,
+					     .vcpus = (double)v->now.vcpus,
+					     .run = v->run };
+		run += v->run;
+		if (!cpu_is_at_limit(&v->cpu)) {
+			h.run += v->run;
+			h.wait += v->wait;
+		}
+		if (may_borrow(v))
+			guests[n++] = &v->cpu;
+	}
+	h.idle = idle_cores(b, run);
+	cpu_policy(&b->local->loans, &h, guests, n);
+	list_for_each (v, &b->local->vms, node) {
+		if (v->cpu.why == CPU_LENT)
+			lend(b->agent, v, &h);
+		else if (v->cpu.why == CPU_BACK)
+			take_back(b->agent, v, "VMs wait for cores");
+	}
+}
+
+static const char *why_memory(enum memory_why why)
+{
+	switch (why) {
+	case MEMORY_TAKEN:
+		return "the host is short of it";
+	case MEMORY_STALLED:
+		return "its guest waited for it";
+	case MEMORY_NEEDED:
+		return "its guest comes to use more";
+	default:
+		return "the host has enough";
+	}
+}
+
+static void set_memory(struct agent *a, struct local_vm *v, uint64_t bytes, const char *event,
+		       const char *why)
+{
+	if (!turn(a, v, "desired_ram", json_integer((json_int_t)bytes)))
+		return;
+	pthread_mutex_lock(&a->lock);
+	snprintf(v->memory_why, sizeof(v->memory_why), "it has %llu of %llu MiB: %s",
+		 (unsigned long long)bytes / MIB, (unsigned long long)v->now.most / MIB, why);
+	agent_say(a, event, v->name, "%s", v->memory_why);
+	if (bytes >= v->now.most)
+		v->memory_why[0] = '\0';
+	pthread_mutex_unlock(&a->lock);
+}
+
+static void share_memory(struct beat *b, struct memory_guest **guests)
+{
+	const struct memory_host h = {
+		.available = available(b),
+		.reserve = b->reserve,
+		.margin = (b->promised ? b->promised : b->host.memory) / MARGIN_PART,
+	};
+	struct local_vm *v;
+	size_t n = 0;
+
+	list_for_each (v, &b->local->vms, node) {
+		v->memory.why = MEMORY_STAYS;
+		if (!may_give(v))
+			continue;
+		v->memory.max = v->now.most;
+		v->memory.min = MIN(v->memory_min, v->now.most);
+		memory_guest_add(&v->memory, &v->now.memory);
+		guests[n++] = &v->memory;
+	}
+	memory_policy(&h, guests, n);
+	list_for_each (v, &b->local->vms, node)
+		if (v->memory.why != MEMORY_STAYS)
+			set_memory(b->agent, v, v->memory.target,
+				   v->memory.why == MEMORY_TAKEN ? "memory-taken" : "memory-given",
+				   why_memory(v->memory.why));
+}
+
+/* Its spec has changed. */
+static void let_go(struct agent *a, struct local_vm *v)
+{
+	static const char why[] = "its spec has it so";
+
+	if (!v->answers || !v->stays || !v->now.runs)
+		return;
+	if (!v->borrows && *v->cpu_why)
+		take_back(a, v, why);
+	if (!v->memory_min && *v->memory_why)
+		set_memory(a, v, v->now.most, "memory-given", why);
+}
+
+static size_t count(const struct local *l)
+{
+	const struct list *at;
+	size_t n = 0;
+
+	for (at = l->vms.next; at != &l->vms; at = at->next)
+		n++;
+	return n;
+}
+
+static void share(struct beat *b)
+{
+	size_t n = count(b->local) + 1;
+	CLEANUP(free) struct cpu_guest **cpu = calloc(n, sizeof(struct cpu_guest *));
+	CLEANUP(free) struct memory_guest **memory = calloc(n, sizeof(struct memory_guest *));
+
+	if (!cpu || !memory)
+		return;
+	if (b->seconds > 0)
+		share_cores(b, cpu);
+	share_memory(b, memory);
+}
+
+static void local_beat(struct agent *a)
+{
+	struct beat b = { .agent = a, .local = a->local };
+	struct local_vm *v;
+	bool any;
+
+	pthread_mutex_lock(&a->lock);
+	any = begin(&b);
+	pthread_mutex_unlock(&a->lock);
+	if (any) {
+		ask_all(&b);
+		pthread_mutex_lock(&a->lock);
+		list_for_each (v, &b.local->vms, node)
+			notice(v);
+		pthread_mutex_unlock(&a->lock);
+		list_for_each (v, &b.local->vms, node)
+			let_go(a, v);
+		share(&b);
+	}
+	a->local->last = b.host;
+}
+
+static double every_s(const struct agent *a)
+{
+	(void)a;
+	return MEMORY_BEAT_S;
+}
+
+const struct pulse_job local_job = { "local", local_beat, every_s, PAUSE_S };

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What can be done for VMs inside this host before any of them moves: idle cores are lent
+ * (cpu_policy.h) and memory is taken and given back (memory_policy.h), with VMs whose spec allows
+ * it and that do not move.  All is asked of their monitors, and so an agent that begins anew finds
+ * it as it was left.  What does not help here is for the planner to see.
+ */
+#ifndef LOCAL_H
+#define LOCAL_H
+
+#include "pulse.h"
+
+struct local;
+
+int local_new(struct local **, struct err *);
+void local_free(struct local *); /* NULL is fine */
+
+/* Under the lock.  Added to what status says of a VM: "local", a sentence, if it has other than
+ * its own. */
+void local_add_to_state(const struct agent *, const char *name, json_t *state);
+
+extern const struct pulse_job local_job;
+
+#endif
