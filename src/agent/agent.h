@@ -104,6 +104,11 @@ struct agent {
 	struct specs *specs;
 	struct ledger ledger;
 	struct list flights; /* struct flight_entry (moves.h): VMs that leave */
+	struct {
+		uint64_t begun, moved, failed, refused; /* since the agent began; all but
+							 * the first are over */
+		double last_s, last_blackout_s; /* of the last that moved */
+	} moves;
 	struct list arrivals; /* struct arrival (arrivals.h): VMs that come */
 	json_t *past; /* past.h */
 	struct lessons *lessons;

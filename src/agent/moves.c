@@ -203,6 +203,9 @@ static void settle(struct flight_entry *f, const json_t *room, const json_t *pro
 	     json_pack("{s:{s:O, s:s, s:O}}", "settled", "token", token, "vm", f->vm, "move",
 		       move));
 	pthread_mutex_lock(&f->agent->lock);
+	f->agent->moves.moved++;
+	f->agent->moves.last_s = seconds(progress, "total_us");
+	f->agent->moves.last_blackout_s = seconds(progress, "blackout_us");
 	agent_say(f->agent, "moved", f->vm,
 		  "it runs on %s now: %.3f s in all, stood still for %.0f ms", f->to,
 		  seconds(progress, "total_us"), seconds(progress, "blackout_us") * MS_PER_S);
@@ -221,6 +224,10 @@ static void give_up(struct flight_entry *f, const json_t *room, int r, const str
 		tell(f, f->to,
 		     json_pack("{s:{s:O, s:s}}", "cancel", "token", token, "why", why->text));
 	pthread_mutex_lock(&f->agent->lock);
+	if (token)
+		f->agent->moves.failed++;
+	else
+		f->agent->moves.refused++;
 	agent_say(f->agent, "not-moved", f->vm, "to %s: %s", f->to, why->text);
 	pthread_mutex_unlock(&f->agent->lock);
 }
@@ -304,6 +311,8 @@ int moves_begin(struct agent *a, const json_t *order, const char *by, struct err
 	r = task_start(a, "move", fly, f, e);
 	if (r)
 		flight_free(f);
+	else
+		a->moves.begun++;
 	return r;
 }
 

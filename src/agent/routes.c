@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "metrics.h"
 #include "moves.h"
 #include "peers.h"
 #include "specs.h"
@@ -25,7 +26,7 @@ struct watcher {
 /* What a route does with a request: it answers it, at once or later. */
 struct route {
 	enum http_method method;
-	const char *path; /* behind /api/v1/ */
+	const char *path;
 	void (*run)(struct agent *, struct request *, const json_t *body);
 };
 
@@ -80,6 +81,14 @@ static void get_snapshot(struct agent *a, struct request *q, const json_t *body)
 	}
 	request_answer(q, text ? 200 : 500, "application/x-ndjson", text, len);
 	free(text);
+}
+
+static void get_metrics(struct agent *a, struct request *q, const json_t *body)
+{
+	CLEANUP(free) char *text = metrics_text(a);
+
+	(void)body;
+	request_answer(q, text ? 200 : 500, metrics_content_type, text, text ? strlen(text) : 0);
 }
 
 static int set(struct agent *a, const char *key, const json_t *value, struct err *e)
@@ -341,24 +350,23 @@ void routes_end(struct agent *a)
 	event_watchers_end(&a->routes.events);
 }
 
+#define API "/api/v1/"
+
 static const struct route routes[] = {
-	{ HTTP_GET, "status", get_status }, { HTTP_GET, "snapshot", get_snapshot },
-	{ HTTP_PUT, "mode", put_mode },     { HTTP_PUT, "host", put_host },
-	{ HTTP_PUT, "policy", put_policy }, { HTTP_PUT, "apply", put_apply },
-	{ HTTP_PUT, "delete", put_delete }, { HTTP_PUT, "start", put_start },
-	{ HTTP_PUT, "stop", put_stop },     { HTTP_PUT, "move", put_move },
-	{ HTTP_GET, "events", get_events },
+	{ HTTP_GET, API "status", get_status }, { HTTP_GET, API "snapshot", get_snapshot },
+	{ HTTP_PUT, API "mode", put_mode },     { HTTP_PUT, API "host", put_host },
+	{ HTTP_PUT, API "policy", put_policy }, { HTTP_PUT, API "apply", put_apply },
+	{ HTTP_PUT, API "delete", put_delete }, { HTTP_PUT, API "start", put_start },
+	{ HTTP_PUT, API "stop", put_stop },     { HTTP_PUT, API "move", put_move },
+	{ HTTP_GET, API "events", get_events }, { HTTP_GET, "/metrics", get_metrics },
 };
 
 void routes_handle(void *arg, struct request *q)
 {
-	static const char prefix[] = "/api/v1/";
-	const char *path = q->path;
 	json_auto_t *body = q->body ? json_loadb(q->body, q->body_len, 0, NULL) : NULL;
 
-	path = strncmp(path, prefix, strlen(prefix)) ? "" : path + strlen(prefix);
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
-		if (strcmp(routes[i].path, path) || routes[i].method != q->method)
+		if (strcmp(routes[i].path, q->path) || routes[i].method != q->method)
 			continue;
 		if (q->method == HTTP_PUT && !json_is_object(body))
 			refuse(q, 400, "The body of this request is no JSON object.");

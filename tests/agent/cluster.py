@@ -114,7 +114,8 @@ class Agent:
         self.says(f'agent "{self.name}" runs')
         path = self.runtime + "/godwit/.agent.sock"
         with contextlib.closing(Connection(path)) as connection:
-            connection.request(method, "/api/v1/" + what, body and json.dumps(body))
+            where = what if what.startswith("/") else "/api/v1/" + what
+            connection.request(method, where, body and json.dumps(body))
             answer = connection.getresponse()
             text = answer.read()
             is_json = answer.getheader("Content-Type") == "application/json"

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an agent tells monitoring systems."""
+import os
+import pathlib
+import sys
+
+from cluster import check
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "unit"))
+
+# pylint: disable=wrong-import-position
+from metrics import parse
+
+GUEST = "tests/guest/service.elf"
+
+
+def metrics(agent):
+    """{(name, labels): value}, read as strictly as the monitor's; Bad if it is not well-formed."""
+    samples = [s for family in parse(agent.gives("/metrics"), False) for s in family.samples]
+    return {(name, *(f"{k}={v}" for k, v in labels)): value for name, labels, value in samples}
+
+
+def test_metrics(cluster):
+    """Of a host without VMs, then of one that has two, and of who plans."""
+    a = cluster.start("a")
+    b = cluster.start("b", a.address())
+    for agent in (a, b):
+        agent.sees("a", a="up", b="up")
+    a.until(lambda: ("godwit_host_cores",) in metrics(a), "does not know its host")
+    of_a, of_b = metrics(a), metrics(b)
+    check(of_a["godwit_planner",] == 1 and of_b["godwit_planner",] == 0, (of_a, of_b))
+    for of in of_a, of_b:
+        check(of["godwit_peers_heard",] == 1, of)
+        check(of["godwit_host_vms",] == 0 and of["godwit_reservations",] == 0, of)
+        check(0 < of["godwit_host_available_bytes",] <= of["godwit_host_memory_bytes",], of)
+        check(of["godwit_moves_begun_total",] == 0, of)
+        check({k[1] for k in of if k[0] == "godwit_moves_over_total"} ==
+              {"how=moved", "how=failed", "how=refused"}, of)
+        check(not [k for k in of if k[0].startswith(("godwit_vm_", "godwit_last_move_"))], of)
+
+
+def test_metrics_of_vms(cluster):
+    """Each VM has all values, once it was looked at for a window."""
+    kernel = os.path.join(os.path.dirname(cluster.program), GUEST)
+    a = cluster.start("a")
+    a.does("policy", window_s=1)
+    for name in "v1", "v2":
+        a.does("apply", name=name, vm={"payload": {"kernel": kernel, "cmdline": "nodriver"},
+                                      "memory": {"size": 64 << 20}})
+    names = {"happiness_ratio", "run_ratio", "delay_ratio", "throttled_ratio", "resident_bytes",
+             "restarts_total"}
+    wanted = {(f"godwit_vm_{name}", f"vm={vm}") for name in names for vm in ("v1", "v2")}
+    try:
+        a.until(lambda: {k for k in metrics(a) if k[0].startswith("godwit_vm_")} == wanted,
+                "does not know all of its VMs")
+        of = metrics(a)
+        check(of["godwit_host_vms",] == 2, of)
+        for (name, *_), value in of.items():
+            check(value <= 1 or not name.endswith("_ratio"), of)
+        check(of["godwit_vm_resident_bytes", "vm=v1"] > 1 << 20, of)
+    finally:
+        for name in "v1", "v2":
+            a.does("stop", name=name)
