@@ -78,6 +78,7 @@ struct vm {
 	double cpu_mean, cpu_deviation;
 	double dirty_rate; /* bytes per second */
 	uint64_t write_set; /* bytes it writes again and again */
+	uint64_t to_send; /* bytes that a move sends at first; 0: as many as are resident */
 	struct past past;
 };
 
@@ -102,6 +103,7 @@ struct curve {
 /* What outcomes of moves taught, in place of first guesses. */
 struct corrections {
 	double rate; /* bytes per second got, of those reckoned with */
+	double setup_s; /* of each move, beside sending and blackout */
 	double fixed_s; /* of each blackout, beside its bytes */
 	double slowdown; /* share that a VM loses while it moves */
 };

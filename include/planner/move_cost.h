@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a move would take: time, blackout and bytes, by a model of pre-copy.  All memory goes
- * over once, then what was written meanwhile, and so on until the rest is short enough.  In t
+ * What a move would take: time, blackout and bytes, by a model of what the monitor does.  All
+ * memory goes over once, then what was written meanwhile, and so on until the rest is so short
+ * that nobody minds; a guest that writes too fast for that is slowed down, step by step.  In t
  * seconds a guest that writes at rate d within a set of W bytes writes W * (1 - exp(-d * t / W))
  * different ones.
  *
- * Outcomes correct it (move_cost_learn): how much of the reckoned rate was got, what a blackout
- * takes beside its bytes, how far a VM is slowed down meanwhile.  Knows nothing of planning.
+ * Outcomes correct it (move_cost_learn): how much of the reckoned rate was got, what moves and
+ * blackouts take beside their bytes, how far a VM is slowed down.  Knows nothing of planning.
  */
 #ifndef MOVE_COST_H
 #define MOVE_COST_H
@@ -24,7 +25,7 @@ struct move_load {
 
 struct move_cost {
 	unsigned rounds;
-	bool converges; /* within the blackout that is allowed */
+	bool converges; /* within the blackout that is allowed, with the guest at full speed */
 	double time_s; /* all of it, with the blackout */
 	double blackout_s;
 	double bytes;
@@ -36,11 +37,13 @@ void move_cost_predict(struct move_cost *, const struct move_load *, const struc
 
 struct move_outcome {
 	double time_s, blackout_s, bytes;
+	double sending_s; /* part of the time, before the blackout */
 	double slowdown; /* share that the VM lost while it moved; below 0: not measured */
 };
 
-/* Draws the corrections towards what a move of this prediction and load took. */
-void move_cost_learn(struct corrections *, const struct move_cost *, const struct move_load *,
+/* Draws the corrections towards what a move took for which so many bytes in the blackout were
+ * expected, and the links were said to have that rate. */
+void move_cost_learn(struct corrections *, double last_bytes, double rate,
 		     const struct move_outcome *);
 
 #endif

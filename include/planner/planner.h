@@ -65,6 +65,9 @@ struct plan {
 /* The snapshot must stay as long as the plan.  -ENOMEM */
 int plan_make(struct plan *, const struct snapshot *, struct err *);
 void plan_free(struct plan *);
+/* What a move of that VM from a host to another one would take, as plans reckon. */
+void plan_move_cost(const struct snapshot *, uint32_t vm, uint32_t from, uint32_t to,
+		    struct move_load *, struct move_cost *);
 /* One JSON object on one line, canonical. */
 void plan_write(const struct plan *, FILE *);
 /* Why there are no moves, in a sentence. */

@@ -56,7 +56,7 @@ struct agent_vm {
 	uint64_t vcpus, memory, resident; /* memory: what it has now; bytes */
 	uint64_t most; /* bytes that it may have without being asked anything */
 	double dirty_rate; /* bytes per second */
-	uint64_t write_set; /* bytes */
+	uint64_t write_set, to_send; /* bytes; to_send: a move sends them, 0: not known yet */
 	struct signals signals;
 	json_t *config; /* of vm.info; NULL: not yet */
 };

@@ -149,6 +149,7 @@ static void add_counters(struct agent_vm *vm, const json_t *counters, uint64_t n
 	}
 	vm->dirty_rate = (double)number(move, "dirty_rate");
 	vm->write_set = number(move, "write_set");
+	vm->to_send = number(move, "memory");
 	signals_add(&vm->signals, now_ns, &c, vm->vcpus, vm->agent->settings.policy.window_s);
 }
 
@@ -204,7 +205,7 @@ json_t *inventory_vm_record(const struct agent *a, const struct agent_vm *vm)
 		return NULL;
 	record = json_pack(
 		"{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o, s:o, s:o, s:o, s:f, s:f, "
-		"s:f, s:I}",
+		"s:f, s:I, s:I}",
 		"id", vm->name, "host", a->options->id, "at", (json_int_t)vm->at, "vcpus",
 		(json_int_t)vm->vcpus, "memory", (json_int_t)vm->memory, "resident",
 		(json_int_t)vm->resident, "age_s", (double)(vm->at - vm->found_at), "run",
@@ -213,7 +214,7 @@ json_t *inventory_vm_record(const struct agent *a, const struct agent_vm *vm)
 		windows_json(&s->io, 0), "cpu_mean",
 		signals_cores(s, vm->vcpus, a->settings.policy.hold_windows), "cpu_deviation",
 		sqrt(s->cpu_variance), "dirty_rate", vm->dirty_rate, "write_set",
-		(json_int_t)vm->write_set);
+		(json_int_t)vm->write_set, "to_send", (json_int_t)vm->to_send);
 	if (record && past_of(a, vm->name))
 		json_object_set(record, "moves", (json_t *)past_of(a, vm->name));
 	specs_add_to_record(a, vm->name, record);

@@ -20,8 +20,6 @@ static const char file[] = "lessons.json";
 struct promise {
 	struct list node;
 	char vm[65], from[65], to[65];
-	struct move_cost cost;
-	struct move_load load;
 	double loss; /* vCPUs that VMs of both hosts missed before it */
 	uint64_t over_at; /* seconds since 1970; 0: not yet */
 };
@@ -37,8 +35,9 @@ struct lessons {
 static void keep(const struct lessons *l)
 {
 	const struct corrections *c = &l->corrections;
-	json_auto_t *all = json_pack("{s:f, s:f, s:f, s:O}", "rate", c->rate, "fixed_s", c->fixed_s,
-				     "slowdown", c->slowdown, "curves", l->curves);
+	json_auto_t *all = json_pack("{s:f, s:f, s:f, s:f, s:O}", "rate", c->rate, "setup_s",
+				     c->setup_s, "fixed_s", c->fixed_s, "slowdown", c->slowdown,
+				     "curves", l->curves);
 	int r = all ? record_write(l->store, file, 0600, all) : -ENOMEM;
 
 	if (r)
@@ -103,6 +102,7 @@ void lessons_free(struct lessons *l)
 void lessons_head(const struct lessons *l, json_t *head)
 {
 	json_object_set_new(head, "rate", json_real(l->corrections.rate));
+	json_object_set_new(head, "setup_s", json_real(l->corrections.setup_s));
 	json_object_set_new(head, "fixed_s", json_real(l->corrections.fixed_s));
 	json_object_set_new(head, "slowdown", json_real(l->corrections.slowdown));
 }
@@ -190,33 +190,40 @@ void lessons_promise(struct lessons *l, const struct plan *plan, const struct pl
 	snprintf(p->vm, sizeof(p->vm), "%s", names_text(&s->names, v->name));
 	snprintf(p->from, sizeof(p->from), "%s", names_text(&s->names, s->host[m->from].name));
 	snprintf(p->to, sizeof(p->to), "%s", names_text(&s->names, s->host[m->to].name));
-	p->cost = m->judged.move;
-	p->load = m->judged.load;
 	p->loss = loss_of(s, m->from, m->to);
 	list_append(&l->promises, &p->node);
 	l->npromises++;
 }
 
-void lessons_outcome(struct lessons *l, const char *vm, const char *from, const json_t *outcome,
-		     uint64_t now)
+static void learn(struct lessons *l, const json_t *outcome)
 {
-	struct promise *p = promise_of(l, vm);
 	const struct move_outcome o = {
 		.time_s = json_number_value(json_object_get(outcome, "time_s")),
 		.blackout_s = json_number_value(json_object_get(outcome, "blackout_s")),
 		.bytes = json_number_value(json_object_get(outcome, "bytes")),
+		.sending_s = json_number_value(json_object_get(outcome, "sending_s")),
 		.slowdown = -1,
 	};
 
+	move_cost_learn(&l->corrections, json_number_value(json_object_get(outcome, "last_bytes")),
+			json_number_value(json_object_get(outcome, "rate")), &o);
+	keep(l);
+}
+
+void lessons_outcome(struct lessons *l, const char *vm, const char *from, const json_t *outcome,
+		     uint64_t now)
+{
+	bool moved = json_is_true(json_object_get(outcome, "moved"));
+	struct promise *p = promise_of(l, vm);
+
+	if (moved)
+		learn(l, outcome);
 	if (!p || strcmp(p->from, from))
 		return;
-	if (!json_is_true(json_object_get(outcome, "moved"))) {
+	if (moved)
+		p->over_at = now;
+	else
 		promise_free(l, p);
-		return;
-	}
-	move_cost_learn(&l->corrections, &p->cost, &p->load, &o);
-	p->over_at = now;
-	keep(l);
 }
 
 bool lessons_gain(struct lessons *l, const struct snapshot *s, struct lesson_gain *g)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What moves and hosts taught the agent that plans: how long moves take beside what was expected,
+ * What moves and hosts taught the agent: how long moves take beside what was expected,
  * how long vCPUs wait on hosts of a class, and what moves won beside what they promised.  It goes
  * into each snapshot.  Kept in the store; under the agent's lock.
  */
@@ -26,7 +26,7 @@ void lessons_see(struct lessons *, struct snapshot *);
 
 /* A move of a plan has been ordered. */
 void lessons_promise(struct lessons *, const struct plan *, const struct plan_move *);
-/* It is over, as its host from says; time_s, blackout_s and bytes are those of outcome. */
+/* A move is over, which had been promised or not, as its host from says: outcome as in moves.h. */
 void lessons_outcome(struct lessons *, const char *vm, const char *from, const json_t *outcome,
 		     uint64_t now);
 

@@ -14,8 +14,11 @@
 #include "past.h"
 #include "peers.h"
 #include "planner/names.h"
+#include "planner/planner.h"
+#include "planner/snapshot.h"
 #include "record.h"
 #include "specs.h"
+#include "state.h"
 #include "task.h"
 
 enum {
@@ -64,6 +67,25 @@ static json_t *room_wanted(const struct agent *a, const char *name)
 			 (json_int_t)(vm->resident < vm->memory ? vm->resident : vm->memory),
 			 "vcpus", (json_int_t)vm->vcpus, "spec", specs_take(a, name), "moves",
 			 json_deep_copy(past_of(a, name)));
+}
+
+/* What the move will take by what is known here now, as plans reckon it. */
+static void expect(struct flight_entry *f)
+{
+	struct snapshot s = { 0 };
+	uint32_t vm, to;
+	struct err e;
+
+	if (!state_read(f->agent, &s, &e)) {
+		vm = snapshot_vm(&s, names_find(&s.names, f->vm));
+		to = snapshot_host(&s, names_find(&s.names, f->to));
+		if (vm != NOWHERE && to != NOWHERE && s.vm[vm].host != NOWHERE)
+			plan_move_cost(&s, vm, s.vm[vm].host, to, &f->load, &f->cost);
+	}
+	snapshot_free(&s);
+	if (!f->predicted && f->load.rate > 0)
+		f->predicted = json_pack("{s:f, s:f, s:f}", "time_s", f->cost.time_s, "blackout_s",
+					 f->cost.blackout_s, "bytes", f->cost.bytes);
 }
 
 static int ask_for_room(struct flight_entry *f, json_t **room, struct err *e)
@@ -136,6 +158,9 @@ static int go_over(struct flight_entry *f, const json_t *room, json_t **answer, 
 	request = json_pack("{s:O, s:s*, s:b, s:I}", "destination_url",
 			    json_object_get(room, "url"), "tls_dir", f->agent->options->tls, "wait",
 			    1, "downtime_ms", (json_int_t)(blackout_s * MS_PER_S));
+	if (f->load.rate >= 1)
+		json_object_set_new(request, "bandwidth_limit",
+				    json_integer((json_int_t)f->load.rate));
 	r = client_open(&c, f->vm, e);
 	r = r ? r : client_send_put(&c, "vm.send-migration", request, e);
 	r = r ? r : await_answer(f, &c, answer, e);
@@ -172,25 +197,51 @@ static void tell(const struct flight_entry *f, const char *id, json_t *question)
 	json_decref(question);
 }
 
-/* To whoever wanted it; progress: NULL if it has not moved. */
+/* Before the guest stood still: all of its memory, and what it wrote meanwhile. */
+static double sending(const json_t *progress)
+{
+	const json_t *phases = json_object_get(progress, "phases_us");
+
+	return seconds(phases, "first-pass") + seconds(phases, "rounds");
+}
+
+static json_t *outcome_of(const struct flight_entry *f, const json_t *progress)
+{
+	const json_t *memory = json_object_get(progress, "memory_transmission_info");
+
+	return json_pack("{s:s, s:b, s:f, s:f, s:f, s:f, s:f, s:f}", "vm", f->vm, "moved",
+			 progress != NULL, "time_s", seconds(progress, "total_us"), "sending_s",
+			 sending(progress), "blackout_s", seconds(progress, "blackout_us"), "bytes",
+			 json_number_value(json_object_get(memory, "memory_bytes_transmitted")),
+			 "rate", f->load.rate, "last_bytes", f->cost.last_bytes);
+}
+
+/* Who plans now, and is another one than who wanted it: "" if there is none. */
+static void other_planner(const struct flight_entry *f, char id[AGENT_ID_MAX + 1])
+{
+	struct election election;
+
+	peers_election(f->agent, &election);
+	snprintf(id, AGENT_ID_MAX + 1, "%s", election.planner ? election.planner : "");
+	if (!strcmp(id, f->by) || !strcmp(id, f->agent->options->id))
+		id[0] = '\0';
+}
+
+/* To whoever wanted it, and to all that learn from it; progress: NULL if it has not moved. */
 static void tell_outcome(const struct flight_entry *f, const json_t *progress)
 {
 	struct agent *a = f->agent;
-	json_auto_t *outcome = json_pack(
-		"{s:s, s:b, s:f, s:f, s:f}", "vm", f->vm, "moved", progress != NULL, "time_s",
-		seconds(progress, "total_us"), "blackout_s", seconds(progress, "blackout_us"),
-		"bytes",
-		json_number_value(
-			json_object_get(json_object_get(progress, "memory_transmission_info"),
-					"memory_bytes_transmitted")));
+	json_auto_t *outcome = outcome_of(f, progress);
+	char planner[AGENT_ID_MAX + 1];
 
-	if (strcmp(f->by, a->options->id)) {
-		tell(f, f->by, json_pack("{s:O}", "outcome", outcome));
-		return;
-	}
 	pthread_mutex_lock(&a->lock);
-	lessons_outcome(a->lessons, f->vm, f->by, outcome, agent_now());
+	lessons_outcome(a->lessons, f->vm, a->options->id, outcome, agent_now());
+	other_planner(f, planner);
 	pthread_mutex_unlock(&a->lock);
+	if (strcmp(f->by, a->options->id))
+		tell(f, f->by, json_pack("{s:O}", "outcome", outcome));
+	if (planner[0])
+		tell(f, planner, json_pack("{s:O}", "outcome", outcome));
 }
 
 static void settle(struct flight_entry *f, const json_t *room, const json_t *progress)
@@ -247,8 +298,10 @@ static void fly(void *arg)
 	struct agent *a = f->agent;
 	json_auto_t *room = NULL, *progress = NULL;
 	struct err e;
-	int r = ask_for_room(f, &room, &e);
+	int r;
 
+	expect(f);
+	r = ask_for_room(f, &room, &e);
 	r = r ? r : go_over(f, room, &progress, &e);
 	if (r)
 		give_up(f, room, r, &e);

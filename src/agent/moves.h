@@ -10,13 +10,16 @@
  *	{"settled": {"token", "vm", "move": {...}}}  it has moved: the move, as past.h has it
  *	{"cancel": {"token", "why"}}                 it has not
  *	{"move": ORDER}                              from who plans to the VM's host, and back:
- *	{"outcome": {"vm", "moved", "time_s", "blackout_s", "bytes"}}
+ *	{"outcome": OUTCOME}                         to whoever ordered it, and who plans:
+ *		{"vm", "moved", "time_s", "sending_s", "blackout_s", "bytes"}, and what was
+ *		expected: "rate" of the links and "last_bytes", to be sent in the blackout
  *	{"gain": {"vm", "gain"}}                     what it won, to the VM's new host, later
  */
 #ifndef MOVES_H
 #define MOVES_H
 
 #include "agent.h"
+#include "planner/move_cost.h"
 
 struct flight_entry {
 	struct list node;
@@ -26,19 +29,22 @@ struct flight_entry {
 	double left_s; /* below 0: not known */
 	struct agent *agent;
 	json_t *predicted;
+	struct move_load load; /* rate 0: not known */
+	struct move_cost cost;
 };
 
 /*
  * Begin to move a VM of this host, with the lock.  order: {"vm", "to", "why"?, "predicted"?}, the
- * last what whoever wants it expects ({"time_s", "blackout_s", "bytes", "gain"}).  by: the agent
- * that is told how it ended.  -ENOENT, -EBUSY, -EINVAL.
+ * last what whoever plans expects ({"time_s", "blackout_s", "bytes", "gain"}); of a move without
+ * it the agent reckons it itself.  by: the agent that is told how it ended.  -ENOENT, -EBUSY,
+ * -EINVAL.
  */
 int moves_begin(struct agent *, const json_t *order, const char *by, struct err *);
 /* Such an order of another agent, if that is who plans, or with "asked", if a person asked it
  * (questions.h). */
 int moves_ordered(struct agent *, const char *from, const json_t *order, json_t **answer,
 		  struct err *);
-/* {"vm", "moved", "time_s", "blackout_s", "bytes"} of a move that was ordered here. */
+/* Of a move that was ordered here, or that who plans learns from. */
 int moves_outcome(struct agent *, const char *from, const json_t *outcome, json_t **answer,
 		  struct err *);
 

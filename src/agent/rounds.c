@@ -134,27 +134,6 @@ static void tell_gains(struct agent *a, const struct snapshot *s)
 	}
 }
 
-static int read_snapshot(struct agent *a, struct snapshot *s, struct err *e)
-{
-	CLEANUP(free) char *text = NULL;
-	size_t len = 0;
-	FILE *f = open_memstream(&text, &len);
-	int r;
-
-	if (!f)
-		return err_set(e, -ENOMEM, "out of memory");
-	pthread_mutex_lock(&a->lock);
-	state_snapshot(a, f);
-	pthread_mutex_unlock(&a->lock);
-	fclose(f);
-	f = fmemopen(text, len, "r");
-	if (!f)
-		return err_set(e, -ENOMEM, "out of memory");
-	r = snapshot_read(s, f, e);
-	fclose(f);
-	return r;
-}
-
 static void carry_out(struct agent *a, struct snapshot *s, const struct plan *plan)
 {
 	pthread_mutex_lock(&a->lock);
@@ -173,7 +152,7 @@ static void round_make(struct agent *a)
 	struct snapshot s = { 0 };
 	struct plan plan;
 	struct err e;
-	int rc = read_snapshot(a, &s, &e);
+	int rc = state_read(a, &s, &e);
 
 	if (!rc) {
 		tell_gains(a, &s);

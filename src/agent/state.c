@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "state.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arrivals.h"
@@ -156,6 +158,27 @@ void state_snapshot(const struct agent *a, FILE *f)
 	write_line(f, "policy", policy);
 	lessons_curves(a->lessons, f);
 	each_state(a, write_state, f);
+}
+
+int state_read(struct agent *a, struct snapshot *s, struct err *e)
+{
+	CLEANUP(free) char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	int r;
+
+	if (!f)
+		return err_set(e, -ENOMEM, "out of memory");
+	pthread_mutex_lock(&a->lock);
+	state_snapshot(a, f);
+	pthread_mutex_unlock(&a->lock);
+	fclose(f);
+	f = fmemopen(text, len, "r");
+	if (!f)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = snapshot_read(s, f, e);
+	fclose(f);
+	return r;
 }
 
 /* The record's fields beside what only this agent says. */

@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "agent.h"
+#include "planner/model.h"
 
 /* Of this host: a new reference, or NULL: out of memory. */
 json_t *state_own(const struct agent *);
@@ -22,6 +23,8 @@ json_t *state_own(const struct agent *);
 /* Of all hosts: the snapshot that is planned, as text, and what status shows. */
 void state_snapshot(const struct agent *, FILE *);
 json_t *state_status(const struct agent *);
+/* That snapshot, read.  Without the lock; to be freed in any case. */
+int state_read(struct agent *, struct snapshot *, struct err *);
 
 /* The host that says it runs that VM; good as long as the lock is held; NULL: none. */
 const char *state_host_of(const struct agent *, const char *vm);

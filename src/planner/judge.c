@@ -81,17 +81,24 @@ static double lasts_s(const struct planner *p, uint32_t vm)
 	return v->age_s > 0 ? MIN(s, v->age_s) : s;
 }
 
+void plan_move_cost(const struct snapshot *s, uint32_t vm, uint32_t from, uint32_t to,
+		    struct move_load *load, struct move_cost *cost)
+{
+	const struct vm *v = &s->vm[vm];
+
+	*load = (struct move_load){ .bytes = (double)(v->to_send ? v->to_send : v->resident),
+				    .dirty_rate = v->dirty_rate,
+				    .write_set = (double)v->write_set,
+				    .rate = rate_between(s, from, to) };
+	move_cost_predict(cost, load, &s->corrections, s->policy.blackout_s,
+			  (unsigned)s->policy.rounds_max);
+}
+
 static void price(const struct planner *p, uint32_t vm, uint32_t to, struct judged *j)
 {
 	const struct snapshot *s = p->snapshot;
-	const struct vm *v = &s->vm[vm];
 
-	j->load = (struct move_load){ .bytes = (double)v->resident,
-				      .dirty_rate = v->dirty_rate,
-				      .write_set = (double)v->write_set,
-				      .rate = rate_between(s, p->fleet.vm[vm].host, to) };
-	move_cost_predict(&j->move, &j->load, &s->corrections, s->policy.blackout_s,
-			  (unsigned)s->policy.rounds_max);
+	plan_move_cost(s, vm, p->fleet.vm[vm].host, to, &j->load, &j->move);
 	j->lasts_s = lasts_s(p, vm);
 	j->benefit = j->gain * j->lasts_s;
 	j->cost = p->fleet.vm[vm].weight *

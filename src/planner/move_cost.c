@@ -7,9 +7,17 @@
 static const double LEARN = 0.2; /* share of what one move teaches */
 static const double PROGRESS = 0.95; /* a round that leaves more than this of the last is the end */
 static const double RATE_MIN = 0.01, RATE_MAX = 4; /* as a snapshot has them */
-static const double FIXED_MAX_S = 10;
+static const double FIXED_MAX_S = 10, SETUP_MAX_S = 60;
 static const double NEVER_S = 1e7;
 
+/* What the monitor takes for a rest that is not worth another round, and for one so small that a
+ * slower guest would not help; and how far it slows it down (src/migrate/converge.c). */
+static const double GOOD_S = 0.002, LITTLE_S = 0.0002;
+static const double SHRINK = 0.25;
+static const double steps[] = { 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99 };
+static const double LAST_STEP = 0.99;
+
+/* Different bytes in that time. */
 static double written(const struct move_load *l, double seconds)
 {
 	double set = l->write_set > 0 ? l->write_set : l->bytes;
@@ -17,32 +25,73 @@ static double written(const struct move_load *l, double seconds)
 	return set > 0 ? set * (1 - exp(-l->dirty_rate * seconds / set)) : 0;
 }
 
+static bool ends_at_full_speed(const struct move_load *l, double rate, double allowed_s,
+			       unsigned rounds_max)
+{
+	double left = l->bytes;
+
+	for (unsigned i = 0; i < rounds_max; i++) {
+		double next = written(l, left / rate);
+
+		if (next / rate <= allowed_s)
+			return true;
+		if (next > PROGRESS * left)
+			return false;
+		left = next;
+	}
+	return false;
+}
+
+/* How much the guest is slowed down after a round of so many bytes that leaves so many. */
+static double slowed(double by, double bytes, double left)
+{
+	double part = (1 - by) * SHRINK * bytes / left;
+
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+		if (steps[i] > by && 1 - steps[i] <= part)
+			return steps[i];
+	return LAST_STEP;
+}
+
+/* The rounds before the blackout; returns the bytes that it is left. */
+static double go_rounds(struct move_cost *c, const struct move_load *l, double rate,
+			double allowed_s, unsigned rounds_max)
+{
+	double left = l->bytes, slow = 0;
+
+	while (c->rounds < rounds_max) {
+		double round_s = left / rate, next = written(l, (1 - slow) * round_s);
+		bool shrinks = next <= left / 2,
+		     slower_helps = slow < LAST_STEP && next / rate > LITTLE_S;
+
+		c->rounds++;
+		c->time_s += round_s;
+		c->bytes += left;
+		if (!shrinks && slower_helps)
+			slow = slowed(slow, left, next);
+		left = next;
+		if (left / rate <= MIN(GOOD_S, allowed_s) ||
+		    (left / rate <= allowed_s && !shrinks && !slower_helps))
+			break;
+	}
+	return left;
+}
+
 void move_cost_predict(struct move_cost *c, const struct move_load *l, const struct corrections *k,
 		       double blackout_s, unsigned rounds_max)
 {
-	double rate = l->rate * k->rate, left = l->bytes, next;
+	double rate = l->rate * k->rate, allowed_s = MAX(blackout_s - k->fixed_s, 0);
 
 	*c = (struct move_cost){ 0 };
 	if (rate <= 0) {
 		c->time_s = c->blackout_s = NEVER_S;
 		return;
 	}
-	while (c->rounds < rounds_max) {
-		c->rounds++;
-		c->time_s += left / rate;
-		c->bytes += left;
-		next = written(l, left / rate);
-		c->converges = next / rate + k->fixed_s <= blackout_s;
-		if (c->converges || next > PROGRESS * left) {
-			left = next;
-			break;
-		}
-		left = next;
-	}
-	c->last_bytes = left;
-	c->bytes += left;
-	c->blackout_s = left / rate + k->fixed_s;
-	c->time_s += c->blackout_s;
+	c->converges = ends_at_full_speed(l, rate, allowed_s, rounds_max);
+	c->last_bytes = go_rounds(c, l, rate, allowed_s, rounds_max);
+	c->bytes += c->last_bytes;
+	c->blackout_s = c->last_bytes / rate + k->fixed_s;
+	c->time_s += k->setup_s + c->blackout_s;
 }
 
 static void draw(double *value, double seen, double low, double high)
@@ -51,16 +100,16 @@ static void draw(double *value, double seen, double low, double high)
 		*value += LEARN * (MIN(MAX(seen, low), high) - *value);
 }
 
-void move_cost_learn(struct corrections *k, const struct move_cost *c, const struct move_load *l,
+void move_cost_learn(struct corrections *k, double last_bytes, double rate,
 		     const struct move_outcome *o)
 {
-	double sending = o->time_s - k->fixed_s;
 	double got;
 
-	if (sending > 0 && o->bytes > 0 && l->rate > 0) {
-		got = o->bytes / sending;
-		draw(&k->rate, got / l->rate, RATE_MIN, RATE_MAX);
-		draw(&k->fixed_s, o->blackout_s - c->last_bytes / got, 0, FIXED_MAX_S);
+	if (o->sending_s > 0 && o->bytes > 0 && rate > 0) {
+		got = o->bytes / o->sending_s;
+		draw(&k->rate, got / rate, RATE_MIN, RATE_MAX);
+		draw(&k->setup_s, o->time_s - o->sending_s - o->blackout_s, 0, SETUP_MAX_S);
+		draw(&k->fixed_s, o->blackout_s - last_bytes / got, 0, FIXED_MAX_S);
 	}
 	if (o->slowdown >= 0)
 		draw(&k->slowdown, o->slowdown, 0, 1);

@@ -23,6 +23,11 @@ static const struct field snapshot_list[] = {
 	  .min = 0.01,
 	  .max = 4,
 	  .fallback = 1 },
+	{ .key = "setup_s",
+	  .kind = FIELD_REAL,
+	  .offset = offsetof(struct snapshot, corrections.setup_s),
+	  .max = 60,
+	  .fallback = 0.05 },
 	{ .key = "fixed_s",
 	  .kind = FIELD_REAL,
 	  .offset = offsetof(struct snapshot, corrections.fixed_s),
@@ -84,6 +89,7 @@ static const struct field vm_list[] = {
 	{ AT(vm, cpu_deviation), .max = 65536 },
 	{ AT(vm, dirty_rate), .max = 1e13 },
 	{ AT(vm, write_set), .kind = FIELD_COUNT, .max = EIB },
+	{ AT(vm, to_send), .kind = FIELD_COUNT, .max = EIB },
 	{ .key = "moves", .kind = FIELD_PAST, .offset = offsetof(struct vm, past) },
 };
 TABLE(vm);

@@ -81,8 +81,9 @@ static void order(void)
 
 static void end_from(const char *from, bool moved, double time_s)
 {
-	json_auto_t *outcome = json_pack("{s:b, s:f, s:f, s:f}", "moved", moved, "time_s", time_s,
-					 "blackout_s", 0.02, "bytes", 500.0);
+	json_auto_t *outcome = json_pack("{s:b, s:f, s:f, s:f, s:f, s:f}", "moved", moved, "time_s",
+					 time_s, "sending_s", time_s, "blackout_s", 0.02, "bytes",
+					 500.0, "rate", 1000.0);
 
 	lessons_outcome(lessons, "v", from, outcome, NOW);
 }
@@ -128,6 +129,19 @@ START_TEST(not_moved)
 	look(NOW + 1000, "a", 0.5);
 	ck_assert(!lessons_gain(lessons, &snapshot, &g));
 	ck_assert_double_eq(rate(lessons), before);
+}
+END_TEST
+
+/* One that a person asked for teaches, too. */
+START_TEST(not_promised)
+{
+	struct lesson_gain g;
+	double before = rate(lessons);
+
+	end(true, 5);
+	ck_assert_double_lt(rate(lessons), before);
+	look(NOW + 1000, "b", 0.5);
+	ck_assert(!lessons_gain(lessons, &snapshot, &g));
 }
 END_TEST
 
@@ -194,6 +208,7 @@ static Suite *lessons_suite(void)
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, gain);
 	tcase_add_test(c, not_moved);
+	tcase_add_test(c, not_promised);
 	tcase_add_test(c, kept);
 	tcase_add_test(c, only_its_host);
 	tcase_add_test(c, never_told);

@@ -105,36 +105,54 @@ END_TEST
 START_TEST(cost_of_a_move)
 {
 	struct move_load load = { .bytes = 1e9, .dirty_rate = 1e7, .write_set = 1e15, .rate = 1e8 };
-	struct corrections k = { .rate = 1, .fixed_s = 0.01 };
+	struct corrections k = { .rate = 1, .setup_s = 0.5, .fixed_s = 0.01 };
 	struct move_cost c;
 
 	move_cost_predict(&c, &load, &k, 0.3, 30);
 	ck_assert(c.converges);
-	ck_assert_uint_eq(c.rounds, 2); /* 10 s, 1 s, and 0.1 s is short enough */
-	ck_assert_double_eq_tol(c.blackout_s, 0.11, 1e-4);
-	ck_assert_double_eq_tol(c.time_s, 11.11, 1e-3);
-	ck_assert_double_eq_tol(c.bytes, 1.11e9, 1e5);
+	ck_assert_uint_eq(c.rounds, 4); /* 10 s, 1 s, 0.1 s, 0.01 s, and a millisecond is enough */
+	ck_assert_double_eq_tol(c.blackout_s, 0.011, 1e-4);
+	ck_assert_double_eq_tol(c.time_s, 0.5 + 11.11 + 0.011, 1e-3);
+	ck_assert_double_eq_tol(c.bytes, 1.1111e9, 1e5);
 }
 END_TEST
 
 /* No more than the set that is written comes again, however fast. */
 START_TEST(cost_of_a_small_set)
 {
-	struct move_load load = { .bytes = 1e9, .dirty_rate = 1e9, .write_set = 1e7, .rate = 1e8 };
+	struct move_load load = { .bytes = 1e9, .dirty_rate = 1e9, .write_set = 1e5, .rate = 1e8 };
 	struct corrections k = { .rate = 1 };
 	struct move_cost c;
 
 	move_cost_predict(&c, &load, &k, 0.3, 30);
 	ck_assert(c.converges);
 	ck_assert_uint_eq(c.rounds, 1);
-	ck_assert_double_eq_tol(c.blackout_s, 0.1, 1e-6);
-	load.write_set = 1e8; /* 1 s */
-	move_cost_predict(&c, &load, &k, 0.3, 30);
-	ck_assert(!c.converges);
-	ck_assert_double_eq_tol(c.blackout_s, 1, 1e-2);
+	ck_assert_double_eq_tol(c.blackout_s, 0.001, 1e-6);
 	load.rate = 0;
 	move_cost_predict(&c, &load, &k, 0.3, 30);
 	ck_assert(!c.converges);
+}
+END_TEST
+
+/* Allowed to stand still for that long or not: the guest is slowed down rather than that. */
+START_TEST(cost_of_slowing_down)
+{
+	struct move_load load = { .bytes = 1e9, .dirty_rate = 1e9, .write_set = 1e7, .rate = 1e8 };
+	struct corrections k = { .rate = 1, .fixed_s = 0.01 };
+	struct move_cost c;
+
+	move_cost_predict(&c, &load, &k, 0.3, 30);
+	ck_assert(c.converges); /* 0.1 s would do */
+	ck_assert_uint_gt(c.rounds, 2);
+	ck_assert_double_lt(c.blackout_s, 0.013);
+	load.write_set = 1e8;
+	move_cost_predict(&c, &load, &k, 0.3, 30);
+	ck_assert(!c.converges);
+	ck_assert_double_lt(c.blackout_s, 0.013);
+	ck_assert_uint_lt(c.rounds, 30);
+	move_cost_predict(&c, &load, &k, 0.3, 2);
+	ck_assert_uint_eq(c.rounds, 2);
+	ck_assert_double_gt(c.blackout_s, 0.1);
 }
 END_TEST
 
@@ -143,22 +161,28 @@ START_TEST(learns)
 	struct move_load load = { .bytes = 1e9, .rate = 1e8 };
 	struct corrections k = { .rate = 1, .fixed_s = 0.02, .slowdown = 0.1 };
 	struct move_outcome o = {
-		.time_s = 20.1, .blackout_s = 0.1, .bytes = 1e9, .slowdown = 0.3
+		.time_s = 22.1, .sending_s = 20, .blackout_s = 0.1, .bytes = 1e9, .slowdown = 0.3
 	};
 	struct move_cost c;
 
 	for (int i = 0; i < 100; i++) {
 		move_cost_predict(&c, &load, &k, 0.3, 30);
-		move_cost_learn(&k, &c, &load, &o);
+		move_cost_learn(&k, c.last_bytes, load.rate, &o);
 	}
 	move_cost_predict(&c, &load, &k, 0.3, 30);
 	ck_assert_double_eq_tol(c.time_s, o.time_s, 0.01);
 	ck_assert_double_eq_tol(c.blackout_s, o.blackout_s, 0.001);
+	ck_assert_double_eq_tol(k.setup_s, 2, 1e-6);
 	ck_assert_double_eq_tol(k.slowdown, 0.3, 1e-6);
+	/* Another one, which has more to send, has as much to set up. */
+	load.bytes = 2e9;
+	move_cost_predict(&c, &load, &k, 0.3, 30);
+	ck_assert_double_eq_tol(c.time_s, 42.1, 0.01);
 	o.slowdown = -1;
 	o.bytes = 0;
-	move_cost_learn(&k, &c, &load, &o);
+	move_cost_learn(&k, c.last_bytes, load.rate, &o);
 	ck_assert_double_eq_tol(k.slowdown, 0.3, 1e-6);
+	ck_assert_double_eq_tol(k.setup_s, 2, 1e-6);
 }
 END_TEST
 
@@ -370,6 +394,7 @@ static Suite *plan_parts_suite(void)
 	tcase_add_test(c, curves_of_classes);
 	tcase_add_test(c, cost_of_a_move);
 	tcase_add_test(c, cost_of_a_small_set);
+	tcase_add_test(c, cost_of_slowing_down);
 	tcase_add_test(c, learns);
 	tcase_add_loop_test(c, searches_best_first, 0, 2);
 	tcase_add_test(c, search_ends);

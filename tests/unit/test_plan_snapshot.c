@@ -147,7 +147,7 @@ static const char canonical[] =
 	"{'vm':{'id':'a','host':'a','at':1700000000,'vcpus':1,'memory':9,'resident':8,"
 	"'working_set':7,'weight':2,'age_s':3600,'contended_s':90,'together':['g1','g2'],"
 	"'apart':['g3'],'pinned':true,'run':[0.9],'delay':[0.1],'mem':[0.01],'io':[0.02],"
-	"'cpu_mean':0.123456789012345,'cpu_deviation':0.2,'dirty_rate':5,'write_set':6,"
+	"'cpu_mean':0.123456789012345,'cpu_deviation':0.2,'dirty_rate':5,'write_set':6,'to_send':8,"
 	"'moves':[{'at':1699990000,'from':'b','took_s':3.25,'gain':-0.5,'predicted_gain':1}]}}\n"
 	"{'flight':{'vm':'a','from':'a','to':'b','since':1699999990}}\n"
 	"{'reservation':{'host':'b','vm':'x','memory':5,'vcpus':2,'until':1700000030}}\n"
