@@ -41,7 +41,7 @@ def test_metrics(cluster):
 
 def test_metrics_of_vms(cluster):
     """Each VM has all values, once it was looked at for a window."""
-    kernel = os.path.join(os.path.dirname(cluster.program), GUEST)
+    kernel = os.path.join(cluster.build, GUEST)
     a = cluster.start("a")
     a.does("policy", window_s=1)
     for name in "v1", "v2":

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who gives memory, how much of it, and who has it back; and how that does beside published rules. */
+/* Who gives memory, how much, and who has it back; and how that does beside published rules. */
 #include "bits.h"
 #include "check_main.h"
 #include "memory_world.h"
