@@ -367,8 +367,10 @@ static void let_go(struct agent *a, struct local_vm *v)
 		return;
 	if (!v->borrows && *v->cpu_why)
 		take_back(a, v, why);
-	if (!v->memory_min && *v->memory_why)
+	if (!v->memory_min && *v->memory_why) {
 		set_memory(a, v, v->now.most, "memory-given", why);
+		v->memory = (struct memory_guest){ 0 };
+	}
 }
 
 static size_t count(const struct local *l)

@@ -10,7 +10,7 @@ enum {
 	GROW_BEATS = 5,
 	CALM_BEATS = 150, /* after a wait, for which others give first */
 	NEVER_BEATS = 15, /* and it gives nothing at all */
-	KNOWN_SAMPLES = 15, /* before anything is taken */
+	KNOWN_SAMPLES = 10, /* before anything is taken */
 };
 enum { CHANGE_PARTS = 64, GROW_PARTS = 20, TAKE_PARTS = 10, STALL_PARTS = 16 }; /* of its most */
 /* The monitor leaves an eighth and 64 MiB to a guest, and a little that comes in between. */

@@ -7,15 +7,21 @@
  *
  * Commands: t touches 64 pages that it has given, v looks whether all others are as they were, r
  * reports the first half as free and says "reported", f fills it again, g gives three quarters
- * without being asked, s sends no statistics any more, h is hostile, b reboots, q ends. When it is
+ * without being asked, s sends no statistics any more, w says that somebody waited for memory, h is
+ * hostile, b reboots, q ends. When it is
  * asked for free pages it says that the second half is, after it has written some of those, writes
  * others, and says "hinted"; v does not care about the rest of them any more. Command line:
- * nostats, noreporting, pattern (pages have one when they are free).
+ * nostats, noreporting, pattern (pages have one when they are free), calm: its statistics are
+ * those of a guest that uses "uses=N" MiB and in which nobody waits, but for w.
  */
 #include "lib/virtio.h"
 
 enum {
 	ID_BALLOON = 5,
+	TAG_FREE = 4,
+	TAG_TOTAL = 5,
+	TAG_AVAILABLE = 6,
+	TAG_STALLS = 11,
 	NUM_PAGES = 0,
 	ACTUAL = 4,
 	HINT = 8,
@@ -43,7 +49,7 @@ static struct virtio device;
 static struct virtq inflate, deflate, stats, hints, reporting;
 static uint32_t pfns[2 * BATCH];
 static struct stat stat[TAGS + 2];
-static uint64_t base, pages, given, least;
+static uint64_t base, pages, given, least, stalls;
 static bool said, silent, hinted;
 static uint32_t asked;
 
@@ -127,6 +133,18 @@ static void follow_target(void)
 	}
 }
 
+/* Of one that uses so much. */
+static void fill_calm_stats(uint64_t uses)
+{
+	uint64_t total = base + (pages - given) * PAGE;
+
+	for (unsigned i = 0; i < TAGS; i++)
+		stat[i].value = 0;
+	stat[TAG_TOTAL].value = total;
+	stat[TAG_AVAILABLE].value = total > uses ? total - uses : 0;
+	stat[TAG_STALLS].value = stalls;
+}
+
 static void send_stats(void)
 {
 	const struct virtq_part part = { stat, sizeof(stat), false };
@@ -135,8 +153,10 @@ static void send_stats(void)
 	times++;
 	for (unsigned i = 0; i < TAGS; i++)
 		stat[i] = (struct stat){ (uint16_t)i, i * 1000 + times };
+	if (cmdline_has("calm"))
+		fill_calm_stats(MIB(cmdline_number("uses", 0)));
 	stat[TAGS] = (struct stat){ 500, ~0ull };
-	stat[TAGS + 1] = (struct stat){ 4, (pages - given) * PAGE };
+	stat[TAGS + 1] = (struct stat){ TAG_FREE, (pages - given) * PAGE };
 	virtq_add(&stats, &part, 1);
 	virtq_kick(&stats);
 }
@@ -290,6 +310,8 @@ static void command(int c)
 		least = pages / 4 * 3;
 	else if (c == 's')
 		silent = true;
+	else if (c == 'w')
+		stalls++;
 	else if (c == 'b')
 		power_reset();
 	else if (c == 'q')

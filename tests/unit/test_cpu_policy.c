@@ -14,7 +14,7 @@ static struct cpu_guest guest(double own, double limit, double vcpus, double run
 /* beats of them, the last of which says what is done. */
 static void beats(struct cpu_loans *l, unsigned n, double idle, double wait, struct cpu_guest *g)
 {
-	const struct cpu_host h = { .seconds = BEAT_S, .idle = idle, .run = 1, .wait = wait };
+	const struct cpu_host h = { .seconds = BEAT_S, .idle = idle, .run = 0.1, .wait = wait };
 
 	while (n--)
 		cpu_policy(l, &h, &g, 1);

@@ -120,7 +120,7 @@ START_TEST(patience)
 		one_beat(1300, &g, NULL);
 		beats++;
 	} while (g.why == MEMORY_STAYS && beats < 100);
-	ck_assert_uint_eq(beats, 15);
+	ck_assert_uint_eq(beats, 10);
 	is(&g, MEMORY_TAKEN, 3896);
 	add(&g, 3896, 2800, 0);
 	one_beat(1300, &g, NULL);
