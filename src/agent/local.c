@@ -236,11 +236,28 @@ static uint64_t available(const struct beat *b)
 	return MIN(b->host.available, b->promised - MIN(resident, b->promised));
 }
 
-static bool turn(struct agent *a, struct local_vm *v, const char *key, json_t *value)
+/* It may have begun to move since it was asked. */
+static bool moves(struct agent *a, const char *name)
 {
+	const struct spec *s;
+	bool does;
+
+	pthread_mutex_lock(&a->lock);
+	s = specs_find(a, name);
+	does = s && s->moves;
+	pthread_mutex_unlock(&a->lock);
+	return does;
+}
+
+/* Has its monitor do that. */
+static bool turn(struct agent *a, const struct local_vm *v, const char *key, json_t *value)
+{
+	json_auto_t *body = json_pack("{s:o}", key, value);
 	struct err e;
 
-	if (!local_resize(v->name, key, value, &e))
+	if (moves(a, v->name))
+		return false;
+	if (!local_resize(v->name, body, &e))
 		return true;
 	pthread_mutex_lock(&a->lock);
 	agent_say(a, "local-refused", v->name, "%s", e.text);

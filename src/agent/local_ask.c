@@ -77,9 +77,8 @@ bool local_ask(const char *name, bool guest, struct local_reading *r)
 	return true;
 }
 
-int local_resize(const char *name, const char *key, json_t *value, struct err *e)
+int local_resize(const char *name, const json_t *body, struct err *e)
 {
-	json_auto_t *body = json_pack("{s:o}", key, value);
 	struct client c;
 	int r = client_open(&c, name, e);
 

@@ -18,7 +18,7 @@ struct local_reading {
 /* guest: and asks its guest.  False: it does not answer. */
 bool local_ask(const char *name, bool guest, struct local_reading *);
 
-/* vm.resize with that key. */
-int local_resize(const char *name, const char *key, json_t *value, struct err *);
+/* vm.resize with that body. */
+int local_resize(const char *name, const json_t *body, struct err *);
 
 #endif
