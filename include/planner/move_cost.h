@@ -4,7 +4,7 @@
  * memory goes over once, then what was written meanwhile, and so on until the rest is so short
  * that nobody minds; a guest that writes too fast for that is slowed down, step by step.  In t
  * seconds a guest that writes at rate d within a set of W bytes writes W * (1 - exp(-d * t / W))
- * different ones.
+ * different ones; what it writes before that is sent is not sent twice.
  *
  * Outcomes correct it (move_cost_learn): how much of the reckoned rate was got, what moves and
  * blackouts take beside their bytes, how far a VM is slowed down.  Knows nothing of planning.

@@ -8,6 +8,7 @@ static const double LEARN = 0.2; /* share of what one move teaches */
 static const double PROGRESS = 0.95; /* a round that leaves more than this of the last is the end */
 static const double RATE_MIN = 0.01, RATE_MAX = 4; /* as a snapshot has them */
 static const double FIXED_MAX_S = 10, SETUP_MAX_S = 60;
+static const double BIT_S = 0.01, BIT = 0.05;
 static const double NEVER_S = 1e7;
 
 /* What the monitor takes for a rest that is not worth another round, and for one so small that a
@@ -17,12 +18,21 @@ static const double SHRINK = 0.25;
 static const double steps[] = { 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99 };
 static const double LAST_STEP = 0.99;
 
-/* Different bytes in that time. */
-static double written(const struct move_load *l, double seconds)
+/*
+ * Different bytes that are written while so many are sent, and have to be sent again.  What is
+ * written before its turn comes is not: of those that are sent in this round a write counts only
+ * in the time behind it, which is half of the round as a rule.
+ */
+static double written(const struct move_load *l, double sent, double seconds)
 {
 	double set = l->write_set > 0 ? l->write_set : l->bytes;
+	double times = set > 0 ? l->dirty_rate * seconds / set : 0; /* that each is written */
+	double of_sent = set > 0 ? MIN(sent / set, 1) : 0, once;
 
-	return set > 0 ? set * (1 - exp(-l->dirty_rate * seconds / set)) : 0;
+	if (times <= 0)
+		return 0;
+	once = 1 - exp(-times);
+	return set * ((1 - of_sent) * once + of_sent * (1 - once / times));
 }
 
 static bool ends_at_full_speed(const struct move_load *l, double rate, double allowed_s,
@@ -31,7 +41,7 @@ static bool ends_at_full_speed(const struct move_load *l, double rate, double al
 	double left = l->bytes;
 
 	for (unsigned i = 0; i < rounds_max; i++) {
-		double next = written(l, left / rate);
+		double next = written(l, left, left / rate);
 
 		if (next / rate <= allowed_s)
 			return true;
@@ -60,7 +70,7 @@ static double go_rounds(struct move_cost *c, const struct move_load *l, double r
 	double left = l->bytes, slow = 0;
 
 	while (c->rounds < rounds_max) {
-		double round_s = left / rate, next = written(l, (1 - slow) * round_s);
+		double round_s = left / rate, next = written(l, left, (1 - slow) * round_s);
 		bool shrinks = next <= left / 2,
 		     slower_helps = slow < LAST_STEP && next / rate > LITTLE_S;
 
@@ -94,10 +104,13 @@ void move_cost_predict(struct move_cost *c, const struct move_load *l, const str
 	c->time_s += k->setup_s + c->blackout_s;
 }
 
-static void draw(double *value, double seen, double low, double high)
+/* One that something else disturbed teaches little: up to twice as much, and a bit, is believed. */
+static void draw(double *value, double seen, double bit, double low, double high)
 {
-	if (isfinite(seen))
-		*value += LEARN * (MIN(MAX(seen, low), high) - *value);
+	if (!isfinite(seen))
+		return;
+	seen = MIN(MAX(seen, *value / 2), 2 * *value + bit);
+	*value += LEARN * (MIN(MAX(seen, low), high) - *value);
 }
 
 void move_cost_learn(struct corrections *k, double last_bytes, double rate,
@@ -107,10 +120,10 @@ void move_cost_learn(struct corrections *k, double last_bytes, double rate,
 
 	if (o->sending_s > 0 && o->bytes > 0 && rate > 0) {
 		got = o->bytes / o->sending_s;
-		draw(&k->rate, got / rate, RATE_MIN, RATE_MAX);
-		draw(&k->setup_s, o->time_s - o->sending_s - o->blackout_s, 0, SETUP_MAX_S);
-		draw(&k->fixed_s, o->blackout_s - last_bytes / got, 0, FIXED_MAX_S);
+		draw(&k->rate, got / rate, 0, RATE_MIN, RATE_MAX);
+		draw(&k->setup_s, o->time_s - o->sending_s - o->blackout_s, BIT_S, 0, SETUP_MAX_S);
+		draw(&k->fixed_s, o->blackout_s - last_bytes / got, BIT_S, 0, FIXED_MAX_S);
 	}
 	if (o->slowdown >= 0)
-		draw(&k->slowdown, o->slowdown, 0, 1);
+		draw(&k->slowdown, o->slowdown, BIT, 0, 1);
 }
