@@ -18,7 +18,8 @@ static inline void agent_rig_new(struct agent_rig *rig)
 {
 	struct err e;
 
-	*rig = (struct agent_rig){ .options = { .id = "a" }, .dir = "/tmp/godwit-agent.XXXXXX" };
+	*rig = (struct agent_rig){ .options = { .id = "a", .monitor = "/nonexistent" },
+				   .dir = "/tmp/godwit-agent.XXXXXX" };
 	if (!mkdtemp(rig->dir) || setenv("GODWIT_STATE_DIR", rig->dir, 1) ||
 	    agent_open(&rig->agent, &rig->options, &e) || peers_new(&rig->agent, &e) ||
 	    !peer_know(&rig->agent, "b", "127.0.0.1:7"))
