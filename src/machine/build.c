@@ -83,6 +83,9 @@ static int build_kvm(struct build *b, struct err *e)
 	struct kvm_enable_cap x2apic = { .cap = KVM_CAP_X2APIC_API,
 					 .args = { KVM_X2APIC_API_USE_32BIT_IDS |
 						   KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK } };
+	/* A reset clears one that is pending (vcpu_state.c). */
+	struct kvm_enable_cap triple_fault = { .cap = KVM_CAP_X86_TRIPLE_FAULT_EVENT,
+					       .args = { 1 } };
 	int r = kvm_ioctl(b->vm->fd, KVM_SET_IDENTITY_MAP_ADDR, "KVM_SET_IDENTITY_MAP_ADDR",
 			  &identity_map, e);
 
@@ -91,6 +94,8 @@ static int build_kvm(struct build *b, struct err *e)
 			      (void *)(uintptr_t)PLATFORM_KVM_TSS, e);
 	if (!r)
 		r = kvm_ioctl(b->vm->fd, KVM_ENABLE_CAP, "KVM_CAP_X2APIC_API", &x2apic, e);
+	/* Linux before 6.1 has none. */
+	ioctl(b->vm->fd, KVM_ENABLE_CAP, &triple_fault);
 	return r;
 }
 

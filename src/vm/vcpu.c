@@ -412,7 +412,7 @@ unsigned vcpu_throttled_ns(struct vm *vm, uint64_t *ns, unsigned max)
 
 	list_for_each (dev, &vm->devices, node)
 		if (dev->class == &vcpu_class && vcpu_is_present(dev) && n < max)
-			ns[n++] = counter_get(&((struct vcpu *)dev)->counters->slowed_ns);
+			ns[n++] = counter_get(&((struct vcpu *)dev)->slowed_ns);
 	return n;
 }
 

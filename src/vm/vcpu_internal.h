@@ -22,7 +22,6 @@ struct vcpu_counters {
 	_Atomic uint64_t exits_system_event;
 	_Atomic uint64_t run_ns, wait_ns; /* main's: the kernel counts them */
 	_Atomic uint64_t throttled_ns; /* in all */
-	_Atomic uint64_t slowed_ns; /* of that by vcpu_throttle(): not shown */
 };
 
 struct vcpu {
@@ -40,6 +39,7 @@ struct vcpu {
 	bool running, quit; /* written by main under the machine lock */
 	atomic_bool stop_asked; /* written by main, read by the thread without the lock */
 	struct vcpu_throttle throttle;
+	_Atomic uint64_t slowed_ns; /* by it, of what is counted as throttled; the thread's */
 	struct vcpu_limit limit; /* the thread's */
 	struct work parked; /* the thread tells main that it is parked */
 	bool msr_warned; /* one vCPU's warning is enough */

@@ -187,7 +187,7 @@ static void vcpu_hold_back(struct vcpu *v)
 
 	if (vcpu_throttle_is_on(&v->throttle)) {
 		ns = vcpu_throttle_rest(&v->throttle, VCPU_SIGNAL, &v->stop_asked);
-		counter_add(&v->counters->slowed_ns, ns);
+		counter_add(&v->slowed_ns, ns);
 		counter_add(&v->counters->throttled_ns, ns);
 	}
 	if (vcpu_limit_is_on(&v->limit, budget)) {

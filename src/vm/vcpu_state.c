@@ -45,13 +45,9 @@ static const struct pair {
 	{ "local APIC", KVM_GET_LAPIC, KVM_SET_LAPIC, offsetof(struct vcpu_state, lapic) },
 };
 
-static const struct pair last_pairs[] = {
-	/* After the APIC: a wake-up in it would make a halted vCPU runnable. */
-	{ "run state", KVM_GET_MP_STATE, KVM_SET_MP_STATE, offsetof(struct vcpu_state, mp_state) },
-	/* Last: setting registers clears what is pending. */
-	{ "pending events", KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS,
-	  offsetof(struct vcpu_state, events) },
-};
+/* After the APIC: a wake-up in it would make a halted vCPU runnable. */
+static const struct pair run_state = { "run state", KVM_GET_MP_STATE, KVM_SET_MP_STATE,
+				       offsetof(struct vcpu_state, mp_state) };
 
 static int pairs_do(const struct pair *p, size_t n, bool set, struct vcpu_state *s, int fd,
 		    struct err *e)
@@ -61,6 +57,37 @@ static int pairs_do(const struct pair *p, size_t n, bool set, struct vcpu_state 
 			return err_set(e, -errno, "KVM cannot %s a vCPU's %s: %s",
 				       set ? "set" : "read", p->name, strerror(errno));
 	return 0;
+}
+
+/* A pending triple fault is left out: where it is, its instruction is next, and does it again. */
+static int events_get(struct vcpu_state *s, int fd, struct err *e)
+{
+	struct kvm_vcpu_events events;
+
+	if (ioctl(fd, KVM_GET_VCPU_EVENTS, &events) < 0)
+		return err_set(e, -errno, "KVM cannot read a vCPU's pending events: %s",
+			       strerror(errno));
+	events.flags &= ~(uint32_t)KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+	events.triple_fault.pending = 0;
+	memcpy(s->events, &events, sizeof(events));
+	return 0;
+}
+
+/* Last: setting registers clears what is pending, but for a triple fault, which would reset the
+ * machine once more.  Linux before 6.1 cannot be told so. */
+static int events_set(const struct vcpu_state *s, int fd, struct err *e)
+{
+	struct kvm_vcpu_events events;
+
+	memcpy(&events, s->events, sizeof(events));
+	events.flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+	events.triple_fault.pending = 0;
+	if (!ioctl(fd, KVM_SET_VCPU_EVENTS, &events))
+		return 0;
+	events.flags &= ~(uint32_t)KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+	if (!ioctl(fd, KVM_SET_VCPU_EVENTS, &events))
+		return 0;
+	return err_set(e, -errno, "KVM cannot set a vCPU's pending events: %s", strerror(errno));
 }
 
 static int xsave_get(struct vcpu_state *s, int vm_fd, int fd, struct err *e)
@@ -195,8 +222,10 @@ static int msrs_set(const struct vcpu_state *s, int fd, bool *warned, struct err
 int vcpu_state_get(struct vcpu_state *s, int kvm_fd, int vm_fd, int fd, bool *warned, struct err *e)
 {
 	/* Reading the run state lets pending INIT and SIPI take effect: before all else. */
-	int r = pairs_do(last_pairs, ARRAY_SIZE(last_pairs), false, s, fd, e);
+	int r = pairs_do(&run_state, 1, false, s, fd, e);
 
+	if (!r)
+		r = events_get(s, fd, e);
 	if (!r)
 		r = pairs_do(pairs, ARRAY_SIZE(pairs), false, s, fd, e);
 	if (!r)
@@ -215,6 +244,6 @@ int vcpu_state_set(struct vcpu_state *s, int fd, bool *warned, struct err *e)
 	if (!r)
 		r = msrs_set(s, fd, warned, e);
 	if (!r)
-		r = pairs_do(last_pairs, ARRAY_SIZE(last_pairs), true, s, fd, e);
-	return r;
+		r = pairs_do(&run_state, 1, true, s, fd, e);
+	return r ? r : events_set(s, fd, e);
 }

@@ -12,15 +12,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+enum { PATIENCE = 20 }; /* turns of the loop that it waits for more of an answer */
+
 struct client {
 	struct agent *agent;
 	struct work step;
 	int fd;
 	const uint8_t *data;
 	size_t left;
+	unsigned idle;
 };
 
-/* Once for each turn of the loop, until the server has ended the connection. */
+/* Once for each turn of the loop, until the server has ended the connection or says no more. */
 static void step(void *arg)
 {
 	struct client *c = arg;
@@ -33,11 +36,9 @@ static void step(void *arg)
 	} else if (n < 0 && errno != EAGAIN) {
 		c->left = 0; /* it has hung up */
 	}
-	if (!c->left)
-		shutdown(c->fd, SHUT_WR);
-	while ((n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
-		;
-	if (!n && !c->left)
+	for (c->idle++; (n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0;)
+		c->idle = 0;
+	if (!n || (!c->left && c->idle == PATIENCE))
 		loop_quit(c->agent->loop);
 	else
 		loop_post(c->agent->loop, &c->step);
