@@ -12,6 +12,7 @@
 #include "local.h"
 #include "moves.h"
 #include "peers.h"
+#include "planner/names.h"
 #include "planner/snapshot.h"
 #include "specs.h"
 
@@ -227,6 +228,16 @@ static void add_happiness(json_t *host, const json_t *vms)
 		json_object_set_new(host, "happiness", json_real(sum / all));
 }
 
+/* Out of that host. */
+static bool is_flight(const json_t *flight, const char *host)
+{
+	const char *vm = json_string_value(json_object_get(flight, "vm")),
+		   *from = json_string_value(json_object_get(flight, "from")),
+		   *to = json_string_value(json_object_get(flight, "to"));
+
+	return vm && name_is_valid(vm) && to && name_is_valid(to) && from && !strcmp(from, host);
+}
+
 static void add_state(void *arg, const struct agent *a, const struct told *told)
 {
 	json_auto_t *host = host_record(a, told),
@@ -242,9 +253,7 @@ static void add_state(void *arg, const struct agent *a, const struct told *told)
 	json_array_foreach(json_object_get(told->state, "vms"), i, vm) add_vm(l, told, vm);
 	json_array_foreach(json_object_get(told->state, "flights"), i, flight)
 	{
-		const char *from = json_string_value(json_object_get(flight, "from"));
-
-		if (told->heard && from && !strcmp(from, told->id))
+		if (told->heard && is_flight(flight, told->id))
 			json_array_append(l->flights, flight);
 	}
 }
