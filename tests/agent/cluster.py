@@ -52,39 +52,70 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-class Agent:
-    """A host, and its process of "godwit-agent run", which may be killed and started anew."""
+class Host:
+    """Directories of its own, and what runs there."""
 
-    def __init__(self, cluster, name, *options, key=None):
-        self.cluster, self.name, self.options = cluster, name, list(options)
+    def __init__(self, cluster, name, key=None):
+        self.cluster, self.name = cluster, name
         self.log = cluster.path(f"{key or name}.log")
         self.runtime = cluster.path(f"run-{key or name}")
         self.state = cluster.path(f"state-{key or name}")
         self.environment = {**os.environ, "XDG_RUNTIME_DIR": self.runtime,
                             "GODWIT_STATE_DIR": self.state}
         os.makedirs(self.runtime, exist_ok=True)
-        self.start()
+        self.begin = 0
 
-    def start(self):
+    def run(self, program, *words):
+        """A process; what it says is in the log."""
         with open(self.log, "ab") as log:
             self.begin = log.tell()
-            self.process = subprocess.Popen(
-                self.command("godwit-agent", "run", "--id", self.name, *self.options),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
+            return subprocess.Popen(self.command(program, *words), stdin=subprocess.DEVNULL,
+                                    stdout=log, stderr=log, env=self.environment)
 
     def command(self, program, *words):
-        """On this host: root has its run directory where all processes have it."""
+        """Root has its run directory where all processes have it."""
         command = [os.path.join(self.cluster.build, program), *words]
         if os.geteuid() == 0:
             command = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /run && exec "$@"',
                        self.runtime, *command]
         return command
 
-    def godwit(self, *words, **more):
-        return subprocess.run(self.command("godwit", *words), env=self.environment,
+    def call(self, *words, program="godwit", **more):
+        return subprocess.run(self.command(program, *words), env=self.environment,
                               stdin=None if "input" in more else subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=LIMIT, check=False,
-                              **more)
+                              capture_output=True, text=True, timeout=LIMIT, check=False, **more)
+
+    def pids(self):
+        """Of the processes of VMs, and of those that wait for one, by name."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self.runtime + "/godwit"):
+                with contextlib.suppress(OSError, ValueError):
+                    with open(f"{self.runtime}/godwit/{name}/pid", encoding="ascii") as f:
+                        pid = int(f.read())
+                    os.kill(pid, 0)
+                    found[name] = pid
+        return found
+
+    def pid_of(self, name):
+        return self.pids().get(name)
+
+    def kill(self):
+        for pid in self.pids().values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+class Agent(Host):
+    """A process of "godwit-agent run", which may be killed and started anew."""
+
+    def __init__(self, cluster, name, *options, key=None):
+        super().__init__(cluster, name, key)
+        self.options = list(options)
+        self.start()
+
+    def start(self):
+        self.process = self.run("godwit-agent", "run", "--id", self.name, *self.options)
 
     def said(self):
         """Since it was started the last time."""
@@ -169,24 +200,13 @@ class Agent:
               "memory": {"size": "64M"}, **more.pop("vm", {})}
         return {"name": name, "vm": vm, **more}
 
-    def pids(self):
-        """Of the processes of VMs, and of those that wait for one, by name."""
-        found = {}
-        with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self.runtime + "/godwit"):
-                with contextlib.suppress(OSError, ValueError):
-                    with open(f"{self.runtime}/godwit/{name}/pid", encoding="ascii") as f:
-                        pid = int(f.read())
-                    os.kill(pid, 0)
-                    found[name] = pid
-        return found
-
-    def pid_of(self, name):
-        return self.pids().get(name)
-
     def killed(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(LIMIT)
+
+    def kill(self):
+        self.killed()
+        super().kill()
 
     def ended(self):
         """Ends it as a person would; a sanitizer that has complained gives another status."""
@@ -204,7 +224,7 @@ class Cluster:
 
     def __init__(self, build, folder):
         self.build, self.folder = build, folder
-        self.agents = {}
+        self.agents, self.peers = {}, {}
         if os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False).returncode:
             raise Skipped("a mount namespace is not permitted")
 
@@ -259,7 +279,8 @@ class Cluster:
 
     def where(self, vm):
         """The hosts with a process of that VM, or of one that waits for it."""
-        return [agent.name for agent in self.agents.values() if vm in agent.pids()]
+        return [agent.name for agent in (*self.agents.values(), *self.peers.values())
+                if vm in agent.pids()]
 
     def runs_at(self, vm, agent):
         """There and nowhere else; what its agent says of it."""
@@ -284,8 +305,5 @@ class Cluster:
             check("Sanitizer" not in said, said)
 
     def kill(self):
-        for agent in self.agents.values():
-            agent.killed()
-            for pid in agent.pids().values():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        for host in (*self.agents.values(), *self.peers.values()):
+            host.kill()

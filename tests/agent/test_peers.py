@@ -2,10 +2,9 @@
 """Agents that find each other, agree, lose each other, and send strangers away."""
 import json
 import os
-import socket
-import ssl
 
 from cluster import LIMIT, check
+from peer import connect
 
 UP = {"a": "up", "b": "up", "c": "up"}
 
@@ -132,21 +131,6 @@ def test_same_id(cluster):
     own.says("has the id of this one")
     for agent in (a, b, c):
         agent.sees("a", **UP)
-
-
-def connect(cluster, agent, certificate):
-    """A stranger with a good certificate, or with none: what it sends is up to it."""
-    host, port = agent.address().split(":")
-    plain = socket.create_connection((host, int(port)), LIMIT)
-    if not certificate:
-        return plain
-    folder = cluster.tls(certificate)
-    context = ssl.create_default_context(cafile=os.path.join(folder, "ca-cert.pem"))
-    context.load_cert_chain(os.path.join(folder, "client-cert.pem"),
-                            os.path.join(folder, "client-key.pem"))
-    wrapped = context.wrap_socket(plain, server_hostname=host)
-    check(wrapped.recv(1) == b"\1", "no welcome")
-    return wrapped
 
 
 def sent(stranger, *messages):

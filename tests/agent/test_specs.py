@@ -30,7 +30,7 @@ def test_specs_restart(cluster):
     again = agent.waits_for("web", state="Running", restarts=1, why="")
     check(again["uuid"] == vm["uuid"], "another uuid")
     check(agent.pid_of("web") != first, "the same process")
-    check(agent.godwit("shutdown", "web").returncode == 0, "shutdown")
+    check(agent.call("shutdown", "web").returncode == 0, "shutdown")
     agent.waits_for("web", state="stopped", restarts=1, why="it was powered off")
     agent.says("it was powered off; it is not started again")
     agent.does("start", name="web")
@@ -50,7 +50,7 @@ def test_specs_fail(cluster):
     agent.does("stop", name="often")
     agent.waits_for("often", state="stopped", why="")
     agent.does("apply", **agent.spec("always", restart="always"))
-    check(agent.godwit("shutdown", "always").returncode == 0, "shutdown")
+    check(agent.call("shutdown", "always").returncode == 0, "shutdown")
     agent.says("it was powered off; it is started again in 1 s")
     agent.waits_for("always", state="Running", restarts=1)
     check(agent.vm("once")["state"] == "failed", agent.vm("once"))
@@ -64,9 +64,9 @@ def test_specs_another_agent(cluster):
                                                 if name == "panics" else {})))
     pids = {name: agent.pid_of(name) for name in ("stays", "off", "killed", "panics")}
     agent.killed()
-    check(agent.godwit("shutdown", "off").returncode == 0, "shutdown")
+    check(agent.call("shutdown", "off").returncode == 0, "shutdown")
     end(pids["killed"])
-    agent.godwit("console", "panics", input="p")
+    agent.call("console", "panics", input="p")
     for name in ("off", "killed", "panics"):
         wait_for(lambda gone=name: not agent.pid_of(gone), f"{name} is over")
     agent.start()
@@ -188,7 +188,7 @@ def test_specs_moved(cluster):
     agent.says('agent "h" runs')
     with destination(agent, url):
         agent.does("apply", **agent.spec("web", program="dirty", cmdline="mib=1", restart="always"))
-        moved = agent.godwit("migrate", "web", url)
+        moved = agent.call("migrate", "web", url)
         check(moved.returncode == 0, moved.stderr)
         vm = agent.waits_for("web", state="stopped", restarts=0)
         check(vm["why"].startswith(f"it was given to {url} and may run there"), vm)
