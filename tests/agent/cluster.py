@@ -2,6 +2,7 @@
 """Agents of several hosts on this one: each has a state directory and a run directory of its own."""
 import contextlib
 import functools
+import glob
 import http.client
 import json
 import os
@@ -300,9 +301,10 @@ class Cluster:
         for agent in running:
             agent.ended()
         for agent in self.agents.values():
-            with open(agent.log, encoding="utf-8", errors="replace") as f:
-                said = f.read()
-            check("Sanitizer" not in said, said)
+            for log in [agent.log, *glob.glob(agent.state + "/agent/processes/*.log*")]:
+                with open(log, encoding="utf-8", errors="replace") as f:
+                    said = f.read()
+                check("Sanitizer" not in said, said)
 
     def kill(self):
         for host in (*self.agents.values(), *self.peers.values()):
