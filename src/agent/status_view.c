@@ -60,6 +60,8 @@ static void read_vm(struct status_view *s, const json_t *vm)
 			       .dirty_rate = number_at(vm, "dirty_rate"),
 			       .restarts = number_at(vm, "restarts"),
 			       .spec = json_is_true(json_object_get(vm, "spec")) };
+	if (!*v->why)
+		v->why = text_at(vm, "local");
 	s->nvms += *v->name != '\0';
 }
 

@@ -23,7 +23,8 @@ static const char answer[] =
 	" 'dirty_rate':2048,'spec':true,'restarts':3,'why':'a is hot'},"
 	"{'name':'db','host':'a','state':'Running','vcpus':1,'memory':1073741824,"
 	" 'resident':1073741824,'happiness':1,'run':[1],'delay':[0],'throttled':[0]},"
-	"{'name':'lost','host':'c','state':'Running'},{'state':'of no use'}],"
+	"{'name':'lost','host':'c','state':'Running','why':'','local':'it has 1 of 2 MiB'},"
+	"{'state':'of no use'}],"
 	"'flights':[{'vm':'db','from':'a','to':'b','since':1700000000,'phase':'copying',"
 	"'left_s':30},{'vm':'web','from':'a','to':'b'}],"
 	"'alerts':['host b is dead']}";
@@ -126,7 +127,7 @@ START_TEST(tables)
 		      "web   a     Running      2    50%   50%    50%         0%    4.0G      1.0G"
 		      "     2.0k  yes          3  a is hot\n"
 		      "lost  c     Running      -      -     -      -          -       -         -"
-		      "        -  no           -\n"
+		      "        -  no           -  it has 1 of 2 MiB\n"
 		      "\n"
 		      "On their way:\n"
 		      "  db: a to b, copying for 10 s, 30 s left\n"
