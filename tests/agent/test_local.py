@@ -54,15 +54,15 @@ def test_local_cores(cluster):
     """Idle cores are lent to who is at its limit, until somebody waits."""
     pinned = {"boot_vcpus": 1, "affinity": [{"vcpu": 0, "host_cpus": [CPU]}]}
     web = ("web", "work", "load=90",
-           {"memory": {"size": "64M"}, "cpus": {**pinned, "limit": 0.1}})
+           {"memory": {"size": "64M"}, "cpus": {**pinned, "limit": 0.03}})
     hog = ("hog", "work", "load=90", {"memory": {"size": "64M"}, "cpus": pinned})
     with agent_of(cluster, "--cores", "8") as agent:
         agent.set("apply", **spec(cluster, *web, borrow_cores=True))
-        agent.says("cores-lent web: it may use 1 cores in place of its own 0.1")
+        agent.says("cores-lent web: it may use 1 cores in place of its own 0.03")
         agent.until(lambda: "in place of its own" in vm(agent, "web").get("local", ""), "does not say that it lends")
         # On the same processor, which is not enough for both.
         agent.set("apply", **spec(cluster, *hog))
-        agent.says("cores-back web: it may use its own 0.1 cores again: VMs wait for cores")
+        agent.says("cores-back web: it may use its own 0.03 cores again: VMs wait for cores")
         agent.until(lambda: "local" not in vm(agent, "web"), "still lends")
         check("cores-lent hog" not in agent.said(), agent.said())
 
