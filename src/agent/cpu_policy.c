@@ -9,6 +9,7 @@
 #define PATIENCE_MAX_S 320.0
 #define LOAN_GOOD_S 60.0 /* one that lasts as long was none too soon */
 #define AT_LIMIT 0.9
+#define HELD_CORES 0.05
 #define IDLE_MIN 0.5 /* cores: with less there is nothing to lend */
 #define IDLE_PART 0.5 /* that is lent of them at once */
 #define WAIT_SHARE 0.05
@@ -16,7 +17,8 @@
 
 bool cpu_is_at_limit(const struct cpu_guest *g)
 {
-	return g->limit > 0 && g->run >= AT_LIMIT * g->limit;
+	return g->limit > 0 &&
+	       (g->run >= AT_LIMIT * g->limit || g->held > fmax(g->wait, HELD_CORES));
 }
 
 static bool may_borrow(const struct cpu_guest *g)

@@ -21,7 +21,8 @@ enum cpu_why { CPU_STAYS, CPU_LENT, CPU_BACK };
 
 struct cpu_guest {
 	double own, limit; /* cores: what it may use by itself, and now */
-	double vcpus, run; /* run: cores that it used since the beat before */
+	double vcpus;
+	double run, wait, held; /* cores that it had, waited for, and was kept from by its limit */
 	double target;
 	enum cpu_why why;
 };
@@ -33,7 +34,7 @@ struct cpu_loans {
 	double lent_s; /* since the last loan began */
 };
 
-/* It is held back. */
+/* That keeps it from more than others do. */
 bool cpu_is_at_limit(const struct cpu_guest *);
 /* One beat: target and why of each guest that may borrow. */
 void cpu_policy(struct cpu_loans *, const struct cpu_host *, struct cpu_guest *const guests[],

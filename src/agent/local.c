@@ -30,7 +30,6 @@ struct local_vm {
 	double own; /* limit that it had before it was lent any */
 	bool answers;
 	struct local_reading now;
-	double run, wait; /* cores since the beat before */
 	struct cpu_guest cpu;
 	struct memory_guest memory;
 	char cpu_why[128], memory_why[128]; /* "": it has its own */
@@ -153,14 +152,22 @@ static bool begin(struct beat *b)
 	return any;
 }
 
-/* Cores that it used and waited for since the beat before; 0 if that is not known. */
+/* In cores, of nanoseconds since the beat before. */
+static double cores_of(uint64_t from, uint64_t to, double seconds)
+{
+	return to > from ? (double)(to - from) / NS_PER_S / seconds : 0;
+}
+
+/* now: in place of what it said at the beat before; seconds 0: there was none. */
 static void add_times(struct local_vm *v, const struct local_reading *now, double seconds)
 {
-	bool known = seconds > 0 && v->now.run_ns && now->run_ns >= v->now.run_ns &&
-		     now->wait_ns >= v->now.wait_ns;
+	const struct local_reading *last = &v->now;
 
-	v->run = known ? (double)(now->run_ns - v->now.run_ns) / NS_PER_S / seconds : 0;
-	v->wait = known ? (double)(now->wait_ns - v->now.wait_ns) / NS_PER_S / seconds : 0;
+	if (!(seconds > 0) || !last->run_ns)
+		return;
+	v->cpu.run = cores_of(last->run_ns, now->run_ns, seconds);
+	v->cpu.wait = cores_of(last->wait_ns, now->wait_ns, seconds);
+	v->cpu.held = cores_of(last->throttled_ns, now->throttled_ns, seconds);
 }
 
 static void ask_all(struct beat *b)
@@ -174,7 +181,7 @@ static void ask_all(struct beat *b)
 		b->seconds = (double)(b->host.now_ns - l->last.now_ns) / NS_PER_S;
 	list_for_each (v, &l->vms, node) {
 		v->answers = local_ask(v->name, v->memory_min, &now);
-		v->run = v->wait = 0;
+		v->cpu = (struct cpu_guest){ 0 };
 		if (!v->answers)
 			continue;
 		add_times(v, &now, b->seconds);
@@ -298,14 +305,13 @@ static void share_cores(struct beat *b, struct cpu_guest **guests)
 	size_t n = 0;
 
 	list_for_each (v, &b->local->vms, node) {
-		v->cpu = (struct cpu_guest){ .own = v->borrows,
-					     .limit = v->now.limit,
-					     .vcpus = (double)v->now.vcpus,
-					     .run = v->run };
-		run += v->run;
+		v->cpu.own = v->borrows;
+		v->cpu.limit = v->now.limit;
+		v->cpu.vcpus = (double)v->now.vcpus;
+		run += v->cpu.run;
 		if (!cpu_is_at_limit(&v->cpu)) {
-			h.run += v->run;
-			h.wait += v->wait;
+			h.run += v->cpu.run;
+			h.wait += v->cpu.wait;
 		}
 		if (may_borrow(v))
 			guests[n++] = &v->cpu;

@@ -29,6 +29,7 @@ static void read_info(struct local_reading *r, const json_t *info)
 	r->vcpus = number(cpus, "boot_vcpus");
 	r->run_ns = number(times, "run_ns");
 	r->wait_ns = number(times, "wait_ns");
+	r->throttled_ns = number(times, "throttled_ns");
 	r->resident = number(now, "resident");
 	r->most = number(memory, "size") + number(memory, "hotplug_size");
 	r->memory.asked = number(now, "asked");

@@ -47,6 +47,25 @@ START_TEST(lends)
 }
 END_TEST
 
+START_TEST(at_limit)
+{
+	struct cpu_guest g = guest(1, 1, 4, 0.5);
+
+	ck_assert(!cpu_is_at_limit(&g));
+	g.held = 0.3;
+	ck_assert(cpu_is_at_limit(&g));
+	g.wait = 0.4; /* others keep it from more than its limit does */
+	ck_assert(!cpu_is_at_limit(&g));
+	g.run = 0.95;
+	ck_assert(cpu_is_at_limit(&g));
+	g.limit = 0;
+	ck_assert(!cpu_is_at_limit(&g));
+	g = guest(1, 1, 4, 0.5);
+	g.held = 0.01;
+	ck_assert(!cpu_is_at_limit(&g));
+}
+END_TEST
+
 START_TEST(does_not_lend)
 {
 	struct cpu_loans l = { 0 };
@@ -124,6 +143,7 @@ static Suite *cpu_policy_suite(void)
 	TCase *tcase = tcase_create("cpu_policy");
 
 	tcase_add_test(tcase, lends);
+	tcase_add_test(tcase, at_limit);
 	tcase_add_test(tcase, does_not_lend);
 	tcase_add_test(tcase, shares);
 	tcase_add_test(tcase, goes_back);
