@@ -85,7 +85,7 @@ hosts_end() {
 	local name
 	for name in "${hosts_names[@]}"; do
 		ip netns pids "gw-$name" 2>/dev/null | xargs -r kill -9
-		ip netns del "gw-$name"
+		ip link del "gw-$name"; ip netns del "gw-$name"
 	done 2>/dev/null
 	ip link del "$hosts_bridge" 2>/dev/null
 	sleep 0.2

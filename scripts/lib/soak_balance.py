@@ -121,7 +121,7 @@ def short_of_memory(hosts):
     """From when less is free than the reserve, by the guest's own pace of filling it."""
     policy = {"window_s": 3, "interval_s": 3}
     for _ in range(2):
-        hosts.add(2, "512M", "--reserve", "128M")
+        hosts.add(2, "512M", "--reserve", "176M")
     hosts.ready()
     hosts.put("s1", "policy", **policy)
     hosts.put("s1", "mode", mode="emergency")

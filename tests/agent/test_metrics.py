@@ -4,7 +4,7 @@ import os
 import pathlib
 import sys
 
-from cluster import check
+from cluster import Agent, check
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "unit"))
 
@@ -39,14 +39,18 @@ def test_metrics(cluster):
         check(not [k for k in of if k[0].startswith(("godwit_vm_", "godwit_last_move_"))], of)
 
 
+def start_guest(agent, name):
+    kernel = os.path.join(agent.cluster.build, GUEST)
+    agent.does("apply", name=name, vm={"payload": {"kernel": kernel, "cmdline": "nodriver"},
+                                      "memory": {"size": 64 << 20}})
+
+
 def test_metrics_of_vms(cluster):
     """Each VM has all values, once it was looked at for a window."""
-    kernel = os.path.join(cluster.build, GUEST)
     a = cluster.start("a")
     a.does("policy", window_s=1)
     for name in "v1", "v2":
-        a.does("apply", name=name, vm={"payload": {"kernel": kernel, "cmdline": "nodriver"},
-                                      "memory": {"size": 64 << 20}})
+        start_guest(a, name)
     names = {"happiness_ratio", "run_ratio", "delay_ratio", "throttled_ratio", "resident_bytes",
              "restarts_total"}
     wanted = {(f"godwit_vm_{name}", f"vm={vm}") for name in names for vm in ("v1", "v2")}
@@ -61,3 +65,54 @@ def test_metrics_of_vms(cluster):
     finally:
         for name in "v1", "v2":
             a.does("stop", name=name)
+
+
+def over(agent):
+    return {how: metrics(agent)["godwit_moves_over_total", f"how={how}"]
+            for how in ("moved", "failed", "refused")}
+
+
+def test_metrics_of_moves(cluster):
+    """One that is refused, then one that a person asked another agent for: with what was expected."""
+    def start(name, *more):
+        cluster.agents[name] = Agent(cluster, name, "--listen", "tcp:127.0.0.1:0", "--address",
+                                     "127.0.0.1", "--tls", cluster.path(name), *more)
+        return cluster.agents[name]
+
+    a = start("a")
+    b = start("b", "--peers", a.address())
+    for agent in (a, b):
+        agent.sees("a", a="up", b="up")
+    a.does("policy", window_s=1)
+    start_guest(b, "v")
+    # Before its first window is over it is none of the planner's VMs.
+    b.until(lambda: ("godwit_vm_run_ratio", "vm=v") in metrics(b), "does not know the VM")
+    here = b
+    try:
+        b.does("host", id="a", state="maintenance")
+        b.does("move", vm="v", to="a")
+        b.until(lambda: over(b)["refused"] == 1, "was not refused")
+        b.does("host", id="a", state="up")
+        a.sees("a", a="up", b="up")
+        a.until(lambda: any(vm["name"] == "v" for vm in a.status()["vms"]), "does not hear of it")
+        a.does("move", vm="v", to="a")
+        b.until(lambda: over(b)["moved"] == 1, "did not move it")
+        here = a
+        of = metrics(b)
+        check(over(b) == {"moved": 1, "failed": 0, "refused": 1}, of)
+        check(of["godwit_moves_begun_total",] == 2, of)
+        check(of["godwit_last_move_seconds",] > of["godwit_last_move_blackout_seconds",] > 0, of)
+        check(over(a) == {"moved": 0, "failed": 0, "refused": 0}, metrics(a))
+        a.until(lambda: "moves" in vm_record(a, "v"), "does not know of the move")
+        move = vm_record(a, "v")["moves"][0]
+        check(move["from"] == "b" and move["predicted_s"] > move["predicted_blackout_s"] > 0, move)
+        # Who plans has learned from it as the host that it left.
+        for agent in (a, b):
+            path = os.path.join(agent.state, "agent/lessons.json")
+            agent.until(lambda file=path: os.path.exists(file), "has learned nothing")
+    finally:
+        here.set("stop", name="v")
+
+
+def vm_record(agent, name):
+    return next((vm for vm in agent.status()["vms"] if vm["name"] == name), {})
