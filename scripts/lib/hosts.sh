@@ -36,18 +36,21 @@ hosts_begin() { # DIR BUILD
 	ip link add "$hosts_bridge" type bridge && ip link set "$hosts_bridge" up
 }
 
-# Both kinds of control group; without either the cores are only what the agent is told.
+# Both kinds of control group; without either the cores are only what the agent is told. What else
+# runs on this machine comes behind the hosts, each of which has its cores for itself.
 host_group() { # NAME CORES PID
 	local period=100000 quota dir
 	quota=$(awk "BEGIN { print int($2 * $period) }")
 	if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
 		dir=/sys/fs/cgroup/godwit-$1
 		echo +cpu >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null
-		mkdir -p "$dir" && echo "$quota $period" >"$dir/cpu.max"
+		mkdir -p "$dir" && echo "$quota $period" >"$dir/cpu.max" &&
+			echo 10000 >"$dir/cpu.weight"
 	else
 		dir=/sys/fs/cgroup/cpu/godwit-$1
 		mkdir -p "$dir" && echo "$period" >"$dir/cpu.cfs_period_us" &&
-			echo "$quota" >"$dir/cpu.cfs_quota_us"
+			echo "$quota" >"$dir/cpu.cfs_quota_us" &&
+			echo 262144 >"$dir/cpu.shares"
 	fi 2>/dev/null && echo "$3" >"$dir/cgroup.procs"
 }
 

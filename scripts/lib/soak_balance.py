@@ -19,7 +19,8 @@ sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 from soak_hosts import Failed, Hosts, machine_load, percentile, until
 
-REST_S = 25                     # a VM stays at least this long: what it writes is looked at anew
+WARM_S = 70                     # until nothing is known any more of what a guest filled at first
+REST_S = 20                     # a VM stays at least this long: what it writes is looked at anew
 HOT_CORES = 0.6
 LINK = "200M"                   # a quarter of it is what a move gets: what this machine has to spare
 #         program, words, MiB of the VM
@@ -36,7 +37,7 @@ class Traveller:
         program, words, mib = GUESTS[n]
         self.hosts, self.name, self.here = hosts, f"v{n}", hosts.names[n % 2]
         hosts.start(self.here, self.name, program, words, mib)
-        self.since = time.monotonic()
+        self.since = time.monotonic() + WARM_S - REST_S
 
     def moves(self):
         return self.hosts.vm(self.name, self.here).get("moves", [])

@@ -9,6 +9,7 @@ static const double PROGRESS = 0.95; /* a round that leaves more than this of th
 static const double RATE_MIN = 0.01, RATE_MAX = 4; /* as a snapshot has them */
 static const double FIXED_MAX_S = 10, SETUP_MAX_S = 60;
 static const double BIT_S = 0.01, BIT = 0.05;
+static const double LONG_S = 1;
 static const double NEVER_S = 1e7;
 
 /* What the monitor takes for a rest that is not worth another round, and for one so small that a
@@ -105,12 +106,12 @@ void move_cost_predict(struct move_cost *c, const struct move_load *l, const str
 }
 
 /* One that something else disturbed teaches little: up to twice as much, and a bit, is believed. */
-static void draw(double *value, double seen, double bit, double low, double high)
+static void draw(double *value, double seen, double bit, double learn, double low, double high)
 {
 	if (!isfinite(seen))
 		return;
 	seen = MIN(MAX(seen, *value / 2), 2 * *value + bit);
-	*value += LEARN * (MIN(MAX(seen, low), high) - *value);
+	*value += learn * (MIN(MAX(seen, low), high) - *value);
 }
 
 void move_cost_learn(struct corrections *k, double last_bytes, double rate,
@@ -120,10 +121,13 @@ void move_cost_learn(struct corrections *k, double last_bytes, double rate,
 
 	if (o->sending_s > 0 && o->bytes > 0 && rate > 0) {
 		got = o->bytes / o->sending_s;
-		draw(&k->rate, got / rate, 0, RATE_MIN, RATE_MAX);
-		draw(&k->setup_s, o->time_s - o->sending_s - o->blackout_s, BIT_S, 0, SETUP_MAX_S);
-		draw(&k->fixed_s, o->blackout_s - last_bytes / got, BIT_S, 0, FIXED_MAX_S);
+		/* Little goes faster than much does, as far as buffers go. */
+		draw(&k->rate, got / rate, 0, LEARN * o->sending_s / (o->sending_s + LONG_S),
+		     RATE_MIN, RATE_MAX);
+		draw(&k->setup_s, o->time_s - o->sending_s - o->blackout_s, BIT_S, LEARN, 0,
+		     SETUP_MAX_S);
+		draw(&k->fixed_s, o->blackout_s - last_bytes / got, BIT_S, LEARN, 0, FIXED_MAX_S);
 	}
 	if (o->slowdown >= 0)
-		draw(&k->slowdown, o->slowdown, BIT, 0, 1);
+		draw(&k->slowdown, o->slowdown, BIT, LEARN, 0, 1);
 }

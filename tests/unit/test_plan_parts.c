@@ -179,6 +179,10 @@ START_TEST(learns)
 	load.bytes = 2e9;
 	move_cost_predict(&c, &load, &k, 0.3, 30);
 	ck_assert_double_eq_tol(c.time_s, 42.1, 0.01);
+	/* One that sent nearly nothing says little of how fast much goes, whatever it got. */
+	o = (struct move_outcome){ 2.2, 0.1, 1e9, 0.1, -1 };
+	move_cost_learn(&k, c.last_bytes, load.rate, &o);
+	ck_assert_double_eq_tol(k.rate, 0.5 + 0.2 * 0.1 / 1.1 * 0.5, 1e-3);
 	o.slowdown = -1;
 	o.bytes = 0;
 	move_cost_learn(&k, c.last_bytes, load.rate, &o);
