@@ -7,7 +7,6 @@ after the other; from when a host gets hot until a VM has left it; from when mem
 when a host joins until the first VM has come to it. Parts: predictions, hot, hold, memory, joins. To be run by root,
 in a network namespace and with a /run of its own.
 """
-import json
 import os
 import statistics
 import sys
@@ -73,11 +72,13 @@ def predictions(hosts, moves):
     times = [(m["predicted_s"], m["took_s"]) for m in done]
     stops = [(m["predicted_blackout_s"], m["blackout_s"]) for m in done]
     blackouts = [1000 * m["blackout_s"] for m in done]
-    if os.environ.get("SOAK_RAW"):
-        with open(os.environ["SOAK_RAW"], "w", encoding="ascii") as f:
-            json.dump([dict(m, vm=travellers[i % len(travellers)].name)
-                       for i, m in enumerate(done)], f)
-    return [f"{moves} moves as predicted: time within 20 % for {within(times, .2):.0f} %, "
+    for n, guest in enumerate(GUESTS):
+        of = times[n::len(GUESTS)]
+        print(f"# {' '.join(map(str, guest))}: predicted {statistics.median(p for p, _ in of):.2f} "
+              f"s, took {statistics.median(r for _, r in of):.2f} s, each in the middle; "
+              f"{within(of, .2):.0f} % within 20 %", flush=True)
+    return [f"{moves} moves as predicted, beside a load of {machine_load()}: time within 20 % for "
+            f"{within(times, .2):.0f} %, "
             f"error in the middle {100 * statistics.median(abs(p / r - 1) for p, r in times):.0f} %"
             f", blackout within a factor of 2 for {within_factor(stops, 2):.0f} %",
             f"{moves} moves: took p50 {1000 * percentile([r for _, r in times], 50):.0f} ms, "

@@ -75,7 +75,8 @@ class Hosts:
         with open(f"{self.folder}/{name}/pid", encoding="ascii") as f:
             socket_path = f"/proc/{f.read().strip()}/root/run/godwit/.agent.sock"
         with contextlib.closing(Connection(socket_path)) as connection:
-            connection.request(method, f"/api/v1/{what}", body and json.dumps(body))
+            connection.request(method, f"/api/v1/{what}",
+                               None if body is None else json.dumps(body))
             answer = connection.getresponse()
             text = answer.read().decode()
         if answer.status >= 300:
