@@ -111,7 +111,7 @@ def test_metrics_of_moves(cluster):
             path = os.path.join(agent.state, "agent/lessons.json")
             agent.until(lambda file=path: os.path.exists(file), "has learned nothing")
     finally:
-        here.set("stop", name="v")
+        here.does("stop", name="v")
 
 
 def vm_record(agent, name):
