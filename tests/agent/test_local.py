@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an agent does inside its host: cores that are lent and go back, memory that is taken and
 given back."""
-import contextlib
 import os
-import signal
 import socket
 
-from cluster import LIMIT, Agent, check
+from cluster import LIMIT, check
 
 CPU = min(os.sched_getaffinity(0))
 
@@ -17,28 +15,10 @@ def vm(agent, name):
 
 
 def spec(cluster, name, program, cmdline, config, **more):
-    kernel = os.path.join(os.path.dirname(cluster.program), f"tests/guest/{program}.elf")
+    kernel = os.path.join(cluster.build, f"tests/guest/{program}.elf")
     return {"name": name, "restart": "no", "vm": {
         "payload": {"kernel": kernel, "cmdline": cmdline},
         "serial": {"mode": "Socket", "socket": cluster.path(f"{name}.serial")}, **config}, **more}
-
-
-def end_vms(agent):
-    root = f"/proc/{agent.process.pid}/root/run" if os.geteuid() == 0 else agent.runtime
-    for name in os.listdir(root + "/godwit"):
-        with contextlib.suppress(OSError, ValueError):
-            with open(f"{root}/godwit/{name}/pid", encoding="ascii") as f:
-                os.kill(int(f.read()), signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def agent_of(cluster, *options):
-    agent = cluster.agents["a"] = Agent(cluster, "a", *options)
-    agent.says('agent "a" runs')
-    try:
-        yield agent
-    finally:
-        end_vms(agent)
 
 
 def tell(cluster, name, keys):
@@ -56,15 +36,16 @@ def test_local_cores(cluster):
     web = ("web", "work", "load=90",
            {"memory": {"size": "64M"}, "cpus": {**pinned, "limit": 0.03}})
     hog = ("hog", "work", "load=90", {"memory": {"size": "64M"}, "cpus": pinned})
-    with agent_of(cluster, "--cores", "8") as agent:
-        agent.set("apply", **spec(cluster, *web, borrow_cores=True))
-        agent.says("cores-lent web: it may use 1 cores in place of its own 0.03")
-        agent.until(lambda: "in place of its own" in vm(agent, "web").get("local", ""), "does not say that it lends")
-        # On the same processor, which is not enough for both.
-        agent.set("apply", **spec(cluster, *hog))
-        agent.says("cores-back web: it may use its own 0.03 cores again: VMs wait for cores")
-        agent.until(lambda: "local" not in vm(agent, "web"), "still lends")
-        check("cores-lent hog" not in agent.said(), agent.said())
+    agent = cluster.start("a", "", "--cores", "8")
+    agent.does("apply", **spec(cluster, *web, borrow_cores=True))
+    agent.says("cores-lent web: it may use 1 cores in place of its own 0.03")
+    agent.until(lambda: "in place of its own" in vm(agent, "web").get("local", ""),
+                "does not say that it lends")
+    # On the same processor, which is not enough for both.
+    agent.does("apply", **spec(cluster, *hog))
+    agent.says("cores-back web: it may use its own 0.03 cores again: VMs wait for cores")
+    agent.until(lambda: "local" not in vm(agent, "web"), "still lends")
+    check("cores-lent hog" not in agent.said(), agent.said())
 
 
 def test_local_memory(cluster):
@@ -72,14 +53,14 @@ def test_local_memory(cluster):
     web = ("web", "balloon", "calm uses=40 mib=224",
            {"memory": {"size": "256M"}, "balloon": {"size": 0}})
     taken = "memory-taken web: it has 231 of 256 MiB: the host is short of it"
-    with agent_of(cluster, "--memory", "1000M", "--reserve", "990M") as agent:
-        agent.set("apply", **spec(cluster, *web, memory_min="128M"))
-        agent.says(taken)
-        check("the host is short" in vm(agent, "web")["local"], vm(agent, "web"))
-        agent.set("apply", **spec(cluster, *web))
-        agent.says("memory-given web: it has 256 of 256 MiB: its spec has it so")
-        check("local" not in vm(agent, "web"), vm(agent, "web"))
-        agent.set("apply", **spec(cluster, *web, memory_min="128M"))
-        agent.until(lambda: agent.said().count(taken) == 2, "does not take again")
-        tell(cluster, "web", b"w")
-        agent.says("memory-given web: it has ", "MiB: its guest waited for it")
+    agent = cluster.start("a", "", "--memory", "1000M", "--reserve", "990M")
+    agent.does("apply", **spec(cluster, *web, memory_min="128M"))
+    agent.says(taken)
+    check("the host is short" in vm(agent, "web")["local"], vm(agent, "web"))
+    agent.does("apply", **spec(cluster, *web))
+    agent.says("memory-given web: it has 256 of 256 MiB: its spec has it so")
+    check("local" not in vm(agent, "web"), vm(agent, "web"))
+    agent.does("apply", **spec(cluster, *web, memory_min="128M"))
+    agent.until(lambda: agent.said().count(taken) == 2, "does not take again")
+    tell(cluster, "web", b"w")
+    agent.says("memory-given web: it has ", "MiB: its guest waited for it")

@@ -4,7 +4,7 @@ import os
 import pathlib
 import sys
 
-from cluster import Agent, check
+from cluster import check
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "unit"))
 
@@ -74,13 +74,8 @@ def over(agent):
 
 def test_metrics_of_moves(cluster):
     """One that is refused, then one that a person asked another agent for: with what was expected."""
-    def start(name, *more):
-        cluster.agents[name] = Agent(cluster, name, "--listen", "tcp:127.0.0.1:0", "--address",
-                                     "127.0.0.1", "--tls", cluster.path(name), *more)
-        return cluster.agents[name]
-
-    a = start("a")
-    b = start("b", "--peers", a.address())
+    a = cluster.start("a", "", "--address", "127.0.0.1")
+    b = cluster.start("b", a.address(), "--address", "127.0.0.1")
     for agent in (a, b):
         agent.sees("a", a="up", b="up")
     a.does("policy", window_s=1)
