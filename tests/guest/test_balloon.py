@@ -36,7 +36,9 @@ class Guest:
             self.says(answer)
 
     def resident(self):
-        return wants(self.client, 200, "GET", "vm.counters")["_memory"]["rss"]
+        """Whoever asks for counters has memory looked at, which has a shadow where threads are
+        watched."""
+        return wants(self.client, 200, "GET", "vm.info")["memory"]["resident"]
 
     def counted(self, name):
         return wants(self.client, 200, "GET", "vm.counters")["balloon"][name]
