@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""soak_balance.py BUILD MOVES [PART...]: what agents expect of moves, and how soon they do what they should.
+"""soak_balance.py BUILD MOVES [PART...]: what agents expect of moves, and how soon they act.
 
 A line of TAP for each: predicted beside real times and blackouts of moves that are ordered one
 after the other; from when a host gets hot until a VM has left it; from when memory is short; from
-when a host joins until the first VM has come to it. Parts: predictions, hot, hold, memory, joins. To be run by root,
-in a network namespace and with a /run of its own.
+when a host joins until the first VM has come to it.
+Parts: predictions, hot, hold, memory, joins. To be run by root, in a network namespace and with a
+/run of its own.
 """
 import os
 import statistics
@@ -21,7 +22,7 @@ from soak_hosts import Failed, Hosts, machine_load, percentile, until
 WARM_S = 70                     # until nothing is known any more of what a guest filled at first
 REST_S = 20                     # a VM stays at least this long: what it writes is looked at anew
 HOT_CORES = 0.6
-LINK = "200M"                   # a quarter of it is what a move gets: what this machine has to spare
+LINK = "200M"                   # a move gets a quarter: what this machine has to spare
 #         program, words, MiB of the VM
 GUESTS = (("work", "load=5 mib=8", 64), ("work", "load=5 mib=32 rate=2", 64),
           ("work", "load=5 mib=64 rate=5", 128), ("work", "load=5 mib=128 rate=10", 256),

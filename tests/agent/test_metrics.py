@@ -73,7 +73,7 @@ def over(agent):
 
 
 def test_metrics_of_moves(cluster):
-    """One that is refused, then one that a person asked another agent for: with what was expected."""
+    """One that is refused, then one that a person asked another agent for, which was predicted."""
     a = cluster.start("a", "", "--address", "127.0.0.1")
     b = cluster.start("b", a.address(), "--address", "127.0.0.1")
     for agent in (a, b):
