@@ -54,17 +54,13 @@ def test_metrics_of_vms(cluster):
     names = {"happiness_ratio", "run_ratio", "delay_ratio", "throttled_ratio", "resident_bytes",
              "restarts_total"}
     wanted = {(f"godwit_vm_{name}", f"vm={vm}") for name in names for vm in ("v1", "v2")}
-    try:
-        a.until(lambda: {k for k in metrics(a) if k[0].startswith("godwit_vm_")} == wanted,
-                "does not know all of its VMs")
-        of = metrics(a)
-        check(of["godwit_host_vms",] == 2, of)
-        for (name, *_), value in of.items():
-            check(value <= 1 or not name.endswith("_ratio"), of)
-        check(of["godwit_vm_resident_bytes", "vm=v1"] > 1 << 20, of)
-    finally:
-        for name in "v1", "v2":
-            a.does("stop", name=name)
+    a.until(lambda: {k for k in metrics(a) if k[0].startswith("godwit_vm_")} == wanted,
+            "does not know all of its VMs")
+    of = metrics(a)
+    check(of["godwit_host_vms",] == 2, of)
+    for (name, *_), value in of.items():
+        check(value <= 1 or not name.endswith("_ratio"), of)
+    check(of["godwit_vm_resident_bytes", "vm=v1"] > 1 << 20, of)
 
 
 def over(agent):
@@ -78,35 +74,30 @@ def test_metrics_of_moves(cluster):
     b = cluster.start("b", a.address(), "--address", "127.0.0.1")
     for agent in (a, b):
         agent.sees("a", a="up", b="up")
-    a.does("policy", window_s=1)
+    a.does("policy", window_s=6)
     start_guest(b, "v")
     # Before its first window is over it is none of the planner's VMs.
     b.until(lambda: ("godwit_vm_run_ratio", "vm=v") in metrics(b), "does not know the VM")
-    here = b
-    try:
-        b.does("host", id="a", state="maintenance")
-        b.does("move", vm="v", to="a")
-        b.until(lambda: over(b)["refused"] == 1, "was not refused")
-        b.does("host", id="a", state="up")
-        a.sees("a", a="up", b="up")
-        a.until(lambda: any(vm["name"] == "v" for vm in a.status()["vms"]), "does not hear of it")
-        a.does("move", vm="v", to="a")
-        b.until(lambda: over(b)["moved"] == 1, "did not move it")
-        here = a
-        of = metrics(b)
-        check(over(b) == {"moved": 1, "failed": 0, "refused": 1}, of)
-        check(of["godwit_moves_begun_total",] == 2, of)
-        check(of["godwit_last_move_seconds",] > of["godwit_last_move_blackout_seconds",] > 0, of)
-        check(over(a) == {"moved": 0, "failed": 0, "refused": 0}, metrics(a))
-        a.until(lambda: "moves" in vm_record(a, "v"), "does not know of the move")
-        move = vm_record(a, "v")["moves"][0]
-        check(move["from"] == "b" and move["predicted_s"] > move["predicted_blackout_s"] > 0, move)
-        # Who plans has learned from it as the host that it left.
-        for agent in (a, b):
-            path = os.path.join(agent.state, "agent/lessons.json")
-            agent.until(lambda file=path: os.path.exists(file), "has learned nothing")
-    finally:
-        here.does("stop", name="v")
+    b.does("host", id="a", state="maintenance")
+    b.does("move", vm="v", to="a")
+    b.until(lambda: over(b)["refused"] == 1, "was not refused")
+    b.does("host", id="a", state="up")
+    a.sees("a", a="up", b="up")
+    a.until(lambda: any(vm["name"] == "v" for vm in a.status()["vms"]), "does not hear of it")
+    a.does("move", vm="v", to="a")
+    b.until(lambda: over(b)["moved"] == 1, "did not move it")
+    of = metrics(b)
+    check(over(b) == {"moved": 1, "failed": 0, "refused": 1}, of)
+    check(of["godwit_moves_begun_total",] == 2, of)
+    check(of["godwit_last_move_seconds",] > of["godwit_last_move_blackout_seconds",] > 0, of)
+    check(over(a) == {"moved": 0, "failed": 0, "refused": 0}, metrics(a))
+    a.until(lambda: "moves" in vm_record(a, "v"), "does not know of the move")
+    move = vm_record(a, "v")["moves"][0]
+    check(move["from"] == "b" and move["predicted_s"] > move["predicted_blackout_s"] > 0, move)
+    # Who plans has learned from it as the host that it left.
+    for agent in (a, b):
+        path = os.path.join(agent.state, "agent/lessons.json")
+        agent.until(lambda file=path: os.path.exists(file), "has learned nothing")
 
 
 def vm_record(agent, name):
