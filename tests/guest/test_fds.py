@@ -112,9 +112,15 @@ def close_on_exec(process):
             check(flags & os.O_CLOEXEC, f"fd {fd} has the flags {flags:#o}")
 
 
+def until_files(process, before):
+    deadline = time.monotonic() + LIMIT
+    while files(process) != before:
+        check(time.monotonic() < deadline, f"{files(process)} files are open, not {before}")
+
+
 def nothing_left(net, name, process, before):
     check(not net.is_up(name), f"{name} was left open")
-    check(files(process) == before, f"{files(process)} files are open, not {before}")
+    until_files(process, before)
 
 
 def test_fds_cold(rig):
@@ -215,9 +221,7 @@ def test_fds_refused(rig):
         os.close(tap)
         check(many.answer()[0] == 400, "254 files")
         many.close()
-        deadline = time.monotonic() + LIMIT
-        while files(process) != before:  # until the server has seen it go
-            check(time.monotonic() < deadline, f"{files(process)} files are open, not {before}")
+        until_files(process, before)  # the server sees it go
         nothing_left(net, "t0", process, before)
         wants(client, 204, "PUT", "vm.boot")
         before = files_booted(process, client)
