@@ -95,7 +95,10 @@ def files(process):
     for fd in os.listdir(f"/proc/{process.pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
             links.append(os.readlink(f"/proc/{process.pid}/fd/{fd}"))
-    return sum(not link.endswith("/pagemap") for link in links)
+    with open(f"/proc/{process.pid}/exe", "rb") as f:
+        # What watches threads has pipes to what names functions.
+        passing = "pipe:" if b"__tsan_init" in f.read() else "/proc/"
+    return sum(not link.endswith("/pagemap") and not link.startswith(passing) for link in links)
 
 
 def files_booted(process, client):
