@@ -81,6 +81,7 @@ int agent_open(struct agent *a, const struct agent_options *options, struct err 
 	pthread_cond_init(&a->tasks.over, NULL);
 	list_init(&a->vms);
 	list_init(&a->flights);
+	list_init(&a->orders);
 	list_init(&a->arrivals);
 	ledger_init(&a->ledger);
 	a->tasks.end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

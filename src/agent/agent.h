@@ -109,6 +109,7 @@ struct agent {
 							 * the first are over */
 		double last_s, last_blackout_s; /* of the last that moved */
 	} moves;
+	struct list orders; /* struct order (orders.h): moves that persons wait for */
 	struct list arrivals; /* struct arrival (arrivals.h): VMs that come */
 	json_t *past; /* past.h */
 	struct lessons *lessons;

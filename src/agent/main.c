@@ -148,8 +148,10 @@ static const struct verb verbs[] = {
 	  .examples = { { "godwit-agent stop web", "Have VM web wait until it is started" } },
 	  .run = name_run },
 	{ "move", "VM HOST", "move a VM to another host now", VERB_VMS,
-	  .about = "Whatever plans say; but never to where it cannot be, which is said. The move "
-		   "goes on when the command is done; godwit-agent status shows it.",
+	  .about =
+		  "Whatever plans say; but never to where it cannot be, which is said. Waits until "
+		  "the VM runs there, or has not moved. The move goes on if the command is ended; "
+		  "godwit-agent status shows it.",
 	  .examples = { { "godwit-agent move web h2", "Move VM web to host h2" } },
 	  .run = move_run },
 	{ "drain", "HOST", "let VMs leave a host, and none come", VERB_HOSTS,

@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "client.h"
 #include "lessons.h"
+#include "orders.h"
 #include "past.h"
 #include "peers.h"
 #include "planner/names.h"
@@ -205,13 +206,14 @@ static double sending(const json_t *progress)
 	return seconds(phases, "first-pass") + seconds(phases, "rounds");
 }
 
-static json_t *outcome_of(const struct flight_entry *f, const json_t *progress)
+static json_t *outcome_of(const struct flight_entry *f, const json_t *progress, const char *why)
 {
 	const json_t *memory = json_object_get(progress, "memory_transmission_info");
 
-	return json_pack("{s:s, s:b, s:f, s:f, s:f, s:f, s:f, s:f}", "vm", f->vm, "moved",
-			 progress != NULL, "time_s", seconds(progress, "total_us"), "sending_s",
-			 sending(progress), "blackout_s", seconds(progress, "blackout_us"), "bytes",
+	return json_pack("{s:s, s:b, s:s*, s:f, s:f, s:f, s:f, s:f, s:f}", "vm", f->vm, "moved",
+			 progress != NULL, "why", why, "time_s", seconds(progress, "total_us"),
+			 "sending_s", sending(progress), "blackout_s",
+			 seconds(progress, "blackout_us"), "bytes",
 			 json_number_value(json_object_get(memory, "memory_bytes_transmitted")),
 			 "rate", f->load.rate, "last_bytes", f->cost.last_bytes);
 }
@@ -227,15 +229,21 @@ static void other_planner(const struct flight_entry *f, char id[AGENT_ID_MAX + 1
 		id[0] = '\0';
 }
 
-/* To whoever wanted it, and to all that learn from it; progress: NULL if it has not moved. */
-static void tell_outcome(const struct flight_entry *f, const json_t *progress)
+static void hear_outcome(struct agent *a, const char *host, const char *vm, const json_t *outcome)
+{
+	lessons_outcome(a->lessons, vm, host, outcome, agent_now());
+	orders_outcome(a, host, outcome);
+}
+
+/* To whoever wanted it, and to all that learn from it; why: it has not moved. */
+static void tell_outcome(const struct flight_entry *f, const json_t *progress, const char *why)
 {
 	struct agent *a = f->agent;
-	json_auto_t *outcome = outcome_of(f, progress);
+	json_auto_t *outcome = outcome_of(f, progress, why);
 	char planner[AGENT_ID_MAX + 1];
 
 	pthread_mutex_lock(&a->lock);
-	lessons_outcome(a->lessons, f->vm, a->options->id, outcome, agent_now());
+	hear_outcome(a, a->options->id, f->vm, outcome);
 	other_planner(f, planner);
 	pthread_mutex_unlock(&a->lock);
 	if (strcmp(f->by, a->options->id))
@@ -308,7 +316,7 @@ static void fly(void *arg)
 	else
 		settle(f, room, progress);
 	if (r != -EINTR)
-		tell_outcome(f, r ? NULL : progress);
+		tell_outcome(f, r ? NULL : progress, r ? e.text : NULL);
 	pthread_mutex_lock(&a->lock);
 	flight_free(f);
 	pthread_mutex_unlock(&a->lock);
@@ -397,7 +405,7 @@ int moves_outcome(struct agent *a, const char *from, const json_t *outcome, json
 	if (!vm)
 		return err_set(e, -EINVAL, "the outcome of a move is told without the VM");
 	pthread_mutex_lock(&a->lock);
-	lessons_outcome(a->lessons, vm, from, outcome, agent_now());
+	hear_outcome(a, from, vm, outcome);
 	pthread_mutex_unlock(&a->lock);
 	return 0;
 }

@@ -11,7 +11,7 @@
  *	{"cancel": {"token", "why"}}                 it has not
  *	{"move": ORDER}                              from who plans to the VM's host, and back:
  *	{"outcome": OUTCOME}                         to whoever ordered it, and who plans:
- *		{"vm", "moved", "time_s", "sending_s", "blackout_s", "bytes"}, and what was
+ *		{"vm", "moved", "why"?, "time_s", "sending_s", "blackout_s", "bytes"}, and what was
  *		expected: "rate" of the links and "last_bytes", to be sent in the blackout
  *	{"gain": {"vm", "gain"}}                     what it won, to the VM's new host, later
  */

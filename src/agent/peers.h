@@ -31,6 +31,9 @@ void peers_free(struct agent *); /* once nobody asks any more */
 int peers_ask(struct agent *, const char *id, const json_t *question, json_t **answer,
 	      unsigned limit_ms, struct err *);
 
+/* A sentence as another side said it, if it can be shown; NULL cannot. */
+const char *peer_sentence(const char *why);
+
 /* What follows is under the lock. */
 
 /* Something changed that all should hear at once. */

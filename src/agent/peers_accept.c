@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "log.h"
+#include "orders.h"
 #include "peers_internal.h"
 #include "peers_state.h"
 #include "questions.h"
@@ -204,6 +205,7 @@ static void note_lost(struct agent *a)
 		p->heard = false;
 		agent_say(a, "peer-lost", p->id,
 			  "nothing was heard of its agent for three intervals");
+		orders_lost(a, p->id);
 		peers_tell(a);
 	}
 }

@@ -79,7 +79,6 @@ int peer_ask(struct peer *, const json_t *question, json_t **answer, unsigned li
 /* peers_hello.c */
 json_t *hello_message(const struct agent *); /* no lock needed */
 int hello_read(const json_t *message, struct hello *, struct err *); /* no lock needed */
-const char *peer_sentence(const char *why); /* as the other side said it, if it can be shown */
 bool peer_address_is_valid(const char *); /* NULL is not */
 /* The name in a certificate says that it is the agent of that id. */
 bool hello_is_certified(const char *identity, const char *id);

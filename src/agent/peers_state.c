@@ -7,6 +7,7 @@
 
 #include "cleanup.h"
 #include "log.h"
+#include "orders.h"
 #include "peers_internal.h"
 #include "planner/names.h"
 #include "record.h"
@@ -141,6 +142,7 @@ static void keep(struct agent *a, struct peer *p, json_t *state, const json_t *b
 		agent_say(a, "peer-heard", p->id, "its agent tells how it is");
 		peers_tell(a);
 	}
+	orders_heard(a, p->id, state);
 	take_known(a, json_object_get(body, "knows"));
 	if (settings_merge(&a->settings, a->store, json_object_get(body, "settings"), agent_now()))
 		agent_settings_changed(a);

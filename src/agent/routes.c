@@ -6,15 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "answer.h"
 #include "cleanup.h"
 #include "metrics.h"
-#include "moves.h"
+#include "orders.h"
 #include "peers.h"
 #include "specs.h"
 #include "state.h"
-#include "task.h"
-
-enum { ASK_MS = 5000 };
 
 /* A request for events that waits. */
 struct watcher {
@@ -29,38 +27,6 @@ struct route {
 	const char *path;
 	void (*run)(struct agent *, struct request *, const json_t *body);
 };
-
-static void answer_json(struct request *q, json_t *json)
-{
-	char *text = json ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
-
-	json_decref(json);
-	request_answer(q, text ? 200 : 500, "application/json", text, text ? strlen(text) : 0);
-	free(text);
-}
-
-static void refuse(struct request *q, int status, const char *sentence)
-{
-	json_auto_t *why = json_pack("[s]", sentence);
-	char *text = json_dumps(why, JSON_ENSURE_ASCII);
-
-	request_answer(q, status, "application/json", text, text ? strlen(text) : 0);
-	free(text);
-}
-
-/* r: what a function of ours returned. */
-static void answer_done(struct request *q, int r, const struct err *e)
-{
-	if (r)
-		refuse(q,
-		       r == -ENOENT   ? 404
-		       : r == -EINVAL ? 400
-		       : r == -EBUSY  ? 409
-				      : 500,
-		       e->text);
-	else
-		request_answer(q, 204, NULL, NULL, 0);
-}
 
 static void get_status(struct agent *a, struct request *q, const json_t *body)
 {
@@ -176,7 +142,7 @@ static bool wait_with(struct asker *asker, struct request *q, json_t *says)
 
 	if (!w) {
 		json_decref(says);
-		refuse(q, 500, "out of memory");
+		answer_refusal(q, 500, "out of memory");
 		return false;
 	}
 	*w = (struct waiter){ q, says };
@@ -234,66 +200,6 @@ static void put_delete(struct agent *a, struct request *q, const json_t *body)
 	answer_done(q, r, &e);
 }
 
-/* An order for another host: its answer is awaited by a task. */
-struct forwarded {
-	struct agent *agent;
-	struct request *q;
-	char host[AGENT_ID_MAX + 1];
-	json_t *question;
-};
-
-static void forward(void *arg)
-{
-	struct forwarded *f = arg;
-	json_auto_t *answer = NULL;
-	struct err e;
-	int r = peers_ask(f->agent, f->host, f->question, &answer, ASK_MS, &e);
-
-	pthread_mutex_lock(&f->agent->lock);
-	answer_done(f->q, r, &e);
-	pthread_mutex_unlock(&f->agent->lock);
-	json_decref(f->question);
-	free(f);
-}
-
-static int order_of(struct agent *a, struct request *q, const char *host, const json_t *body,
-		    struct err *e)
-{
-	struct forwarded *f = calloc(1, sizeof(*f));
-	int r;
-
-	if (!f)
-		return err_set(e, -ENOMEM, "out of memory");
-	*f = (struct forwarded){ .agent = a, .q = q };
-	snprintf(f->host, sizeof(f->host), "%s", host);
-	f->question = json_pack("{s:{s:O?, s:O?, s:s, s:b}}", "move", "vm",
-				json_object_get(body, "vm"), "to", json_object_get(body, "to"),
-				"why", "a person wants it", "asked", 1);
-	r = task_start(a, "order", forward, f, e);
-	if (r) {
-		json_decref(f->question);
-		free(f);
-	}
-	return r;
-}
-
-static void put_move(struct agent *a, struct request *q, const json_t *body)
-{
-	const char *vm = json_string_value(json_object_get(body, "vm"));
-	const char *host = vm ? state_host_of(a, vm) : NULL;
-	struct err e;
-	int r;
-
-	if (!host)
-		r = err_set(&e, -ENOENT, "no host has a VM \"%.64s\"", vm ? vm : "");
-	else if (strcmp(host, a->options->id))
-		r = order_of(a, q, host, body, &e);
-	else
-		r = moves_begin(a, body, a->options->id, &e);
-	if (r || !strcmp(host, a->options->id))
-		answer_done(q, r, &e);
-}
-
 static void answer_events(struct event_watcher *w, char *text)
 {
 	struct watcher *watcher = container_of(w, struct watcher, w);
@@ -312,7 +218,7 @@ static void get_events(struct agent *a, struct request *q, const json_t *body)
 
 	(void)body;
 	if (!watcher) {
-		refuse(q, 500, "out of memory");
+		answer_refusal(q, 500, "out of memory");
 		return;
 	}
 	*watcher = (struct watcher){ .w.answer = answer_events, .q = q };
@@ -320,7 +226,7 @@ static void get_events(struct agent *a, struct request *q, const json_t *body)
 	if (event_watchers_ask(&a->routes.events, &watcher->w, q->query, &e)) {
 		list_remove(&watcher->node);
 		free(watcher);
-		refuse(q, 400, e.text);
+		answer_refusal(q, 400, e.text);
 	}
 }
 
@@ -335,6 +241,7 @@ void routes_gone(void *arg, struct request *q)
 			return;
 		}
 	}
+	orders_gone(a, q);
 }
 
 void routes_begin(struct agent *a)
@@ -348,6 +255,7 @@ void routes_end(struct agent *a)
 	while (a->routes.events.loop && !list_empty(&a->routes.watchers))
 		event_watcher_gone(&list_item(a->routes.watchers.next, struct watcher, node)->w);
 	event_watchers_end(&a->routes.events);
+	orders_end(a);
 }
 
 #define API "/api/v1/"
@@ -357,7 +265,7 @@ static const struct route routes[] = {
 	{ HTTP_PUT, API "mode", put_mode },     { HTTP_PUT, API "host", put_host },
 	{ HTTP_PUT, API "policy", put_policy }, { HTTP_PUT, API "apply", put_apply },
 	{ HTTP_PUT, API "delete", put_delete }, { HTTP_PUT, API "start", put_start },
-	{ HTTP_PUT, API "stop", put_stop },     { HTTP_PUT, API "move", put_move },
+	{ HTTP_PUT, API "stop", put_stop },     { HTTP_PUT, API "move", orders_ask },
 	{ HTTP_GET, API "events", get_events }, { HTTP_GET, "/metrics", get_metrics },
 };
 
@@ -369,10 +277,10 @@ void routes_handle(void *arg, struct request *q)
 		if (strcmp(routes[i].path, q->path) || routes[i].method != q->method)
 			continue;
 		if (q->method == HTTP_PUT && !json_is_object(body))
-			refuse(q, 400, "The body of this request is no JSON object.");
+			answer_refusal(q, 400, "The body of this request is no JSON object.");
 		else
 			routes[i].run(arg, q, body);
 		return;
 	}
-	refuse(q, 404, "There is nothing of that name here.");
+	answer_refusal(q, 404, "There is nothing of that name here.");
 }

@@ -63,7 +63,8 @@ int mode_run(const struct verb *v, const struct verb_args *args)
 int move_run(const struct verb *v, const struct verb_args *args)
 {
 	(void)v;
-	return ask_put("move", json_pack("{s:s, s:s}", "vm", args->rest[0], "to", args->rest[1]));
+	return ask_put("move", json_pack("{s:s, s:s, s:b}", "vm", args->rest[0], "to",
+					 args->rest[1], "wait", 1));
 }
 
 int events_run(const struct verb *v, const struct verb_args *args)
