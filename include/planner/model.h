@@ -112,7 +112,7 @@ struct policy {
 	double interval_s, window_s, stale_intervals;
 	double hold_windows, happy_low, use_high, use_fill, deviations;
 	double near, random;
-	double margin, gain_min, knee_moves, knee_share;
+	double margin, gain_min, knee_min, knee_hosts, knee_share;
 	double cooldown_s, cooldown_moves, cooldown_growth, cooldown_max_s, history_s;
 	double return_cooldowns;
 	double out_max, in_max, cluster_min, cluster_share, link_share, freeze_windows;

@@ -16,7 +16,7 @@ from bench_report import HIGHER, LOWER, SUBJECT, Failed, Row
 
 HOSTS, VMS = 20, 160
 LARGE_HOSTS, LARGE_VMS = 10000, 100000
-KNEE_MOVES = 10                 # as the policy has it
+KNEE_MOVES = max(5, HOSTS // 5)  # as the policy has it
 LIMIT = 300                     # seconds
 GROUP = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 # How many of a large provider's VMs use up to this share of their CPUs.

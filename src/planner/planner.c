@@ -221,7 +221,8 @@ static int search_worth(struct making *m)
 				 .best = best_of_host,
 				 .take = take_found,
 				 .max = (uint32_t)MIN(MAX(MIN(horizon, budget), 0), UINT32_MAX),
-				 .knee_moves = (uint32_t)policy->knee_moves,
+				 .knee_moves = (uint32_t)MAX(policy->knee_min,
+							     policy->knee_hosts * s->nhost),
 				 .knee_share = policy->knee_share };
 	int r;
 
