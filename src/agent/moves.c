@@ -89,6 +89,16 @@ static void expect(struct flight_entry *f)
 					 f->cost.blackout_s, "bytes", f->cost.bytes);
 }
 
+/* It refuses by itself, once it has heard what may have been typed here a moment ago. */
+static int takes_vms(const struct agent *a, const char *host, struct err *e)
+{
+	const char *state = settings_host(&a->settings, host);
+
+	if (!strcmp(state, "up"))
+		return 0;
+	return err_set(e, -EBUSY, "the host takes no VMs, its state is \"%s\"", state);
+}
+
 static int ask_for_room(struct flight_entry *f, json_t **room, struct err *e)
 {
 	struct agent *a = f->agent;
@@ -96,8 +106,11 @@ static int ask_for_room(struct flight_entry *f, json_t **room, struct err *e)
 	int r;
 
 	pthread_mutex_lock(&a->lock);
+	r = takes_vms(a, f->to, e);
 	question = room_wanted(a, f->vm);
 	pthread_mutex_unlock(&a->lock);
+	if (r)
+		return r;
 	if (!question)
 		return err_set(e, -ENOENT, "the VM is not here any more");
 	r = peers_ask(a, f->to, question, room, ASK_MS, e);

@@ -67,3 +67,12 @@ def test_orders_lost(cluster):
     silent = begun(Order(a, "web", "a"), 4)
     b.kill()
     silent.ends(1, "for the agent of the host it was on is not heard any more")
+
+
+def test_orders_maintenance(cluster):
+    """What was said here a moment ago counts, whether or not the other host has heard it."""
+    a, b = alone(cluster)
+    work(a, "web")
+    a.does("host", id="b", state="maintenance")
+    Order(a, "web", "b").ends(1, 'the host takes no VMs, its state is "maintenance"')
+    check(not [1 for kind, _ in b.asked if kind == "prepare"], b.asked)
