@@ -15,7 +15,7 @@
 #include "thread.h"
 #include "vm.h"
 
-enum { SHORT_WINDOW_MS = 1000, LOWEST_PRIORITY = 19 };
+enum { LOWEST_PRIORITY = 19 };
 
 /* Of 2048 pages two looks take some 7 ms. */
 #define PAUSE_NS UINT64_C(8000000000)
@@ -53,7 +53,7 @@ static void look_twice(struct memory_watch *w)
 	if (!w->sample)
 		return;
 	page_sample_look(w->sample, PAGE_WINDOW_LONG);
-	if (is_cancelled(w, SHORT_WINDOW_MS))
+	if (is_cancelled(w, (int)page_sample_short_ms(w->sample)))
 		return;
 	page_sample_look(w->sample, PAGE_WINDOW_SHORT);
 	page_sample_find(w->sample, &w->next);

@@ -13,7 +13,7 @@
 #include "loop.h"
 #include "page.h"
 
-enum { PAGES_PER_GIB = 512, PAGES_MAX = 2048, WINDOWS = 8 };
+enum { PAGES_PER_GIB = 512, PAGES_MAX = 2048, WINDOWS = 8, SHORT_MIN_MS = 30, SHORT_MAX_MS = 1000 };
 
 /* Who asks once an hour wants to know what is so now. */
 #define STALE_NS (UINT64_C(300) * 1000000000)
@@ -31,6 +31,8 @@ struct page_sample {
 	uint64_t memory_bytes, looked_ns; /* 0: never */
 	uint32_t zero_crc;
 	uint64_t windows_ns[PAGE_WINDOW_LONG + 1][WINDOWS]; /* how long they were, newest first */
+	unsigned short_ms; /* of the short windows that are known */
+	unsigned next_short_ms;
 	size_t n;
 	struct page page[];
 };
@@ -60,6 +62,7 @@ struct page_sample *page_sample_new(struct guest_mem *m)
 	s->mem = m;
 	s->memory_bytes = bytes;
 	s->n = n;
+	s->short_ms = s->next_short_ms = SHORT_MAX_MS;
 	s->zero_crc = crc32c(0, zeros, sizeof(zeros));
 	choose(s);
 	return s;
@@ -90,24 +93,13 @@ static bool look_at(const struct page_sample *s, struct page *p, int pagemap)
 	return before.known && is == GUEST_MEM_HERE && p->crc != before.crc;
 }
 
-void page_sample_look(struct page_sample *s, enum page_window window)
+/* Windows of another length say other things of how much is written twice. */
+static void forget_short(struct page_sample *s)
 {
-	CLEANUP(fd) int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	uint64_t now_ns = loop_now_ns(), *ns = s->windows_ns[window];
-	const bool is_first = !s->looked_ns;
-
-	for (size_t i = 0; i < s->n; i++) {
-		uint8_t *written = &s->page[i].written[window];
-		bool is_written = look_at(s, &s->page[i], pagemap);
-
-		if (!is_first)
-			*written = (uint8_t)(*written << 1 | is_written);
-	}
-	for (unsigned i = WINDOWS - 1; i && !is_first; i--)
-		ns[i] = ns[i - 1];
-	if (!is_first)
-		ns[0] = MAX(now_ns - s->looked_ns, 1);
-	s->looked_ns = now_ns;
+	s->short_ms = s->next_short_ms;
+	memset(s->windows_ns[PAGE_WINDOW_SHORT], 0, sizeof(s->windows_ns[PAGE_WINDOW_SHORT]));
+	for (size_t i = 0; i < s->n; i++)
+		s->page[i].written[PAGE_WINDOW_SHORT] = 0;
 }
 
 bool page_sample_is_stale(const struct page_sample *s)
@@ -159,6 +151,50 @@ static double rate_of(const struct page_sample *s, double set)
 		return soon.pages / soon.seconds;
 	part = MIN(soon.pages / soon.n / set, most);
 	return MAX(-log(1 - part) * set * soon.n / soon.seconds, least);
+}
+
+/* So long that about a half of what is written at all is found; by factors of two, and not at once,
+ * for each change forgets what was known. */
+static void choose_short(struct page_sample *s)
+{
+	double set = count_set(s), rate = rate_of(s, set);
+	double seconds = (double)s->windows_ns[PAGE_WINDOW_SHORT][0] / 1e9;
+	double times = set > 0 ? rate / set * seconds : 0; /* that each is written */
+
+	if (times > 1.5)
+		for (; times > 1 && s->next_short_ms / 2 >= SHORT_MIN_MS; times /= 2)
+			s->next_short_ms /= 2;
+	else if (times < 0.4)
+		s->next_short_ms = MIN(s->short_ms * 2, SHORT_MAX_MS);
+}
+
+void page_sample_look(struct page_sample *s, enum page_window window)
+{
+	CLEANUP(fd) int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t now_ns = loop_now_ns(), *ns = s->windows_ns[window];
+	const bool is_first = !s->looked_ns;
+
+	if (window == PAGE_WINDOW_SHORT && s->next_short_ms != s->short_ms)
+		forget_short(s);
+	for (size_t i = 0; i < s->n; i++) {
+		uint8_t *written = &s->page[i].written[window];
+		bool is_written = look_at(s, &s->page[i], pagemap);
+
+		if (!is_first)
+			*written = (uint8_t)(*written << 1 | is_written);
+	}
+	for (unsigned i = WINDOWS - 1; i && !is_first; i--)
+		ns[i] = ns[i - 1];
+	if (!is_first)
+		ns[0] = MAX(now_ns - s->looked_ns, 1);
+	s->looked_ns = now_ns;
+	if (window == PAGE_WINDOW_SHORT && !is_first)
+		choose_short(s);
+}
+
+unsigned page_sample_short_ms(const struct page_sample *s)
+{
+	return s->next_short_ms;
 }
 
 void page_sample_find(const struct page_sample *s, struct memory_writes *out)

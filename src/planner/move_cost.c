@@ -7,9 +7,11 @@
 static const double LEARN = 0.2; /* share of what one move teaches */
 static const double PROGRESS = 0.95; /* a round that leaves more than this of the last is the end */
 static const double RATE_MIN = 0.01, RATE_MAX = 4; /* as a snapshot has them */
-static const double FIXED_MAX_S = 10, SETUP_MAX_S = 60;
+static const double FIXED_MIN_S = 1e-3, FIXED_MAX_S = 10, SETUP_MAX_S = 60;
 static const double BIT_S = 0.01, BIT = 0.05;
 static const double LONG_S = 1;
+/* What the monitor sends at once, before its limit is felt (src/migrate/ram_send.c). */
+static const double BURST_S = 0.05;
 static const double NEVER_S = 1e7;
 
 /* What the monitor takes for a rest that is not worth another round, and for one so small that a
@@ -71,7 +73,9 @@ static double go_rounds(struct move_cost *c, const struct move_load *l, double r
 	double left = l->bytes, slow = 0;
 
 	while (c->rounds < rounds_max) {
-		double round_s = left / rate, next = written(l, left, (1 - slow) * round_s);
+		double burst = c->rounds ? 0 : BURST_S * l->rate;
+		double round_s = MAX(left - burst, 0) / rate;
+		double next = written(l, left, (1 - slow) * round_s);
 		bool shrinks = next <= left / 2,
 		     slower_helps = slow < LAST_STEP && next / rate > LITTLE_S;
 
@@ -106,27 +110,42 @@ void move_cost_predict(struct move_cost *c, const struct move_load *l, const str
 }
 
 /* One that something else disturbed teaches little: up to twice as much, and a bit, is believed. */
+static double believed(double value, double seen, double bit)
+{
+	return MIN(MAX(seen, value / 2), 2 * value + bit);
+}
+
 static void draw(double *value, double seen, double bit, double learn, double low, double high)
 {
 	if (!isfinite(seen))
 		return;
-	seen = MIN(MAX(seen, *value / 2), 2 * *value + bit);
+	seen = believed(*value, seen, bit);
 	*value += learn * (MIN(MAX(seen, low), high) - *value);
+}
+
+/* The same of what varies by factors, with the middle of them in mind and not the mean. */
+static void draw_by_factor(double *value, double seen, double bit, double low, double high)
+{
+	if (!isfinite(seen))
+		return;
+	seen = MIN(MAX(believed(*value, seen, bit), low), high);
+	*value = MAX(*value, low) * pow(seen / MAX(*value, low), LEARN);
 }
 
 void move_cost_learn(struct corrections *k, double last_bytes, double rate,
 		     const struct move_outcome *o)
 {
-	double got;
+	double got, limited = o->bytes - BURST_S * rate;
 
-	if (o->sending_s > 0 && o->bytes > 0 && rate > 0) {
-		got = o->bytes / o->sending_s;
+	if (o->sending_s > 0 && limited > 0 && rate > 0) {
+		got = limited / o->sending_s;
 		/* Little goes faster than much does, as far as buffers go. */
 		draw(&k->rate, got / rate, 0, LEARN * o->sending_s / (o->sending_s + LONG_S),
 		     RATE_MIN, RATE_MAX);
 		draw(&k->setup_s, o->time_s - o->sending_s - o->blackout_s, BIT_S, LEARN, 0,
 		     SETUP_MAX_S);
-		draw(&k->fixed_s, o->blackout_s - last_bytes / got, BIT_S, LEARN, 0, FIXED_MAX_S);
+		draw_by_factor(&k->fixed_s, o->blackout_s - last_bytes / got, BIT_S, FIXED_MIN_S,
+			       FIXED_MAX_S);
 	}
 	if (o->slowdown >= 0)
 		draw(&k->slowdown, o->slowdown, BIT, LEARN, 0, 1);

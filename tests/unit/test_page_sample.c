@@ -172,6 +172,35 @@ START_TEST(what_is_lost_in_a_window)
 }
 END_TEST
 
+/* Where all of a set is found, one cannot tell how often it was written; so windows get shorter
+ * until it can be told, and longer when it is written less. */
+START_TEST(short_windows)
+{
+	struct memory_writes w;
+
+	begin(false);
+	look(PAGE_WINDOW_LONG);
+	ck_assert_uint_eq(page_sample_short_ms(sample), 1000);
+	for (unsigned i = 0; i < 3; i++) {
+		write_part(0, PAGES / 2);
+		look(PAGE_WINDOW_LONG);
+		write_part(0, PAGES / 2);
+		w = look(PAGE_WINDOW_SHORT);
+		is_half(w.set);
+		ck_assert_uint_gt(w.rate, w.set);
+	}
+	ck_assert_uint_eq(page_sample_short_ms(sample), 31);
+	/* Those of another length are forgotten, what is written is not. */
+	for (unsigned i = 0; i < 5; i++) {
+		write_part(0, PAGES / 64);
+		w = look(PAGE_WINDOW_SHORT);
+		is_half(w.set);
+	}
+	ck_assert_uint_eq(page_sample_short_ms(sample), 496);
+	end();
+}
+END_TEST
+
 static void count_up(void *count)
 {
 	++*(unsigned *)count;
@@ -230,6 +259,7 @@ static Suite *suite(void)
 	tcase_add_test(t, zeros);
 	tcase_add_test(t, write_set);
 	tcase_add_test(t, what_is_lost_in_a_window);
+	tcase_add_test(t, short_windows);
 	tcase_add_test(t, watches);
 	suite_add_tcase(s, t);
 	return s;
