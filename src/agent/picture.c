@@ -61,6 +61,14 @@ static void put_units(const struct drawing *d, const char *before, double n, uns
 	fprintf(d->canvas.f, "%s%*s", before, UNITS_SHORT, text);
 }
 
+static void put_cores(const struct drawing *d, const char *before, double cores)
+{
+	char text[UNITS_TEXT];
+
+	units_cores(text, cores);
+	fprintf(d->canvas.f, "%s%*s", before, UNITS_SHORT, text);
+}
+
 /* Hosts */
 
 static struct bar begin_bar(const struct drawing *d, unsigned beside, double whole)
@@ -120,7 +128,7 @@ static void put_host(const struct drawing *d, const struct host_view *h)
 	FILE *f = d->canvas.f;
 
 	put_name(d, h);
-	put_units(d, "  ", h->cores, 1000);
+	put_cores(d, "  ", h->cores);
 	put_units(d, " cores ", h->vcpus, 1000);
 	fprintf(f, " vCPUs %4u VM%s", h->nvms, h->nvms == 1 ? " " : "s");
 	put_part(d, "  happy ", h->happiness, paint_of(h->happiness, PLAIN, WARNING, BAD));

@@ -33,10 +33,18 @@ static void put_number(FILE *f, double n, unsigned step)
 	fprintf(f, "\t%s", text);
 }
 
+static void put_cores(FILE *f, double cores)
+{
+	char text[UNITS_TEXT];
+
+	units_cores(text, cores);
+	fprintf(f, "\t%s", text);
+}
+
 static void put_host(FILE *f, const struct host_view *h)
 {
 	fprintf(f, "%s%s\t%s\t%u", h->id, h->here ? "*" : "", h->state, h->nvms);
-	put_number(f, h->cores, 1000);
+	put_cores(f, h->cores);
 	put_number(f, h->vcpus, 1000);
 	put_part(f, h->use);
 	put_part(f, h->happiness);

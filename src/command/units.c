@@ -22,6 +22,14 @@ void units_short(char text[UNITS_TEXT], double n, unsigned step)
 		snprintf(text, UNITS_TEXT, n < 9.95 ? "%.1f%c" : "%.0f%c", n, letters[i]);
 }
 
+void units_cores(char text[UNITS_TEXT], double cores)
+{
+	if (cores < 9.95 && cores != floor(cores))
+		snprintf(text, UNITS_TEXT, "%.1f", cores);
+	else
+		units_short(text, cores, 1000);
+}
+
 void units_bytes(char text[UNITS_TEXT], double bytes)
 {
 	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB" };

@@ -106,6 +106,11 @@ START_TEST(units)
 		{ 0.0025, "0", "0", "0.0 bytes", "2.5 ms" },
 		{ 0.139, "0", "0", "0.1 bytes", "139 ms" },
 	};
+	static const struct {
+		double n;
+		const char *text;
+	} cores[] = { { 0.5, "0.5" }, { 4, "4" },   { 9.94, "9.9" },
+		      { 12.5, "12" }, { NAN, "-" }, { 1500, "1.5k" } };
 	char text[UNITS_TEXT];
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -117,6 +122,10 @@ START_TEST(units)
 		ck_assert_str_eq(text, cases[i].bytes);
 		units_seconds(text, cases[i].n, false);
 		ck_assert_str_eq(text, cases[i].seconds);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(cores); i++) {
+		units_cores(text, cores[i].n);
+		ck_assert_str_eq(text, cores[i].text);
 	}
 	units_short(text, NAN, 1000);
 	ck_assert_str_eq(text, "-");
