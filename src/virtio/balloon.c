@@ -20,6 +20,7 @@ enum {
 	QUEUE_SIZE = 128, /* Linux reports 32 ranges at a time, and none to a shorter queue */
 	CLASS_CODE = 0x00ff00, /* a device that fits no class */
 	EVENTS_PER_SECOND = 1,
+	TURN_PAGES = 16384, /* before others on the I/O thread have their turn */
 };
 
 static const struct state_field balloon_fields[] = {
@@ -226,6 +227,30 @@ void balloon_set_target(struct device *dev, uint64_t bytes)
 
 /* Queues */
 
+static void take_all(struct balloon *b, struct virtqueue *vq, enum balloon_role role)
+{
+	struct balloon_counters *c = device_counters(&b->v.dev, vq->index);
+	struct iovec segment[BALLOON_SEGMENTS];
+	struct vq_range range[BALLOON_SEGMENTS];
+	struct vq_request r = { .segment_max = BALLOON_SEGMENTS,
+				.segment = segment,
+				.range = range };
+	uint64_t pages = 0;
+	unsigned done = 0;
+
+	vq_disable_kicks(vq);
+	do {
+		for (; done < vq->s->size && pages < TURN_PAGES && vq_pop(vq, &r); done++) {
+			pages += role == BALLOON_HINTS ? balloon_hints_take(b, c, &r)
+						       : balloon_pages_take(b, c, &r, role);
+			vq_complete(vq, &r, 0);
+		}
+	} while (done < vq->s->size && pages < TURN_PAGES && vq_enable_kicks(vq));
+	if (done == vq->s->size || pages >= TURN_PAGES)
+		virtio_kick(&b->v, vq->index);
+	vq_flush(vq);
+}
+
 static void balloon_kick(struct virtio_device *v, struct virtqueue *vq)
 {
 	struct balloon *b = container_of(v, struct balloon, v);
@@ -237,10 +262,8 @@ static void balloon_kick(struct virtio_device *v, struct virtqueue *vq)
 		role++;
 	if (role == BALLOON_STATS)
 		balloon_stats_kick(b, vq);
-	else if (role == BALLOON_HINTS)
-		balloon_hints_kick(b, vq);
 	else if (role < BALLOON_REPORTING || virtio_has(v, VIRTIO_BALLOON_F_REPORTING))
-		balloon_pages_kick(b, vq, role);
+		take_all(b, vq, role);
 }
 
 /* A driver that goes leaves its pages to the next one. */

@@ -12,8 +12,8 @@
 
 #include "balloon_internal.h"
 
-/* Before others on the I/O thread have their turn. */
-#define TURN_BYTES (UINT64_C(16) * GIB)
+/* Hints that take as long as a page that is given back. */
+enum { BYTES_OF_A_PAGE = MIB };
 
 static void take_number(struct balloon *b, struct vq_request *r)
 {
@@ -36,8 +36,7 @@ static void take_range(struct balloon *b, struct balloon_counters *c, const stru
 	pthread_mutex_unlock(&b->hints.lock);
 }
 
-/* How many bytes. */
-static uint64_t take_request(struct balloon *b, struct balloon_counters *c, struct vq_request *r)
+uint64_t balloon_hints_take(struct balloon *b, struct balloon_counters *c, struct vq_request *r)
 {
 	uint64_t bytes = 0;
 
@@ -47,30 +46,7 @@ static uint64_t take_request(struct balloon *b, struct balloon_counters *c, stru
 		take_range(b, c, &r->range[i]);
 		bytes += r->range[i].len;
 	}
-	return bytes;
-}
-
-void balloon_hints_kick(struct balloon *b, struct virtqueue *vq)
-{
-	struct balloon_counters *c = device_counters(&b->v.dev, vq->index);
-	struct iovec segment[BALLOON_SEGMENTS];
-	struct vq_range range[BALLOON_SEGMENTS];
-	struct vq_request r = { .segment_max = BALLOON_SEGMENTS,
-				.segment = segment,
-				.range = range };
-	uint64_t bytes = 0;
-	unsigned done = 0;
-
-	vq_disable_kicks(vq);
-	do {
-		for (; done < vq->s->size && bytes < TURN_BYTES && vq_pop(vq, &r); done++) {
-			bytes += take_request(b, c, &r);
-			vq_complete(vq, &r, 0);
-		}
-	} while (done < vq->s->size && bytes < TURN_BYTES && vq_enable_kicks(vq));
-	if (done == vq->s->size || bytes >= TURN_BYTES)
-		virtio_kick(&b->v, vq->index);
-	vq_flush(vq);
+	return bytes / BYTES_OF_A_PAGE;
 }
 
 bool balloon_can_hint(const struct device *dev)

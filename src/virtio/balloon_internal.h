@@ -78,13 +78,15 @@ static inline struct balloon *balloon_of(struct device *dev)
 
 /* balloon_pages.c, but for the second on I/O threads */
 
-void balloon_pages_kick(struct balloon *, struct virtqueue *, enum balloon_role);
+/* What a request gives, takes back or reports; returns what that was for the host to do, in pages. */
+uint64_t balloon_pages_take(struct balloon *, struct balloon_counters *, struct vq_request *,
+			    enum balloon_role);
 void balloon_pages_forget(struct balloon *); /* on main, which has the queues */
 uint64_t balloon_pages_touched(struct balloon *); /* on main */
 
 /* balloon_hints.c: on an I/O thread */
 
-void balloon_hints_kick(struct balloon *, struct virtqueue *);
+uint64_t balloon_hints_take(struct balloon *, struct balloon_counters *, struct vq_request *);
 
 /* balloon.c: its registers as the guest reads them; on main or a vCPU */
 void balloon_show(struct balloon *);

@@ -8,7 +8,6 @@
 enum {
 	PFNS = 1024, /* that are put in order together */
 	PFNS_MAX = 8 * PFNS, /* of one request; Linux sends 256 */
-	TURN_PAGES = 16 * PFNS, /* before others on the I/O thread have their turn */
 };
 
 /* Of the bits of all regions, each of which begins with a word. */
@@ -183,28 +182,10 @@ static uint64_t take_report(struct balloon *b, struct balloon_counters *c,
 	return total;
 }
 
-void balloon_pages_kick(struct balloon *b, struct virtqueue *vq, enum balloon_role role)
+uint64_t balloon_pages_take(struct balloon *b, struct balloon_counters *c, struct vq_request *r,
+			    enum balloon_role role)
 {
-	struct balloon_counters *c = device_counters(&b->v.dev, vq->index);
-	struct iovec segment[BALLOON_SEGMENTS];
-	struct vq_range range[BALLOON_SEGMENTS];
-	struct vq_request r = { .segment_max = BALLOON_SEGMENTS,
-				.segment = segment,
-				.range = range };
-	uint64_t pages = 0;
-	unsigned done = 0;
-
-	vq_disable_kicks(vq);
-	do {
-		for (; done < vq->s->size && pages < TURN_PAGES && vq_pop(vq, &r); done++) {
-			pages += role == BALLOON_REPORTING ? take_report(b, c, &r)
-							   : take_pfns(b, c, &r, role);
-			vq_complete(vq, &r, 0);
-		}
-	} while (done < vq->s->size && pages < TURN_PAGES && vq_enable_kicks(vq));
-	if (done == vq->s->size || pages >= TURN_PAGES)
-		virtio_kick(&b->v, vq->index);
-	vq_flush(vq);
+	return role == BALLOON_REPORTING ? take_report(b, c, r) : take_pfns(b, c, r, role);
 }
 
 void balloon_pages_forget(struct balloon *b)

@@ -8,6 +8,7 @@
 #include "bits.h"
 #include "check_main.h"
 #include "picture.h"
+#include "screen_text.h"
 #include "status_text.h"
 
 enum { NOW = 1700000010 };
@@ -237,32 +238,6 @@ START_TEST(memory_is_short)
 	free(text);
 }
 END_TEST
-
-/* Characters in the widest line, not counting what paints. */
-static unsigned width_of(const char *text)
-{
-	unsigned widest = 0, width = 0;
-
-	for (; *text; text++) {
-		if (*text == '\033')
-			text += strcspn(text, "m");
-		else if (*text == '\n')
-			width = 0;
-		else if (((unsigned char)*text & 0xc0) != 0x80)
-			width++;
-		widest = MAX(widest, width);
-	}
-	return widest;
-}
-
-static unsigned lines_of(const char *text)
-{
-	unsigned n = 1;
-
-	for (; *text; text++)
-		n += *text == '\n';
-	return n;
-}
 
 /* A screen is filled to its last line and never exceeded, whatever the agent says. */
 START_TEST(any_size)
