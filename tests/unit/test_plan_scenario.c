@@ -252,6 +252,60 @@ START_TEST(night)
 }
 END_TEST
 
+/*
+ * What VMs of one vCPU that each want about 30 % of a core got of a host with two, as measured: the
+ * host is far from full when they begin to wait for each other.  Four of them waited for a tenth of
+ * the time, from which on it counts; here it is a little less.
+ */
+static const struct {
+	unsigned vms;
+	double use; /* of the host */
+	double waits; /* share of the time that a VM wants to run */
+} measured[] = {
+	{ 2, 0.31, 0.004 }, { 3, 0.44, 0.017 }, { 4, 0.57, 0.099 }, { 5, 0.74, 0.28 },
+	{ 6, 0.94, 0.51 },  { 7, 1.00, 0.72 },  { 8, 1.00, 0.75 },  { 10, 1.00, 0.80 },
+};
+
+/* Beside a host with so many of them there is one without any; returns how many are to move. */
+static uint32_t planned(int i, const char *policy)
+{
+	double run = 2 * measured[i].use / measured[i].vms, use = measured[i].use;
+	double delay = MIN(run * measured[i].waits / (1 - measured[i].waits), 1 - run);
+	struct world w;
+	char text[128];
+	uint32_t moves;
+
+	world_head(&w, "auto");
+	world_line(&w, "{'policy':{%s}}", policy);
+	snprintf(text, sizeof(text), ",'use':[%g,%g,%g,%g,%g]", use, use, use, use, use);
+	world_host(&w, "busy", 2, text);
+	world_host(&w, "idle", 2, "");
+	for (unsigned n = 0; n < measured[i].vms; n++)
+		world_line(&w,
+			   "{'vm':{'id':'v%u','host':'busy','at':%d,'vcpus':1,'memory':1000000000,"
+			   "'resident':500000000,'run':[%g,%g,%g,%g,%g],'delay':[%g,%g,%g,%g,%g],"
+			   "'cpu_mean':%g}}",
+			   n, NOW, run, run, run, run, run, delay, delay, delay, delay, delay, run);
+	world_plan(&w);
+	ck_assert_double_eq_tol(w.plan.now.mean, 1 - measured[i].waits, 0.01);
+	moves = w.plan.nmove;
+	for (uint32_t m = 0; m < moves; m++) {
+		ck_assert_uint_eq(w.plan.move[m].why, WHY_HOT);
+		ck_assert_str_eq(world_name(&w, w.snapshot.host[w.plan.move[m].to].name), "idle");
+	}
+	world_end(&w);
+	return moves;
+}
+
+/* What VMs wait for is seen at five, when the host has a quarter of its time left; by how busy it
+ * is, with 80 % as the limit, not before six. */
+START_TEST(waits_before_it_is_full)
+{
+	ck_assert_int_eq(planned(_i, "") > 0, measured[_i].vms >= 5);
+	ck_assert_int_eq(planned(_i, "'happy_low':0,'use_high':0.8") > 0, measured[_i].vms >= 6);
+}
+END_TEST
+
 static Suite *plan_scenario_suite(void)
 {
 	Suite *s = suite_create("plan_scenario");
@@ -265,6 +319,8 @@ static Suite *plan_scenario_suite(void)
 	tcase_add_test(c, night);
 	tcase_add_loop_test(c, noise, 0, 2);
 	tcase_add_test(c, noise_undamped);
+	tcase_add_loop_test(c, waits_before_it_is_full, 0,
+			    (int)(sizeof(measured) / sizeof(measured[0])));
 	suite_add_tcase(s, c);
 	return s;
 }
