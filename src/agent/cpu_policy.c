@@ -14,6 +14,8 @@
 #define IDLE_PART 0.5 /* that is lent of them at once */
 #define WAIT_SHARE 0.05
 #define WAIT_CORES 0.02 /* less is nobody's work */
+#define WEIGHTS_PATIENCE_S 1.0
+#define WEIGHTS_CALM_S 60.0
 
 bool cpu_is_at_limit(const struct cpu_guest *g)
 {
@@ -24,6 +26,11 @@ bool cpu_is_at_limit(const struct cpu_guest *g)
 static bool may_borrow(const struct cpu_guest *g)
 {
 	return cpu_is_at_limit(g) && g->limit < g->vcpus;
+}
+
+static bool vms_wait(const struct cpu_host *h)
+{
+	return h->wait > WAIT_CORES && h->wait > WAIT_SHARE * (h->run + h->wait);
 }
 
 static void take_back(struct cpu_loans *l, struct cpu_guest *const guests[], size_t n)
@@ -80,8 +87,19 @@ void cpu_policy(struct cpu_loans *l, const struct cpu_host *h, struct cpu_guest 
 		guests[i]->target = guests[i]->limit;
 		guests[i]->why = CPU_STAYS;
 	}
-	if (h->wait > WAIT_CORES && h->wait > WAIT_SHARE * (h->run + h->wait))
+	if (vms_wait(h))
 		take_back(l, guests, n);
 	else if (l->idle_s >= l->patience_s)
 		lend(l, IDLE_PART * h->idle, guests, n);
+}
+
+bool cpu_weights_count(struct cpu_weights *w, const struct cpu_host *h)
+{
+	w->wait_s = vms_wait(h) ? w->wait_s + h->seconds : 0;
+	w->calm_s = vms_wait(h) ? 0 : w->calm_s + h->seconds;
+	if (w->wait_s >= WEIGHTS_PATIENCE_S)
+		w->count = true;
+	else if (w->calm_s >= WEIGHTS_CALM_S)
+		w->count = false;
+	return w->count;
 }

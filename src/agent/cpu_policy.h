@@ -2,7 +2,7 @@
 /*
  * Cores that nobody uses are lent to VMs that are at the limit of what they may use, until any VM
  * of the host waits for a core: then each goes back to its own limit.  Who lends too soon lends
- * later the next time.  Pure.
+ * later the next time.  As long as they wait, and a while longer, weights count.  Pure.
  */
 #ifndef CPU_POLICY_H
 #define CPU_POLICY_H
@@ -34,10 +34,18 @@ struct cpu_loans {
 	double lent_s; /* since the last loan began */
 };
 
+/* All 0 at first. */
+struct cpu_weights {
+	bool count;
+	double wait_s, calm_s; /* for so long VMs waited, or did not */
+};
+
 /* That keeps it from more than others do. */
 bool cpu_is_at_limit(const struct cpu_guest *);
 /* One beat: target and why of each guest that may borrow. */
 void cpu_policy(struct cpu_loans *, const struct cpu_host *, struct cpu_guest *const guests[],
 		size_t n);
+/* One beat: whether the weights of VMs are to count. */
+bool cpu_weights_count(struct cpu_weights *, const struct cpu_host *);
 
 #endif

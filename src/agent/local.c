@@ -9,47 +9,13 @@
 
 #include "bits.h"
 #include "cleanup.h"
-#include "cpu_policy.h"
 #include "host_view.h"
-#include "local_ask.h"
+#include "local_internal.h"
 #include "specs.h"
 
 #define NS_PER_S 1e9
 #define PAUSE_S 1
 #define MARGIN_PART 20 /* of the host's memory */
-
-/* A VM of this host.  It is the thread's own but for the sentences, which are under the lock. */
-struct local_vm {
-	struct list node;
-	char name[65];
-	pid_t pid;
-	bool seen;
-	bool stays; /* it does not move */
-	double borrows; /* as its spec has it; 0: none may be lent */
-	uint64_t memory_min; /* the same; 0: none may be taken */
-	double own; /* limit that it had before it was lent any */
-	bool answers;
-	struct local_reading now;
-	struct cpu_guest cpu;
-	struct memory_guest memory;
-	char cpu_why[128], memory_why[128]; /* "": it has its own */
-};
-
-struct local {
-	struct list vms; /* nodes are added and removed with the lock */
-	struct cpu_loans loans;
-	struct host_reading last; /* of the host; now_ns 0: none yet */
-};
-
-/* Of one beat. */
-struct beat {
-	struct agent *agent;
-	struct local *local;
-	double cores; /* that VMs may have */
-	uint64_t promised, reserve; /* promised: bytes that VMs may have; 0: all */
-	struct host_reading host;
-	double seconds; /* since the beat before; 0: there was none */
-};
 
 int local_new(struct local **out, struct err *e)
 {
@@ -60,16 +26,23 @@ int local_new(struct local **out, struct err *e)
 	return 0;
 }
 
-static void drop(struct local_vm *v)
+/* Its process is gone, but its group may be there for the next one. */
+static void drop_all(struct list *vms)
 {
-	list_remove(&v->node);
-	free(v);
+	struct local_vm *v;
+
+	while (!list_empty(vms)) {
+		v = list_item(vms->next, struct local_vm, node);
+		list_remove(&v->node);
+		cpu_weight_put_back(&v->group);
+		free(v);
+	}
 }
 
 void local_free(struct local *l)
 {
-	while (l && !list_empty(&l->vms))
-		drop(list_item(l->vms.next, struct local_vm, node));
+	if (l)
+		drop_all(&l->vms);
 	free(l);
 }
 
@@ -85,28 +58,42 @@ static struct local_vm *find(const struct local *l, const char *name)
 
 static bool has_other(const struct local_vm *v)
 {
-	return *v->cpu_why || *v->memory_why;
+	bool any = false;
+
+	for (unsigned i = 0; i < LOCAL_WHYS; i++)
+		any = any || *v->why[i];
+	return any;
 }
 
 void local_add_to_state(const struct agent *a, const char *name, json_t *state)
 {
 	const struct local_vm *v = find(a->local, name);
-	char text[300];
+	char text[LOCAL_WHYS * (LOCAL_WHY_BYTES + 2)];
+	size_t len = 0;
 
 	if (!v || !has_other(v))
 		return;
-	snprintf(text, sizeof(text), "%s%s%s", v->cpu_why,
-		 *v->cpu_why && *v->memory_why ? "; " : "", v->memory_why);
+	for (unsigned i = 0; i < LOCAL_WHYS; i++)
+		if (*v->why[i])
+			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
+						len ? "; " : "", v->why[i]);
 	json_object_set_new(state, "local", json_string(text));
 }
 
-static void find_vm(struct local *l, const struct agent_vm *vm)
+static void set_aside(struct beat *b, struct local_vm *v)
 {
+	list_remove(&v->node);
+	list_append(&b->gone, &v->node);
+}
+
+static void find_vm(struct beat *b, const struct agent_vm *vm)
+{
+	struct local *l = b->local;
 	struct local_vm *v = find(l, vm->name);
 	const struct spec *s = specs_find(vm->agent, vm->name);
 
 	if (v && v->pid != vm->pid) {
-		drop(v);
+		set_aside(b, v);
 		v = NULL;
 	}
 	if (!v) {
@@ -121,6 +108,7 @@ static void find_vm(struct local *l, const struct agent_vm *vm)
 	v->stays = !s || !s->moves;
 	v->borrows = s ? s->values.borrows : 0;
 	v->memory_min = s ? s->values.memory_min : 0;
+	v->weight = s ? s->values.weight : 0;
 	if (v->borrows > 0)
 		v->own = v->borrows;
 }
@@ -137,14 +125,15 @@ static bool begin(struct beat *b)
 	list_for_each (v, &b->local->vms, node)
 		v->seen = false;
 	list_for_each (vm, &a->vms, node)
-		find_vm(b->local, vm);
+		find_vm(b, vm);
 	for (at = b->local->vms.next; at != &b->local->vms; at = next) {
 		v = list_item(at, struct local_vm, node);
 		next = at->next;
 		if (v->seen)
-			any = any || v->borrows > 0 || v->memory_min || has_other(v);
+			any = any || v->borrows > 0 || v->memory_min || v->weight > 0 ||
+			      has_other(v);
 		else
-			drop(v);
+			set_aside(b, v);
 	}
 	b->cores = a->options->cores;
 	b->promised = a->options->memory;
@@ -195,15 +184,15 @@ static void notice(struct local_vm *v)
 	const struct memory_sample *m = &v->now.memory;
 	bool borrows = v->own > 0 && v->now.limit > v->own;
 
-	if (borrows && !*v->cpu_why)
-		snprintf(v->cpu_why, sizeof(v->cpu_why),
+	if (borrows && !*v->why[LOCAL_CPU])
+		snprintf(v->why[LOCAL_CPU], LOCAL_WHY_BYTES,
 			 "it may use %.3g cores in place of its own %.3g", v->now.limit, v->own);
 	else if (!borrows)
-		v->cpu_why[0] = '\0';
+		v->why[LOCAL_CPU][0] = '\0';
 	if (m->asked >= v->now.most)
-		v->memory_why[0] = '\0';
-	else if (v->memory_min && !*v->memory_why)
-		snprintf(v->memory_why, sizeof(v->memory_why), "it has %llu of %llu MiB",
+		v->why[LOCAL_MEMORY][0] = '\0';
+	else if (v->memory_min && !*v->why[LOCAL_MEMORY])
+		snprintf(v->why[LOCAL_MEMORY], LOCAL_WHY_BYTES, "it has %llu of %llu MiB",
 			 (unsigned long long)m->asked / MIB, (unsigned long long)v->now.most / MIB);
 }
 
@@ -279,10 +268,10 @@ static void lend(struct agent *a, struct local_vm *v, const struct cpu_host *h)
 	if (!turn(a, v, "cpu_limit", json_real(cores)))
 		return;
 	pthread_mutex_lock(&a->lock);
-	snprintf(v->cpu_why, sizeof(v->cpu_why),
+	snprintf(v->why[LOCAL_CPU], LOCAL_WHY_BYTES,
 		 "it may use %.3g cores in place of its own %.3g: %.3g were idle", cores, v->own,
 		 h->idle);
-	agent_say(a, "cores-lent", v->name, "%s", v->cpu_why);
+	agent_say(a, "cores-lent", v->name, "%s", v->why[LOCAL_CPU]);
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -291,7 +280,7 @@ static void take_back(struct agent *a, struct local_vm *v, const char *why)
 	if (!turn(a, v, "cpu_limit", json_real(v->own)))
 		return;
 	pthread_mutex_lock(&a->lock);
-	v->cpu_why[0] = '\0';
+	v->why[LOCAL_CPU][0] = '\0';
 	agent_say(a, "cores-back", v->name, "it may use its own %.3g cores again: %s", v->own, why);
 	pthread_mutex_unlock(&a->lock);
 }
@@ -324,6 +313,7 @@ static void share_cores(struct beat *b, struct cpu_guest **guests)
 		else if (v->cpu.why == CPU_BACK)
 			take_back(b->agent, v, "VMs wait for cores");
 	}
+	local_weights(b, &h);
 }
 
 static const char *why_memory(enum memory_why why)
@@ -346,11 +336,11 @@ static void set_memory(struct agent *a, struct local_vm *v, uint64_t bytes, cons
 	if (!turn(a, v, "desired_ram", json_integer((json_int_t)bytes)))
 		return;
 	pthread_mutex_lock(&a->lock);
-	snprintf(v->memory_why, sizeof(v->memory_why), "it has %llu of %llu MiB: %s",
+	snprintf(v->why[LOCAL_MEMORY], LOCAL_WHY_BYTES, "it has %llu of %llu MiB: %s",
 		 (unsigned long long)bytes / MIB, (unsigned long long)v->now.most / MIB, why);
-	agent_say(a, event, v->name, "%s", v->memory_why);
+	agent_say(a, event, v->name, "%s", v->why[LOCAL_MEMORY]);
 	if (bytes >= v->now.most)
-		v->memory_why[0] = '\0';
+		v->why[LOCAL_MEMORY][0] = '\0';
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -386,11 +376,13 @@ static void let_go(struct agent *a, struct local_vm *v)
 {
 	static const char why[] = "its spec has it so";
 
+	if (v->weight != v->weighed)
+		local_weight_back(a, v, why);
 	if (!v->answers || !v->stays || !v->now.runs)
 		return;
-	if (!v->borrows && *v->cpu_why)
+	if (!v->borrows && *v->why[LOCAL_CPU])
 		take_back(a, v, why);
-	if (!v->memory_min && *v->memory_why) {
+	if (!v->memory_min && *v->why[LOCAL_MEMORY]) {
 		set_memory(a, v, v->now.most, "memory-given", why);
 		v->memory = (struct memory_guest){ 0 };
 	}
@@ -425,9 +417,11 @@ static void local_beat(struct agent *a)
 	struct local_vm *v;
 	bool any;
 
+	list_init(&b.gone);
 	pthread_mutex_lock(&a->lock);
 	any = begin(&b);
 	pthread_mutex_unlock(&a->lock);
+	drop_all(&b.gone);
 	if (any) {
 		ask_all(&b);
 		pthread_mutex_lock(&a->lock);
@@ -439,6 +433,14 @@ static void local_beat(struct agent *a)
 		share(&b);
 	}
 	a->local->last = b.host;
+}
+
+void local_end(struct agent *a)
+{
+	struct local_vm *v;
+
+	list_for_each (v, &a->local->vms, node)
+		local_weight_back(a, v, "the agent ends");
 }
 
 static double every_s(const struct agent *a)

@@ -98,6 +98,7 @@ static void end(struct agent *a, struct parts *p)
 	peers_stop(a);
 	pulse_free(a->rounds);
 	pulse_free(a->local_pulse);
+	local_end(a);
 	tasks_end(a); /* the last that have the VMs looked at */
 	pulse_free(a->look);
 	routes_end(a);

@@ -173,6 +173,7 @@ int spec_read(const json_t *spec, struct spec_values *out, struct err *e)
 	r = r ? r : check_memory_min(spec, out, e);
 	r = r ? r : read_word(spec, "restart", restarts, &restart, e);
 	r = r ? r : read_word(spec, "state", states, &state, e);
+	out->weight = json_number_value(json_object_get(spec, "weight"));
 	out->restart = (enum restart)restart;
 	out->runs = !state;
 	return r ? r : check_planner(spec, out->name, e);

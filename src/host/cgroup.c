@@ -2,6 +2,7 @@
 #include "cgroup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,6 +20,25 @@ FILE *cgroup_open(const char *folder, const char *file)
 	return NULL;
 }
 
+bool cgroup_read(const char *folder, const char *file, char text[CGROUP_TEXT_BYTES])
+{
+	CLEANUP(file) FILE *f = cgroup_open(folder, file);
+
+	return f && fgets(text, CGROUP_TEXT_BYTES, f);
+}
+
+int cgroup_write(const char *folder, const char *file, const char *text)
+{
+	ssize_t len = (ssize_t)strlen(text);
+	CLEANUP(fd) int fd = -1;
+	char path[LINE_BYTES];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", folder, file) >= sizeof(path))
+		return -ENAMETOOLONG;
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd >= 0 && write(fd, text, (size_t)len) == len ? 0 : -errno;
+}
+
 /* Among words between commas. */
 static bool has_word(const char *words, const char *word)
 {
@@ -31,11 +51,14 @@ static bool has_word(const char *words, const char *word)
 }
 
 /* "2:cpu,cpuacct:/path" of version 1, "0::/path" of 2. */
-bool cgroup_path(const char *root, const char *controller, char path[PATH_MAX])
+bool cgroup_path(const char *root, pid_t pid, const char *controller, char path[PATH_MAX])
 {
-	CLEANUP(file) FILE *f = cgroup_open(root, "proc/self/cgroup");
-	char line[LINE_BYTES], *controllers, *at;
+	char file[32] = "proc/self/cgroup", line[LINE_BYTES], *controllers, *at;
+	CLEANUP(file) FILE *f = NULL;
 
+	if (pid)
+		snprintf(file, sizeof(file), "proc/%d/cgroup", (int)pid);
+	f = cgroup_open(root, file);
 	while (f && fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = '\0';
 		controllers = strchr(line, ':');
@@ -81,10 +104,18 @@ bool cgroup_folder(const char *root, const char *controller, const char *path,
 	return false;
 }
 
-bool cgroup_is_alone(const char *folder)
+bool cgroup_is_alone(const char *folder, pid_t pid)
 {
 	CLEANUP(file) FILE *f = cgroup_open(folder, "cgroup.procs");
-	int pid, other;
+	int found, other;
 
-	return f && fscanf(f, "%d %d", &pid, &other) == 1 && pid == (int)getpid();
+	return f && fscanf(f, "%d %d", &found, &other) == 1 && found == (int)(pid ? pid : getpid());
+}
+
+bool cgroup_of_own(const char *root, pid_t pid, const char *controller, char folder[PATH_MAX])
+{
+	char path[PATH_MAX];
+
+	return cgroup_path(root, pid, controller, path) &&
+	       cgroup_folder(root, controller, path, folder) && cgroup_is_alone(folder, pid);
 }

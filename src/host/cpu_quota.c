@@ -2,64 +2,34 @@
 #include "cpu_quota.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "bits.h"
 #include "cgroup.h"
 #include "cleanup.h"
 
-enum { LINE_BYTES = 1024, TEXT_BYTES = 64, NS_PER_US = 1000 };
-
-static bool read_text(const char *dir, const char *name, char text[TEXT_BYTES])
-{
-	CLEANUP(file) FILE *f = cgroup_open(dir, name);
-
-	return f && fgets(text, TEXT_BYTES, f);
-}
-
-static bool write_text(const char *dir, const char *name, const char *text)
-{
-	ssize_t len = (ssize_t)strlen(text);
-	CLEANUP(fd) int fd = -1;
-	char path[2 * PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	return fd >= 0 && write(fd, text, (size_t)len) == len;
-}
-
-static bool find_folder(struct cpu_quota *q, bool v1)
-{
-	const char *root = q->root ? q->root : "", *controller = v1 ? "cpu" : NULL;
-	char path[PATH_MAX];
-
-	q->v1 = v1;
-	return cgroup_path(root, controller, path) && cgroup_folder(root, controller, path, q->dir);
-}
+enum { LINE_BYTES = 1024, NS_PER_US = 1000 };
 
 static bool read_quota(struct cpu_quota *q)
 {
-	char quota[TEXT_BYTES], period[TEXT_BYTES];
+	char quota[CGROUP_TEXT_BYTES], period[CGROUP_TEXT_BYTES];
 
 	q->was_us = -1;
 	if (q->v1)
-		return read_text(q->dir, "cpu.cfs_quota_us", quota) &&
-		       read_text(q->dir, "cpu.cfs_period_us", period) &&
+		return cgroup_read(q->dir, "cpu.cfs_quota_us", quota) &&
+		       cgroup_read(q->dir, "cpu.cfs_period_us", period) &&
 		       sscanf(quota, "%" SCNd64, &q->was_us) == 1 &&
 		       sscanf(period, "%" SCNd64, &q->period_us) == 1;
 	/* "max 100000" or "50000 100000" */
-	return read_text(q->dir, "cpu.max", quota) &&
+	return cgroup_read(q->dir, "cpu.max", quota) &&
 	       (sscanf(quota, "max %" SCNd64, &q->period_us) == 1 ||
 		sscanf(quota, "%" SCNd64 " %" SCNd64, &q->was_us, &q->period_us) == 2);
 }
 
 static bool write_quota(const struct cpu_quota *q, int64_t us)
 {
-	char text[TEXT_BYTES];
+	char text[CGROUP_TEXT_BYTES];
 
 	if (q->v1)
 		snprintf(text, sizeof(text), "%" PRId64, us);
@@ -67,7 +37,7 @@ static bool write_quota(const struct cpu_quota *q, int64_t us)
 		snprintf(text, sizeof(text), "max %" PRId64, q->period_us);
 	else
 		snprintf(text, sizeof(text), "%" PRId64 " %" PRId64, us, q->period_us);
-	return write_text(q->dir, q->v1 ? "cpu.cfs_quota_us" : "cpu.max", text);
+	return !cgroup_write(q->dir, q->v1 ? "cpu.cfs_quota_us" : "cpu.max", text);
 }
 
 /* throttled_time is in nanoseconds, throttled_usec is not. */
@@ -88,8 +58,12 @@ static uint64_t read_throttled_ns(const struct cpu_quota *q)
 
 static bool hold(struct cpu_quota *q)
 {
-	for (unsigned v1 = 0; v1 < 2 && !q->held; v1++)
-		q->held = find_folder(q, v1) && cgroup_is_alone(q->dir) && read_quota(q);
+	const char *root = q->root ? q->root : "";
+
+	for (unsigned v1 = 0; v1 < 2 && !q->held; v1++) {
+		q->v1 = v1;
+		q->held = cgroup_of_own(root, 0, v1 ? "cpu" : NULL, q->dir) && read_quota(q);
+	}
 	if (q->held)
 		q->throttled_before_ns = read_throttled_ns(q);
 	return q->held;

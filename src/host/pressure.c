@@ -22,7 +22,7 @@ static void find_folder(struct pressure_group *g)
 {
 	/* The root is that of the host, or of a container. */
 	if (!cgroup_folder(g->root, NULL, g->path, g->folder) ||
-	    (!strcmp(g->path, "/") && !cgroup_is_alone(g->folder)))
+	    (!strcmp(g->path, "/") && !cgroup_is_alone(g->folder, 0)))
 		g->folder[0] = '\0';
 }
 
@@ -60,7 +60,7 @@ bool pressure_read(struct pressure_group *g, struct pressure *out)
 	bool any = false;
 
 	*out = (struct pressure){ 0 };
-	if (!cgroup_path(g->root, NULL, path))
+	if (!cgroup_path(g->root, 0, NULL, path))
 		return false;
 	if (strcmp(path, g->path)) {
 		strcpy(g->path, path);

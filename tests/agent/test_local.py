@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an agent does inside its host: cores that are lent and go back, memory that is taken and
-given back."""
+given back, and weights that count while VMs wait."""
+import contextlib
 import os
 import socket
 
-from cluster import LIMIT, check
+from cluster import LIMIT, Skipped, check
 
 CPU = min(os.sched_getaffinity(0))
 
@@ -28,6 +29,63 @@ def tell(cluster, name, keys):
         port.connect(cluster.path(f"{name}.serial"))
         port.sendall(keys)
         check(port.recv(1), "its guest says nothing")
+
+
+@contextlib.contextmanager
+def group_of(agent, name):
+    """A cgroup of version 1 for its process, gone afterwards; its file of shares."""
+    pid = agent.until(lambda: agent.pid_of(name), f"does not start {name}")
+    group = f"/sys/fs/cgroup/cpu/godwit-test-{os.getpid()}-{name}"
+    try:
+        os.mkdir(group)
+    except OSError as e:
+        raise Skipped(f"no cgroup for shares can be made: {e.strerror}") from e
+    try:
+        write(group + "/cgroup.procs", str(pid))
+        yield group + "/cpu.shares"
+    finally:
+        for each in read(group + "/cgroup.procs").split():
+            write(group + "/../cgroup.procs", each)
+        os.rmdir(group)
+
+
+def read(path):
+    with open(path, encoding="ascii") as f:
+        return f.read()
+
+
+def write(path, text):
+    with open(path, "w", encoding="ascii") as f:
+        f.write(text)
+
+
+def test_local_weights(cluster):
+    """They count while VMs wait, for those with groups of their own, until the spec or the agent
+    ends."""
+    pinned = {"boot_vcpus": 1, "affinity": [{"vcpu": 0, "host_cpus": [CPU]}]}
+    one = {"memory": {"size": "64M"}, "cpus": pinned}
+    weighs = "weight-set web: its cpu.shares is 4096 in place of 1024: VMs wait for cores"
+    agent = cluster.start("a", "")
+    agent.does("apply", **spec(cluster, "web", "work", "load=90", one, weight=4))
+    agent.does("apply", **spec(cluster, "rest", "work", "load=90", one))
+    agent.does("apply", **spec(cluster, "none", "work", "load=90", one, weight=2))
+    with group_of(agent, "web") as web, group_of(agent, "rest") as rest:
+        agent.says(weighs)
+        check(read(web) == "4096\n", read(web))
+        check("in place of 1024" in vm(agent, "web")["local"], vm(agent, "web"))
+        agent.does("apply", **spec(cluster, "web", "work", "load=90", one))
+        agent.says("weight-back web: its cpu.shares is 1024 again: its spec has it so")
+        check(read(web) == "1024\n", read(web))
+        check("local" not in vm(agent, "web"), vm(agent, "web"))
+        agent.does("apply", **spec(cluster, "web", "work", "load=90", one, weight=4))
+        agent.until(lambda: agent.said().count(weighs) == 2, "does not weigh again")
+        agent.ended()
+        check("weight-back web: its cpu.shares is 1024 again: the agent ends" in agent.said(),
+              agent.said())
+        check(read(web) == "1024\n", read(web))
+        check(read(rest) == "1024\n", read(rest))
+        for name in ("rest", "none"):
+            check(f"weight-set {name}" not in agent.said(), agent.said())
 
 
 def test_local_cores(cluster):

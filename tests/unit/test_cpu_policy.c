@@ -137,6 +137,29 @@ START_TEST(goes_back)
 }
 END_TEST
 
+/* Soon when VMs wait, and until they have not for a minute. */
+START_TEST(weights)
+{
+	const struct cpu_host waits = { .seconds = BEAT_S, .run = 1, .wait = 0.2 },
+			      little = { .seconds = BEAT_S, .run = 1, .wait = 0.03 },
+			      soon = { .seconds = 0.5, .run = 1, .wait = 0.2 };
+	struct cpu_weights w = { 0 };
+
+	ck_assert(!cpu_weights_count(&w, &little));
+	ck_assert(!cpu_weights_count(&w, &soon));
+	ck_assert(!cpu_weights_count(&w, &little));
+	ck_assert(!cpu_weights_count(&w, &soon));
+	ck_assert(cpu_weights_count(&w, &soon));
+	for (unsigned i = 0; i < 29; i++)
+		ck_assert(cpu_weights_count(&w, &little));
+	ck_assert(cpu_weights_count(&w, &soon));
+	for (unsigned i = 0; i < 29; i++)
+		ck_assert(cpu_weights_count(&w, &little));
+	ck_assert(!cpu_weights_count(&w, &little));
+	ck_assert(cpu_weights_count(&w, &waits));
+}
+END_TEST
+
 static Suite *cpu_policy_suite(void)
 {
 	Suite *suite = suite_create("cpu_policy");
@@ -147,6 +170,7 @@ static Suite *cpu_policy_suite(void)
 	tcase_add_test(tcase, does_not_lend);
 	tcase_add_test(tcase, shares);
 	tcase_add_test(tcase, goes_back);
+	tcase_add_test(tcase, weights);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

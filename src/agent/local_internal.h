@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of local.h share. */
+#ifndef LOCAL_INTERNAL_H
+#define LOCAL_INTERNAL_H
+
+#include "cpu_policy.h"
+#include "cpu_weight.h"
+#include "local.h"
+#include "local_ask.h"
+
+/* What a VM has that is not its own. */
+enum local_why { LOCAL_CPU, LOCAL_MEMORY, LOCAL_WEIGHT, LOCAL_WHYS };
+enum { LOCAL_WHY_BYTES = 128 };
+
+/* A VM of this host.  It is the thread's own but for the sentences, which are under the lock. */
+struct local_vm {
+	struct list node;
+	char name[65];
+	pid_t pid;
+	bool seen;
+	bool stays; /* it does not move */
+	double borrows; /* as its spec has it; 0: none may be lent */
+	uint64_t memory_min; /* the same; 0: none may be taken */
+	double weight; /* the same; 0: nothing is said of it */
+	double own; /* limit that it had before it was lent any */
+	bool answers;
+	struct local_reading now;
+	struct cpu_guest cpu;
+	struct memory_guest memory;
+	struct cpu_weight group;
+	double weighed; /* the weight that its group has been given */
+	char why[LOCAL_WHYS][LOCAL_WHY_BYTES]; /* "": it has its own */
+};
+
+struct local {
+	struct list vms; /* nodes are added and removed with the lock */
+	struct cpu_loans loans;
+	struct cpu_weights weights;
+	struct host_reading last; /* of the host; now_ns 0: none yet */
+};
+
+/* Of one beat. */
+struct beat {
+	struct agent *agent;
+	struct local *local;
+	struct list gone; /* VMs whose processes have ended */
+	double cores; /* that VMs may have */
+	uint64_t promised, reserve; /* promised: bytes that VMs may have; 0: all */
+	struct host_reading host;
+	double seconds; /* since the beat before; 0: there was none */
+};
+
+/* All of it without the lock. */
+
+/* local_weight.c: weights of groups while VMs wait. */
+void local_weights(struct beat *, const struct cpu_host *);
+void local_weight_back(struct agent *, struct local_vm *, const char *why);
+
+#endif
