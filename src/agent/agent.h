@@ -66,7 +66,7 @@ struct host_reading {
 	uint64_t now_ns;
 	double cores; /* online */
 	uint64_t busy_ticks, all_ticks; /* of all cores; all 0: not known */
-	uint64_t memory, available; /* bytes */
+	uint64_t memory, available, swap; /* bytes; swap: that is free */
 	double psi_cpu, psi_mem, psi_io; /* shares of the last ten seconds; 0: not known */
 };
 

@@ -44,6 +44,8 @@ static void read_memory(struct host_reading *r, const char *root)
 			r->memory = kib * KIB;
 		else if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
 			r->available = kib * KIB;
+		else if (sscanf(line, "SwapFree: %llu", &kib) == 1)
+			r->swap = kib * KIB;
 	}
 }
 

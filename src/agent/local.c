@@ -201,9 +201,9 @@ static bool may_borrow(const struct local_vm *v)
 	return v->answers && v->stays && v->now.runs && v->borrows > 0 && v->now.limit > 0;
 }
 
-static bool may_give(const struct local_vm *v)
+bool local_may_take(const struct local_vm *v)
 {
-	return v->answers && v->stays && v->now.runs && v->memory_min && v->now.tells;
+	return v->answers && v->stays && v->now.runs && v->memory_min;
 }
 
 static double idle_cores(const struct beat *b, double run)
@@ -344,7 +344,8 @@ static void set_memory(struct agent *a, struct local_vm *v, uint64_t bytes, cons
 	pthread_mutex_unlock(&a->lock);
 }
 
-static void share_memory(struct beat *b, struct memory_guest **guests)
+/* What the host lacks then. */
+static uint64_t share_memory(struct beat *b, struct memory_guest **guests)
 {
 	const struct memory_host h = {
 		.available = available(b),
@@ -356,7 +357,7 @@ static void share_memory(struct beat *b, struct memory_guest **guests)
 
 	list_for_each (v, &b->local->vms, node) {
 		v->memory.why = MEMORY_STAYS;
-		if (!may_give(v))
+		if (!local_may_take(v) || !v->now.tells)
 			continue;
 		v->memory.max = v->now.most;
 		v->memory.min = MIN(v->memory_min, v->now.most);
@@ -369,6 +370,7 @@ static void share_memory(struct beat *b, struct memory_guest **guests)
 			set_memory(b->agent, v, v->memory.target,
 				   v->memory.why == MEMORY_TAKEN ? "memory-taken" : "memory-given",
 				   why_memory(v->memory.why));
+	return memory_lack(&h, guests, n);
 }
 
 /* Its spec has changed. */
@@ -403,12 +405,13 @@ static void share(struct beat *b)
 	size_t n = count(b->local) + 1;
 	CLEANUP(free) struct cpu_guest **cpu = calloc(n, sizeof(struct cpu_guest *));
 	CLEANUP(free) struct memory_guest **memory = calloc(n, sizeof(struct memory_guest *));
+	CLEANUP(free) struct reclaim_guest **reclaim = calloc(n, sizeof(struct reclaim_guest *));
 
-	if (!cpu || !memory)
+	if (!cpu || !memory || !reclaim)
 		return;
 	if (b->seconds > 0)
 		share_cores(b, cpu);
-	share_memory(b, memory);
+	local_reclaim(b, share_memory(b, memory), reclaim);
 }
 
 static void local_beat(struct agent *a)

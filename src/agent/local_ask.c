@@ -64,8 +64,10 @@ bool local_ask(const char *name, bool guest, struct local_reading *r)
 	if (!client_open(&c, name, &e)) {
 		client_set_limit(&c, ANSWER_MS);
 		client_get(&c, "vm.info", &info, &e);
-		if (info && guest && !client_get(&c, "vm.balloon-stats", &balloon, &e))
+		if (info && guest) {
+			client_get(&c, "vm.balloon-stats", &balloon, &e);
 			client_get(&c, "vm.counters", &counters, &e);
+		}
 	}
 	client_close(&c);
 	if (!info)

@@ -7,6 +7,7 @@
 #include "cpu_weight.h"
 #include "local.h"
 #include "local_ask.h"
+#include "reclaim_policy.h"
 
 /* What a VM has that is not its own. */
 enum local_why { LOCAL_CPU, LOCAL_MEMORY, LOCAL_WEIGHT, LOCAL_WHYS };
@@ -27,6 +28,7 @@ struct local_vm {
 	struct local_reading now;
 	struct cpu_guest cpu;
 	struct memory_guest memory;
+	struct reclaim_guest reclaim;
 	struct cpu_weight group;
 	double weighed; /* the weight that its group has been given */
 	char why[LOCAL_WHYS][LOCAL_WHY_BYTES]; /* "": it has its own */
@@ -51,6 +53,13 @@ struct beat {
 };
 
 /* All of it without the lock. */
+
+/* A memory_min is in its spec, and nothing keeps it from being asked for some now. */
+bool local_may_take(const struct local_vm *);
+
+/* local_reclaim.c: what the host's swap can take, when the host lacks that much after all else.
+ * guests: room for all. */
+void local_reclaim(struct beat *, uint64_t lack, struct reclaim_guest **guests);
 
 /* local_weight.c: weights of groups while VMs wait. */
 void local_weights(struct beat *, const struct cpu_host *);

@@ -158,18 +158,23 @@ static void grow(uint64_t left, struct memory_guest *const guests[], size_t n)
 			     MEMORY_PLENTY, &left);
 }
 
+bool memory_guest_gives(const struct memory_guest *g)
+{
+	return g->rest < GROW_BEATS || g->calm < NEVER_BEATS || spare(g) > g->max / CHANGE_PARTS;
+}
+
 /* Asked lately, and not there yet. */
 static void under_way(struct memory_guest *const guests[], size_t n, uint64_t *comes,
 		      uint64_t *goes)
 {
 	*comes = *goes = 0;
 	for (size_t i = 0; i < n; i++) {
-		const struct memory_sample *now = &guests[i]->now;
+		const struct memory_guest *g = guests[i];
 
-		if (guests[i]->rest >= GROW_BEATS)
+		if (g->rest >= GROW_BEATS)
 			continue;
-		*comes += less(now->given, now->asked);
-		*goes += less(now->asked, now->given);
+		*comes += less(g->now.given, g->target);
+		*goes += less(g->target, g->now.given);
 	}
 }
 
@@ -188,4 +193,12 @@ void memory_policy(const struct memory_host *h, struct memory_guest *const guest
 		take(needs - left - comes, guests, n);
 	else if (left > h->reserve + PLENTY_MARGINS * h->margin)
 		grow(left - h->reserve - PLENTY_MARGINS * h->margin, guests, n);
+}
+
+uint64_t memory_lack(const struct memory_host *h, struct memory_guest *const guests[], size_t n)
+{
+	uint64_t comes, goes;
+
+	under_way(guests, n, &comes, &goes);
+	return less(h->reserve + h->margin + goes, h->available + comes);
 }

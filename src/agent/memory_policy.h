@@ -53,5 +53,9 @@ uint64_t memory_guest_wants(const struct memory_guest *);
 
 /* One beat: target and why of each, of whom a sample was added. */
 void memory_policy(const struct memory_host *, struct memory_guest *const guests[], size_t n);
+/* After that: what the host is short of when all this has come and gone, and whether there may be
+ * more to be had of one, or it has to be left alone first. */
+uint64_t memory_lack(const struct memory_host *, struct memory_guest *const guests[], size_t n);
+bool memory_guest_gives(const struct memory_guest *);
 
 #endif

@@ -219,6 +219,26 @@ START_TEST(under_way)
 }
 END_TEST
 
+/* What is left to others to find, and whether a guest may still help with it. */
+START_TEST(lack)
+{
+	struct memory_guest rich = guest(4096, 3000), poor = guest(3520, 524);
+	struct memory_guest *const guests[] = { &rich, &poor };
+	const struct memory_host h = host(500), enough = host(1600);
+
+	ck_assert_uint_eq(memory_lack(&h, guests, 2), mib(1000));
+	ck_assert(memory_guest_gives(&rich));
+	ck_assert(!memory_guest_gives(&poor));
+	one_beat(500, &rich, &poor);
+	is(&rich, MEMORY_TAKEN, 3687);
+	ck_assert_uint_eq(memory_lack(&h, guests, 2), mib(1000 - (4096 - 3687)));
+	ck_assert_uint_eq(memory_lack(&enough, guests, 2), 0);
+	/* Nothing is taken of one that has just waited. */
+	add(&poor, 3520, 524, 8);
+	ck_assert(memory_guest_gives(&poor));
+}
+END_TEST
+
 static void run(double share, int every, world_policy policy, struct world_result *sum)
 {
 	for (uint64_t seed = 1; seed <= 3; seed++) {
@@ -265,6 +285,7 @@ static Suite *memory_policy_suite(void)
 	tcase_add_test(tcase, steps_back);
 	tcase_add_test(tcase, deviation);
 	tcase_add_test(tcase, under_way);
+	tcase_add_test(tcase, lack);
 	tcase_add_test(tcase, beside_published);
 	suite_add_tcase(suite, tcase);
 	return suite;
