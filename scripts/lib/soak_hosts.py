@@ -94,11 +94,16 @@ class Hosts:
         return next((v for v in self.status(name)["vms"] if v["name"] == vm), {})
 
     def start(self, host, vm, program, words, mib):
-        """A guest there, until it runs."""
+        """A guest there, until it runs; what it says is in said()."""
         self.put(host, "apply", name=vm, vm={
             "payload": {"kernel": f"{self.build}/tests/guest/{program}.elf", "cmdline": words},
             "cpus": {"boot_vcpus": 1, "max_vcpus": 1}, "memory": {"size": mib * MIB},
-            "serial": {"mode": "Null"}, "console": {"mode": "Off"}})
+            "serial": {"mode": "File", "file": f"{self.folder}/{vm}.said"},
+            "console": {"mode": "Off"}})
+
+    def said(self, vm):
+        with open(f"{self.folder}/{vm}.said", encoding="utf-8", errors="replace") as f:
+            return f.read()
 
     def log(self, name):
         with open(f"{self.folder}/{name}/agent.log", encoding="utf-8", errors="replace") as f:
