@@ -28,9 +28,9 @@ static bool may_borrow(const struct cpu_guest *g)
 	return cpu_is_at_limit(g) && g->limit < g->vcpus;
 }
 
-static bool vms_wait(const struct cpu_host *h)
+bool cpu_waits(double run, double wait)
 {
-	return h->wait > WAIT_CORES && h->wait > WAIT_SHARE * (h->run + h->wait);
+	return wait > WAIT_CORES && wait > WAIT_SHARE * (run + wait);
 }
 
 static void take_back(struct cpu_loans *l, struct cpu_guest *const guests[], size_t n)
@@ -87,7 +87,7 @@ void cpu_policy(struct cpu_loans *l, const struct cpu_host *h, struct cpu_guest 
 		guests[i]->target = guests[i]->limit;
 		guests[i]->why = CPU_STAYS;
 	}
-	if (vms_wait(h))
+	if (cpu_waits(h->run, h->wait))
 		take_back(l, guests, n);
 	else if (l->idle_s >= l->patience_s)
 		lend(l, IDLE_PART * h->idle, guests, n);
@@ -95,8 +95,10 @@ void cpu_policy(struct cpu_loans *l, const struct cpu_host *h, struct cpu_guest 
 
 bool cpu_weights_count(struct cpu_weights *w, const struct cpu_host *h)
 {
-	w->wait_s = vms_wait(h) ? w->wait_s + h->seconds : 0;
-	w->calm_s = vms_wait(h) ? 0 : w->calm_s + h->seconds;
+	bool wait = cpu_waits(h->run, h->wait);
+
+	w->wait_s = wait ? w->wait_s + h->seconds : 0;
+	w->calm_s = wait ? 0 : w->calm_s + h->seconds;
 	if (w->wait_s >= WEIGHTS_PATIENCE_S)
 		w->count = true;
 	else if (w->calm_s >= WEIGHTS_CALM_S)

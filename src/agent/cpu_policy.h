@@ -40,6 +40,8 @@ struct cpu_weights {
 	double wait_s, calm_s; /* for so long VMs waited, or did not */
 };
 
+/* In cores: more than happens to anybody now and then. */
+bool cpu_waits(double run, double wait);
 /* That keeps it from more than others do. */
 bool cpu_is_at_limit(const struct cpu_guest *);
 /* One beat: target and why of each guest that may borrow. */

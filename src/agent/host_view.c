@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host_view.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,17 +21,61 @@ static FILE *open_below(const char *root, const char *path)
 }
 
 /* user nice system idle iowait irq softirq steal; guest time is part of user (proc(5)). */
-static void read_ticks(struct host_reading *r, const char *root)
+static bool read_ticks(const char *numbers, struct cpu_ticks *out)
 {
-	CLEANUP(file) FILE *f = open_below(root, "/proc/stat");
 	unsigned long long t[8];
 
-	if (!f || fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &t[0], &t[1], &t[2],
-			 &t[3], &t[4], &t[5], &t[6], &t[7]) != 8)
-		return;
+	if (sscanf(numbers, "%llu %llu %llu %llu %llu %llu %llu %llu", &t[0], &t[1], &t[2], &t[3],
+		   &t[4], &t[5], &t[6], &t[7]) != 8)
+		return false;
+	*out = (struct cpu_ticks){ 0 };
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
-		r->all_ticks += t[i];
-	r->busy_ticks = r->all_ticks - t[3] - t[4];
+		out->all += t[i];
+	out->busy = out->all - t[3] - t[4];
+	return true;
+}
+
+/* The first line is that of all. */
+static void read_all_ticks(struct host_reading *r, const char *root)
+{
+	CLEANUP(file) FILE *f = open_below(root, "/proc/stat");
+	struct cpu_ticks t;
+	char line[256];
+
+	if (!f || !fgets(line, sizeof(line), f) || strncmp(line, "cpu ", 4) ||
+	    !read_ticks(line + 4, &t))
+		return;
+	r->busy_ticks = t.busy;
+	r->all_ticks = t.all;
+}
+
+void host_read_cpus(struct cpu_ticks *cpus, unsigned n, const char *root)
+{
+	CLEANUP(file) FILE *f = open_below(root, "/proc/stat");
+	char line[256];
+	unsigned cpu;
+	int at;
+
+	memset(cpus, 0, n * sizeof(*cpus));
+	while (f && fgets(line, sizeof(line), f) && !strncmp(line, "cpu", 3))
+		if (sscanf(line, "cpu%u %n", &cpu, &at) == 1 && cpu < n)
+			read_ticks(line + at, &cpus[cpu]);
+}
+
+unsigned host_node_of(unsigned cpu, const char *root)
+{
+	const struct dirent *d;
+	unsigned node = 0;
+	char path[512];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "%s/sys/devices/system/cpu/cpu%u", root, cpu);
+	dir = opendir(path);
+	while (dir && (d = readdir(dir)) && sscanf(d->d_name, "node%u", &node) != 1)
+		;
+	if (dir)
+		closedir(dir);
+	return node;
 }
 
 static void read_memory(struct host_reading *r, const char *root)
@@ -66,7 +111,7 @@ void host_read(struct host_reading *r, const char *root)
 {
 	*r = (struct host_reading){ .now_ns = loop_now_ns(),
 				    .cores = (double)sysconf(_SC_NPROCESSORS_ONLN) };
-	read_ticks(r, root);
+	read_all_ticks(r, root);
 	read_memory(r, root);
 	r->psi_cpu = read_pressure(root, "/proc/pressure/cpu", "some");
 	r->psi_mem = read_pressure(root, "/proc/pressure/memory", "some");

@@ -9,7 +9,6 @@
 
 #include "bits.h"
 #include "cleanup.h"
-#include "host_view.h"
 #include "local_internal.h"
 #include "specs.h"
 
@@ -35,6 +34,7 @@ static void drop_all(struct list *vms)
 		v = list_item(vms->next, struct local_vm, node);
 		list_remove(&v->node);
 		cpu_weight_put_back(&v->group);
+		json_decref(v->now.affinity);
 		free(v);
 	}
 }
@@ -108,6 +108,7 @@ static void find_vm(struct beat *b, const struct agent_vm *vm)
 	v->stays = !s || !s->moves;
 	v->borrows = s ? s->values.borrows : 0;
 	v->memory_min = s ? s->values.memory_min : 0;
+	v->roams = s && s->values.roams;
 	v->weight = s ? s->values.weight : 0;
 	if (v->borrows > 0)
 		v->own = v->borrows;
@@ -130,7 +131,7 @@ static bool begin(struct beat *b)
 		v = list_item(at, struct local_vm, node);
 		next = at->next;
 		if (v->seen)
-			any = any || v->borrows > 0 || v->memory_min || v->weight > 0 ||
+			any = any || v->borrows > 0 || v->roams || v->memory_min || v->weight > 0 ||
 			      has_other(v);
 		else
 			set_aside(b, v);
@@ -174,6 +175,7 @@ static void ask_all(struct beat *b)
 		if (!v->answers)
 			continue;
 		add_times(v, &now, b->seconds);
+		json_decref(v->now.affinity);
 		v->now = now;
 	}
 }
@@ -380,6 +382,8 @@ static void let_go(struct agent *a, struct local_vm *v)
 
 	if (v->weight != v->weighed)
 		local_weight_back(a, v, why);
+	if (!v->roams)
+		local_pin_back(a, v, why);
 	if (!v->answers || !v->stays || !v->now.runs)
 		return;
 	if (!v->borrows && *v->why[LOCAL_CPU])
@@ -406,11 +410,14 @@ static void share(struct beat *b)
 	CLEANUP(free) struct cpu_guest **cpu = calloc(n, sizeof(struct cpu_guest *));
 	CLEANUP(free) struct memory_guest **memory = calloc(n, sizeof(struct memory_guest *));
 	CLEANUP(free) struct reclaim_guest **reclaim = calloc(n, sizeof(struct reclaim_guest *));
+	CLEANUP(free) struct pin_guest **pin = calloc(n, sizeof(struct pin_guest *));
 
-	if (!cpu || !memory || !reclaim)
+	if (!cpu || !memory || !reclaim || !pin)
 		return;
-	if (b->seconds > 0)
+	if (b->seconds > 0) {
 		share_cores(b, cpu);
+		local_pins(b, pin);
+	}
 	local_reclaim(b, share_memory(b, memory), reclaim);
 }
 
@@ -442,8 +449,10 @@ void local_end(struct agent *a)
 {
 	struct local_vm *v;
 
-	list_for_each (v, &a->local->vms, node)
+	list_for_each (v, &a->local->vms, node) {
 		local_weight_back(a, v, "the agent ends");
+		local_pin_back(a, v, "the agent ends");
+	}
 }
 
 static double every_s(const struct agent *a)

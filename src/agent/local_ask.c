@@ -26,6 +26,7 @@ static void read_info(struct local_reading *r, const json_t *info)
 
 	r->runs = state && !strcmp(state, "Running");
 	r->limit = json_number_value(json_object_get(cpus, "limit"));
+	r->affinity = json_incref(json_object_get(cpus, "affinity"));
 	r->vcpus = number(cpus, "boot_vcpus");
 	r->run_ns = number(times, "run_ns");
 	r->wait_ns = number(times, "wait_ns");

@@ -9,6 +9,7 @@
 struct local_reading {
 	bool runs;
 	double limit; /* cores; 0: none */
+	json_t *affinity; /* of its configuration, a new reference; NULL: none */
 	uint64_t vcpus, run_ns, wait_ns, throttled_ns;
 	uint64_t resident, most;
 	bool tells; /* the guest has just said how it does */

@@ -137,8 +137,11 @@ static int check_borrow(const json_t *spec, struct spec_values *out, struct err 
 	if (value && !json_is_boolean(value))
 		return err_set(e, -EINVAL, "borrow_cores must be true or false");
 	out->borrows = json_is_true(value) ? json_number_value(json_object_get(cpus, "limit")) : 0;
-	if (json_is_true(value) && !(out->borrows > 0))
-		return err_set(e, -EINVAL, "borrow_cores needs a limit of its own: vm.cpus.limit");
+	out->roams = json_is_true(value) && json_array_size(json_object_get(cpus, "affinity"));
+	if (json_is_true(value) && !(out->borrows > 0) && !out->roams)
+		return err_set(e, -EINVAL,
+			       "borrow_cores needs a limit or an affinity of its own: "
+			       "vm.cpus.limit or vm.cpus.affinity");
 	return 0;
 }
 

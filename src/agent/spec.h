@@ -24,6 +24,7 @@ struct spec_values {
 	enum restart restart;
 	bool runs; /* "state" */
 	double borrows; /* cores idle ones may be lent on top of, its own limit; 0: none are */
+	bool roams; /* onto idle CPUs that its affinity does not name */
 	double weight; /* of its processors; 0: it says none */
 	uint64_t memory_min; /* what it keeps when the host is short; 0: all it has */
 };

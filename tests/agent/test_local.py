@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an agent does inside its host: cores that are lent and go back, memory that is taken and
-given back, and weights that count while VMs wait."""
+given back, weights that count while VMs wait, and CPUs beside those that a VM is pinned to."""
 import contextlib
 import os
 import socket
+import subprocess
+import threading
+import time
 
 from cluster import LIMIT, Skipped, check
 
@@ -86,6 +89,72 @@ def test_local_weights(cluster):
         check(read(rest) == "1024\n", read(rest))
         for name in ("rest", "none"):
             check(f"weight-set {name}" not in agent.said(), agent.said())
+
+
+@contextlib.contextmanager
+def idle_host(cluster, *agents):
+    """These have a /proc/stat in which only the first of the CPUs is busy."""
+    path, over = cluster.path("stat"), threading.Event()
+
+    def update(f):
+        while not over.is_set():
+            now = int(time.monotonic() * 100)
+            lines = [f"cpu{n} {now if n == CPU else 0:020} 0 0 {0 if n == CPU else now:020} 0 0 0 0\n"
+                     for n in sorted(os.sched_getaffinity(0))]
+            os.pwrite(f.fileno(), "".join(lines).encode(), 0)
+            over.wait(0.2)
+
+    with open(path, "wb") as f:
+        thread = threading.Thread(target=update, args=[f])
+        thread.start()
+        try:
+            for agent in agents:
+                done = subprocess.run(["nsenter", "-m", "-t", str(agent.process.pid), "mount",
+                                       "--bind", path, "/proc/stat"], check=False)
+                if done.returncode:
+                    raise Skipped("its /proc/stat cannot be another")
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def may_use(agent, name):
+    """The CPUs of its vCPU."""
+    task = f"/proc/{agent.pid_of(name)}/task"
+    tid, = [tid for tid in os.listdir(task) if read(f"{task}/{tid}/comm") == "vcpu0\n"]
+    return os.sched_getaffinity(int(tid))
+
+
+def test_local_pins(cluster):
+    """A VM whose CPU others keep busy is let onto an idle one, until the spec or the agent ends."""
+    if len(os.sched_getaffinity(0)) < 2:
+        raise Skipped("there is one CPU")
+    other = sorted(os.sched_getaffinity(0))[1]
+    one = {"memory": {"size": "64M"}, "cpus": {
+        "boot_vcpus": 1, "affinity": [{"vcpu": 0, "host_cpus": [CPU]}]}}
+    web = ("web", "work", "load=90", one)
+    lent = f"cpus-lent web: beside its own it may use the CPUs {other}: these were idle"
+    agent = cluster.start("a", "")
+    agent.says("runs")
+    with idle_host(cluster, agent):
+        agent.does("apply", **spec(cluster, *web, borrow_cores=True))
+        agent.does("apply", **spec(cluster, "hog", "work", "load=90", one))
+        agent.says(lent)
+        check(may_use(agent, "web") == {CPU, other}, may_use(agent, "web"))
+        agent.does("apply", **spec(cluster, *web))
+        agent.says("cpus-back web: it may use its own CPUs only: ")
+        check(may_use(agent, "web") == {CPU}, may_use(agent, "web"))
+        agent.does("apply", **spec(cluster, *web, borrow_cores=True))
+        agent.until(lambda: agent.said().count(lent) == 2, "does not lend again")
+    check("cpus-lent hog" not in agent.said(), agent.said())
+    agent.killed()
+    check(may_use(agent, "web") == {CPU, other}, may_use(agent, "web"))
+    agent.start()
+    agent.until(lambda: "beside its own" in vm(agent, "web").get("local", ""), "does not know")
+    agent.ended()
+    check("cpus-back web" in agent.said(), agent.said())
+    check(may_use(agent, "web") == {CPU}, may_use(agent, "web"))
 
 
 def test_local_cores(cluster):

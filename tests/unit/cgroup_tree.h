@@ -34,7 +34,7 @@ static void tree_put(const char *name, const char *fmt, ...)
 	va_end(ap);
 }
 
-static void tree_has(const char *name, const char *wanted)
+static inline void tree_has(const char *name, const char *wanted)
 {
 	CLEANUP(file) FILE *f = NULL;
 	char path[512], text[64] = "";

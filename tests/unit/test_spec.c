@@ -104,18 +104,24 @@ static void allows(const char *text, double borrows, uint64_t memory_min)
 /* What its host may lend it and take from it. */
 START_TEST(of_host)
 {
+	static const char no_own[] = "borrow_cores needs a limit or an affinity of its own: "
+				     "vm.cpus.limit or vm.cpus.affinity";
 	static const char no_size[] = "memory_min must be a size such as \"512M\"";
 
 	allows("{\"name\":\"web\",\"vm\":{\"cpus\":{\"limit\":1.5},\"balloon\":{}}}", 0, 0);
 	allows("{\"name\":\"web\",\"vm\":{\"cpus\":{\"limit\":1.5}},\"borrow_cores\":true}", 1.5,
 	       0);
 	allows("{\"name\":\"web\",\"vm\":{},\"borrow_cores\":false}", 0, 0);
+	allows("{\"name\":\"web\",\"borrow_cores\":true,"
+	       "\"vm\":{\"cpus\":{\"affinity\":[{\"vcpu\":0,\"host_cpus\":[1]}]}}}",
+	       0, 0);
+	refused("{\"name\":\"web\",\"vm\":{\"cpus\":{\"affinity\":[]}},\"borrow_cores\":true}",
+		no_own);
 	allows("{\"name\":\"web\",\"vm\":{\"balloon\":{}},\"memory_min\":\"512M\"}", 0, 512 << 20);
 	allows("{\"name\":\"web\",\"vm\":{\"balloon\":{}},\"memory_min\":4096}", 0, 4096);
 	refused("{\"name\":\"web\",\"vm\":{},\"borrow_cores\":1}",
 		"borrow_cores must be true or false");
-	refused("{\"name\":\"web\",\"vm\":{},\"borrow_cores\":true}",
-		"borrow_cores needs a limit of its own: vm.cpus.limit");
+	refused("{\"name\":\"web\",\"vm\":{},\"borrow_cores\":true}", no_own);
 	refused("{\"name\":\"web\",\"vm\":{\"balloon\":{}},\"memory_min\":\"much\"}", no_size);
 	refused("{\"name\":\"web\",\"vm\":{\"balloon\":{}},\"memory_min\":0}", no_size);
 	refused("{\"name\":\"web\",\"vm\":{\"balloon\":{}},\"memory_min\":null}", no_size);
