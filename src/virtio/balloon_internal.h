@@ -78,7 +78,7 @@ static inline struct balloon *balloon_of(struct device *dev)
 
 /* balloon_pages.c, but for the second on I/O threads */
 
-/* What a request gives, takes back or reports; returns what that was for the host to do, in pages. */
+/* What a request gives, takes back or reports; returns how much that was to do, in pages. */
 uint64_t balloon_pages_take(struct balloon *, struct balloon_counters *, struct vq_request *,
 			    enum balloon_role);
 void balloon_pages_forget(struct balloon *); /* on main, which has the queues */
