@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# What godwit-agent says, its exit statuses, and that docs/rebalancing.md has every policy value and
-# rule as it is: agent.sh BINARY
+# What godwit-agent says, its exit statuses, and that docs/rebalancing.md has every policy value,
+# rule and request as it is: agent.sh BINARY
 # shellcheck disable=SC2016 # the page has code in backquotes
 set -u
 
@@ -14,6 +14,7 @@ agent=$1
 program=$agent
 page=$(dirname "$0")/../../docs/rebalancing.md
 rules=$(dirname "$0")/../../src/planner/rules.c
+routes=$(dirname "$0")/../../src/agent/routes.c
 # shellcheck source-path=SCRIPTDIR source=says.sh
 . "$(dirname "$0")/says.sh"
 
@@ -140,7 +141,7 @@ said host '{"id":"a","state":"draining"}' drain a
 said host '{"id":"a","state":"maintenance"}' maintenance a on
 said host '{"id":"a","state":"up"}' maintenance a off
 said mode '{"mode":"auto"}' mode auto
-said move '{"vm":"web","to":"b"}' move web b
+said move '{"vm":"web","to":"b","wait":true}' move web b
 said policy '{"margin":2.5,"out_max":1.0}' policy margin=2.5 out_max=1
 sentence 1 'the agent refused: the request cannot be done: there is no VM nobody' stop nobody
 sentence 2 'something is missing: godwit-agent move VM HOST' move web
@@ -207,5 +208,12 @@ sed -nE '/^static const struct words rules/,/^}/s/.*\[RULE_.*\{ "([a-z-]+)", "(.
 while read -r line; do
 	grep -qxF -e "$line" "$page" || fail "docs/rebalancing.md has no line: $line"
 done <"$work/rules"
+
+grep -o 'HTTP_[A-Z]*, [A-Z "/a-z]*"' "$routes" |
+	sed 's|HTTP_\([A-Z]*\), |\1 |; s|API "|/api/v1/|; s|"||g' >"$work/routes"
+[ "$(wc -l <"$work/routes")" -gt 10 ] || fail "routes.c has no routes"
+while read -r line; do
+	grep -qF -e "| \`$line\` |" "$page" || fail "docs/rebalancing.md has no request $line"
+done <"$work/routes"
 
 [ "$failed" -eq 0 ]
