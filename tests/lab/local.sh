@@ -81,7 +81,8 @@ reclaims() {
 	starts web "load=10 mib=96" '"memory_min": "32M",'
 	until [[ $(<"$group/memory.current") -ge $((96 << 20)) ]]; do sleep 0.2; done
 	before=$(<"$group/memory.current")
-	says "memory-reclaimed web: the kernel took 6 of 6 MiB that it should"
+	says "of 6 MiB that it should: the host is short of it"
+	grep "memory-reclaimed web: the kernel took " stderr
 	[[ $(<"$group/memory.swap.current") -ge $((5 << 20)) ]]
 	[[ $(<"$group/memory.current") -lt $before ]]
 }
