@@ -31,7 +31,7 @@ class Place:
     """Where the agent's files are; what tests/agent's Agent wants to know."""
 
     def __init__(self, programs, folder):
-        self.program = os.path.abspath(f"{programs.guests}/../../godwit-agent")
+        self.build = os.path.abspath(f"{programs.guests}/../..")
         self.folder = folder
 
     def path(self, name):
@@ -64,7 +64,7 @@ def at_rest(programs, folder):
     agent = Agent(Place(programs, folder), "bench")
     try:
         for i in range(VMS):
-            agent.set("apply", **spec(programs, i))
+            agent.does("apply", **spec(programs, i))
         agent.until(lambda: sum("resident" in vm for vm in agent.status()["vms"]) == VMS,
                     f"does not know {VMS} VMs")
         time.sleep(SETTLE)
