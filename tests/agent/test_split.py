@@ -79,7 +79,8 @@ def test_split(cluster):
         for went, source, _, _, to in found:
             ordered(to, went, source, to)
         here, there = found[0][0], found[1][0]
-        check(a.refuses(404, "move", vm=there, to="a") == f'no host has a VM "{there}"', "no sentence")
+        said = a.refuses(404, "move", vm=there, to="a")
+        check(said == f'no host has a VM "{there}"', said)
         a.does("move", vm=here, to="c")
         a.says(f'not-moved {here}: to c: the host takes no VMs, its state is "maintenance"')
         net.mend()
