@@ -69,6 +69,7 @@ def test_split(cluster):
         for agent, others in ((a, "cd"), (c, "ab")):
             for other in others:
                 agent.does("host", id=other, state="maintenance")
+        time.sleep(0.01)  # in the same millisecond neither is the last word
         b.does("host", id="b", state="draining")
         d.does("host", id="d", state="draining")
         for agent in (a, b):
