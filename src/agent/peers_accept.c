@@ -14,6 +14,7 @@
 #include "orders.h"
 #include "peers_internal.h"
 #include "peers_state.h"
+#include "pulse.h"
 #include "questions.h"
 #include "thread.h"
 
@@ -226,6 +227,9 @@ static void note_planner(struct agent *a)
 		agent_say(a, "planner", planner, "it plans for all hosts");
 	else
 		agent_say(a, "planner", a->options->id, "%s", election.why);
+	/* Nobody may have planned for a while. */
+	if (!strcmp(planner, a->options->id))
+		pulse_now(a->rounds);
 }
 
 /* Until there is a connection or something else to do; without the lock. */

@@ -10,6 +10,7 @@
 #include "orders.h"
 #include "peers_internal.h"
 #include "planner/names.h"
+#include "pulse.h"
 #include "record.h"
 #include "state.h"
 
@@ -134,6 +135,8 @@ static void take_known(struct agent *a, const json_t *knows)
 /* With the lock. */
 static void keep(struct agent *a, struct peer *p, json_t *state, const json_t *body)
 {
+	const bool was_known = p->heard && json_object_get(p->state, "host");
+
 	json_decref(p->state);
 	p->state = json_incref(state);
 	p->heard_ns = loop_now_ns();
@@ -142,6 +145,9 @@ static void keep(struct agent *a, struct peer *p, json_t *state, const json_t *b
 		agent_say(a, "peer-heard", p->id, "its agent tells how it is");
 		peers_tell(a);
 	}
+	/* One that joins is used at once. */
+	if (!was_known && json_object_get(state, "host"))
+		pulse_now(a->rounds);
 	orders_heard(a, p->id, state);
 	take_known(a, json_object_get(body, "knows"));
 	if (settings_merge(&a->settings, a->store, json_object_get(body, "settings"), agent_now()))

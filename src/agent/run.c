@@ -87,9 +87,13 @@ static int begin(struct agent *a, struct parts *p, struct err *e)
 	routes_begin(a);
 	r = r ? r : serve(a, p, e); /* first: there is no other agent of this user */
 	r = r ? r : peers_new(a, e);
+	/* Peers may have the next beat at once. */
+	pthread_mutex_lock(&a->lock);
 	r = r ? r : pulse_new(&a->look, a, &look_job, e);
 	r = r ? r : pulse_new(&a->local_pulse, a, &local_job, e);
-	return r ? r : pulse_new(&a->rounds, a, &rounds_job, e);
+	r = r ? r : pulse_new(&a->rounds, a, &rounds_job, e);
+	pthread_mutex_unlock(&a->lock);
+	return r;
 }
 
 static void end(struct agent *a, struct parts *p)

@@ -113,3 +113,18 @@ def test_moves_hot(cluster):
                         for vm in b.status()["vms"]), "runs none")
     for name in ("one", "two", "three"):
         wait_for(lambda vm=name: len(cluster.where(vm)) == 1, f"{name} is not on one host")
+
+
+def test_moves_to_one_that_joins(cluster):
+    """At once, and not when it is time for the next plan."""
+    a = cluster.start("a", "", "--address", "127.0.0.1", "--memory", "1G", "--cores", "1")
+    a.sees("a", a="up")
+    for name in ("one", "two", "three"):
+        work(a, name, load=90)
+    a.does("policy", window_s=6, interval_s=3600, hold_windows=1, margin=0, gain_min=0,
+           cooldown_s=0)
+    a.does("mode", mode="auto")
+    a.until(lambda: a.vm("three").get("happiness", 1) < 0.8, "is not hot")
+    b = cluster.start("b", a.address(), "--address", "127.0.0.1", "--memory", "1G", "--cores", "1")
+    a.says("orders ")
+    wait_for(b.pids, "it is not used")
