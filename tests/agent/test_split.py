@@ -43,7 +43,7 @@ def one_goes(cluster, to, **sources):
     """One of these VMs to a host that has room for one: who went and from where, and who stayed."""
     def gone():
         check(not crowded([to]), f"{to.name} has {to.pids()}")
-        return [vm for vm, agent in sources.items() if f"moved {vm}: " in agent.said()]
+        return [vm for vm, agent in sources.items() if f" moved {vm}: " in agent.said()]
     went, = to.until(gone, f"gets none of {list(sources)}")
     moved(cluster, went, sources[went], to)
     stayed, = set(sources) - {went}
