@@ -147,7 +147,7 @@ static const struct field policy_list[] = {
 	VALUE(margin, 2, 0, 1000, "a move's benefit must be this many times its cost"),
 	VALUE(gain_min, 0.1, 0, 10, "and win this share of what its VM loses, or clear a host"),
 	VALUE(knee_min, 5, 1, 1e6, "moves at begin and end that are compared, in a small cluster"),
-	VALUE(knee_hosts, 0.2, 0, 1000, "moves compared for each host, in a large one"),
+	VALUE(knee_hosts, 0.2, 0, 1, "moves compared for each host, in a large one"),
 	VALUE(knee_share, 0.2, 0, 1, "stop when the last ones gain less than this of the first"),
 	VALUE(cooldown_s, 900, 0, 1e7, "seconds a VM stays after its first move"),
 	VALUE(cooldown_moves, 10, 0, 1e6, "or this many times what its last move took"),

@@ -46,7 +46,7 @@ static inline void tree_has(const char *name, const char *wanted)
 }
 
 /* cgroup: as /proc/PID/cgroup has it; kind: of the mount at /cg. */
-static void tree_new(const char *cgroup, const char *kind)
+static inline void tree_new(const char *cgroup, const char *kind)
 {
 	strcpy(tree, "/tmp/test_cgroup.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(tree));

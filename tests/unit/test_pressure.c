@@ -9,31 +9,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cgroup_tree.h"
 #include "check_main.h"
 #include "cleanup.h"
 #include "pressure.h"
 
-static char root[64];
 static struct pressure_group group;
 static struct pressure now;
-
-static void write_file(const char *name, const char *fmt, ...)
-{
-	CLEANUP(file) FILE *f = NULL;
-	char path[512];
-	va_list ap;
-
-	snprintf(path, sizeof(path), "%s/%s", root, name);
-	for (char *c = path + strlen(root) + 1; (c = strchr(c, '/')); *c++ = '/') {
-		*c = '\0';
-		mkdir(path, 0755);
-	}
-	f = fopen(path, "we");
-	ck_assert_msg(f != NULL, "%s", path);
-	va_start(ap, fmt);
-	vfprintf(f, fmt, ap);
-	va_end(ap);
-}
 
 #define MOUNTS                                                                                     \
 	"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"                                                    \
@@ -41,28 +23,20 @@ static void write_file(const char *name, const char *fmt, ...)
 
 static void setup(void)
 {
-	strcpy(root, "/tmp/test_pressure.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(root));
-	group = (struct pressure_group){ .root = root };
-	write_file("proc/self/cgroup", "4:memory:/other\n0::/vms/web\n");
-	write_file("proc/self/mountinfo",
-		   MOUNTS "40 22 0:31 / /cg shared:9 rw - cgroup2 cgroup2 rw\n");
-	write_file("cg/vms/web/cpu.pressure",
-		   "some avg10=12.05 avg60=3.00 avg300=0.10 total=9876543210\n"
-		   "full avg10=1.00 avg60=1.00 avg300=1.00 total=1\n");
-	write_file("cg/vms/web/memory.pressure",
-		   "some avg10=0.01 avg60=0.00 avg300=0.00 total=17\n"
-		   "full avg10=100.00 avg60=0.00 avg300=0.00 total=16\n");
-	write_file("cg/vms/web/io.pressure", "some avg10=9.00 avg60=0.00 avg300=0.00 total=3\n"
-					     "full avg10=0.50 avg60=0.00 avg300=0.00 total=2\n");
-}
-
-static void teardown(void)
-{
-	char command[128];
-
-	snprintf(command, sizeof(command), "rm -r --one-file-system %s", root);
-	ck_assert_int_eq(system(command), 0);
+	strcpy(tree, "/tmp/test_pressure.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(tree));
+	group = (struct pressure_group){ .root = tree };
+	tree_put("proc/self/cgroup", "4:memory:/other\n0::/vms/web\n");
+	tree_put("proc/self/mountinfo",
+		 MOUNTS "40 22 0:31 / /cg shared:9 rw - cgroup2 cgroup2 rw\n");
+	tree_put("cg/vms/web/cpu.pressure",
+		 "some avg10=12.05 avg60=3.00 avg300=0.10 total=9876543210\n"
+		 "full avg10=1.00 avg60=1.00 avg300=1.00 total=1\n");
+	tree_put("cg/vms/web/memory.pressure",
+		 "some avg10=0.01 avg60=0.00 avg300=0.00 total=17\n"
+		 "full avg10=100.00 avg60=0.00 avg300=0.00 total=16\n");
+	tree_put("cg/vms/web/io.pressure", "some avg10=9.00 avg60=0.00 avg300=0.00 total=3\n"
+					   "full avg10=0.50 avg60=0.00 avg300=0.00 total=2\n");
 }
 
 START_TEST(own_group)
@@ -84,14 +58,13 @@ END_TEST
 /* Only a part of the tree is mounted; the group is in it, or beside it. */
 START_TEST(part_of_the_tree)
 {
-	write_file("proc/self/mountinfo",
-		   MOUNTS "40 22 0:31 /v /cg rw - cgroup2 cgroup2 rw\n"
-			  "41 22 0:31 /vms /cg/vms rw - cgroup2 cgroup2 rw\n");
+	tree_put("proc/self/mountinfo", MOUNTS "40 22 0:31 /v /cg rw - cgroup2 cgroup2 rw\n"
+					       "41 22 0:31 /vms /cg/vms rw - cgroup2 cgroup2 rw\n");
 	ck_assert(pressure_read(&group, &now));
 	ck_assert_uint_eq(now.avg10[PRESSURE_CPU_SOME], 1205);
-	write_file("proc/self/cgroup", "0::/elsewhere\n");
+	tree_put("proc/self/cgroup", "0::/elsewhere\n");
 	ck_assert(!pressure_read(&group, &now));
-	write_file("proc/self/cgroup", "0::/vms/web\n");
+	tree_put("proc/self/cgroup", "0::/vms/web\n");
 	ck_assert(pressure_read(&group, &now));
 }
 END_TEST
@@ -99,12 +72,12 @@ END_TEST
 /* The host's own, or that of a container, is no VM's, unless nobody else is there. */
 START_TEST(root_group)
 {
-	write_file("proc/self/cgroup", "0::/\n");
-	write_file("cg/cpu.pressure", "some avg10=1.00 avg60=0.00 avg300=0.00 total=5\n");
-	write_file("cg/cgroup.procs", "1\n%d\n", (int)getpid());
+	tree_put("proc/self/cgroup", "0::/\n");
+	tree_put("cg/cpu.pressure", "some avg10=1.00 avg60=0.00 avg300=0.00 total=5\n");
+	tree_put("cg/cgroup.procs", "1\n%d\n", (int)getpid());
 	ck_assert(!pressure_read(&group, &now));
-	group = (struct pressure_group){ .root = root };
-	write_file("cg/cgroup.procs", "%d\n", (int)getpid());
+	group = (struct pressure_group){ .root = tree };
+	tree_put("cg/cgroup.procs", "%d\n", (int)getpid());
 	ck_assert(pressure_read(&group, &now));
 	ck_assert_uint_eq(now.stalled_ns[PRESSURE_CPU_SOME], 5000);
 	ck_assert_uint_eq(now.stalled_ns[PRESSURE_IO_FULL], 0);
@@ -113,13 +86,13 @@ END_TEST
 
 START_TEST(nothing_to_read)
 {
-	write_file("proc/self/cgroup", "0::/without\n");
+	tree_put("proc/self/cgroup", "0::/without\n");
 	ck_assert(!pressure_read(&group, &now));
-	write_file("proc/self/cgroup", "3:cpu:/vms/web\n");
+	tree_put("proc/self/cgroup", "3:cpu:/vms/web\n");
 	ck_assert(!pressure_read(&group, &now));
-	write_file("proc/self/cgroup", "0::/vms/web\n");
-	write_file("proc/self/mountinfo", MOUNTS);
-	group = (struct pressure_group){ .root = root };
+	tree_put("proc/self/cgroup", "0::/vms/web\n");
+	tree_put("proc/self/mountinfo", MOUNTS);
+	group = (struct pressure_group){ .root = tree };
 	ck_assert(!pressure_read(&group, &now));
 	group = (struct pressure_group){ .root = "/nonexistent" };
 	ck_assert(!pressure_read(&group, &now));
@@ -132,10 +105,10 @@ START_TEST(other_words)
 					       "some avg10=1.00 total=3",
 					       "full avg10=1.00 avg60=0.00 avg300=0.00 total=3" };
 
-	write_file("cg/vms/web/memory.pressure", "");
-	write_file("cg/vms/web/io.pressure", "");
+	tree_put("cg/vms/web/memory.pressure", "");
+	tree_put("cg/vms/web/io.pressure", "");
 	for (size_t i = 0; i < sizeof(damaged) / sizeof(*damaged); i++) {
-		write_file("cg/vms/web/cpu.pressure", "%s", damaged[i]);
+		tree_put("cg/vms/web/cpu.pressure", "%s", damaged[i]);
 		ck_assert(!pressure_read(&group, &now));
 	}
 }
@@ -157,7 +130,7 @@ START_TEST(real_group)
 	struct pressure_group real = { .root = "" };
 	char at[96], folder[128], file[160];
 
-	snprintf(at, sizeof(at), "%s/real", root);
+	snprintf(at, sizeof(at), "%s/real", tree);
 	snprintf(folder, sizeof(folder), "%s/test_pressure_%d", at, (int)getpid());
 	mkdir(at, 0755);
 	if (mount("none", at, "cgroup2", 0, NULL)) {
@@ -183,7 +156,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("pressure");
 	TCase *t = tcase_create("pressure");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup, tree_remove);
 	tcase_add_test(t, own_group);
 	tcase_add_test(t, part_of_the_tree);
 	tcase_add_test(t, root_group);
