@@ -76,6 +76,7 @@ struct vm {
 	struct windows run, delay, throttled; /* shares of its vCPUs' time */
 	struct windows mem, io; /* PSI: some of memory, full of I/O */
 	double cpu_mean, cpu_deviation;
+	double cpu_yesterday; /* from this hour on, part of the mean; below 0: days are not alike */
 	double dirty_rate; /* bytes per second */
 	uint64_t write_set; /* bytes it writes again and again */
 	uint64_t to_send; /* bytes that a move sends at first; 0: as many as are resident */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "days.h"
 #include "inventory.h"
 #include "lessons.h"
 #include "local.h"
@@ -94,6 +95,7 @@ int agent_open(struct agent *a, const struct agent_options *options, struct err 
 		return r;
 	loop_set_lock(a->loop, &a->lock);
 	r = past_new(a, e);
+	r = r ? r : days_new(&a->days, a->store, e);
 	r = r ? r : lessons_new(&a->lessons, a->store, e);
 	r = r ? r : local_new(&a->local, e);
 	r = r ? r : processes_new(&a->processes, a, e);
@@ -111,6 +113,7 @@ void agent_close(struct agent *a)
 	local_free(a->local);
 	json_decref(a->plan);
 	past_free(a);
+	days_free(a->days);
 	ledger_free(&a->ledger);
 	events_free(a->events);
 	settings_free(&a->settings);

@@ -83,6 +83,7 @@ struct agent_host {
 	double use_ns; /* busy time in the window, as a share of all cores */
 };
 
+struct days;
 struct lessons;
 struct local;
 struct peers;
@@ -112,6 +113,7 @@ struct agent {
 	struct list orders; /* struct order (orders.h): moves that persons wait for */
 	struct list arrivals; /* struct arrival (arrivals.h): VMs that come */
 	json_t *past; /* past.h */
+	struct days *days;
 	struct lessons *lessons;
 	json_t *plan; /* the last one that was made here, as JSON; NULL: none */
 	struct local *local;

@@ -10,6 +10,8 @@
 
 #include "cleanup.h"
 #include "client.h"
+#include "daily.h"
+#include "days.h"
 #include "host_view.h"
 #include "look.h"
 #include "past.h"
@@ -39,6 +41,7 @@ struct arrival {
 	json_t *spec;
 	/* with the lock: */
 	json_t *moves; /* an array */
+	struct daily days; /* all 0: not known */
 	bool adopted; /* its spec */
 	bool off; /* its monitor is to end */
 	bool settled; /* its source said so */
@@ -119,20 +122,22 @@ static int read_request(const json_t *body, const char *from, struct reservation
 {
 	json_int_t memory, resident, vcpus;
 	const char *vm, *uuid;
-	json_t *spec = NULL, *moves = NULL;
+	json_t *spec = NULL, *moves = NULL, *days = NULL;
 	json_error_t error;
 	int r;
 
 	if (json_unpack_ex((json_t *)body, &error, JSON_STRICT,
-			   "{s:s, s:s, s:I, s:I, s:I, s?o, s?o}", "vm", &vm, "uuid", &uuid,
+			   "{s:s, s:s, s:I, s:I, s:I, s?o, s?o, s?o}", "vm", &vm, "uuid", &uuid,
 			   "memory", &memory, "resident", &resident, "vcpus", &vcpus, "spec", &spec,
-			   "moves", &moves))
+			   "moves", &moves, "days", &days))
 		return err_set(e, -EINVAL, "the question for room is wrong: %s", error.text);
 	if (memory <= 0 || resident < 0 || vcpus <= 0 || !uuid_is(uuid))
 		return err_set(e, -EINVAL, "the question for room makes no sense");
 	r = spec_check_name(vm, e);
 	r = r ? r : check_spec(spec, vm, uuid, e);
 	r = r || !moves ? r : past_check(moves, e);
+	if (!r && days && daily_read(&arrival->days, days))
+		r = err_set(e, -EINVAL, "the days that come with VM \"%s\" make no sense", vm);
 	if (r)
 		return r;
 	*q = (struct reservation_request){ .vm = vm,
@@ -292,6 +297,7 @@ static bool arrived(struct arrival *v)
 	if (!v->here_at) {
 		v->here_at = agent_now();
 		past_set(a, v->vm, v->moves);
+		days_set(a->days, v->vm, v->days.hour ? &v->days : NULL);
 		agent_say(a, "arrived", v->vm, "it runs here now");
 		release(v);
 	}

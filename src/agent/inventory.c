@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "days.h"
 #include "past.h"
 #include "rundir.h"
 #include "supervise.h"
@@ -94,6 +95,7 @@ void inventory_end(struct agent *a)
 		if (!vm->seen)
 			gone(vm);
 	}
+	days_keep(a->days, agent_now());
 }
 
 void inventory_free(struct agent *a)
@@ -151,6 +153,8 @@ static void add_counters(struct agent_vm *vm, const json_t *counters, uint64_t n
 	vm->write_set = number(move, "write_set");
 	vm->to_send = number(move, "memory");
 	signals_add(&vm->signals, now_ns, &c, vm->vcpus, vm->agent->settings.policy.window_s);
+	days_add(vm->agent->days, vm->name, agent_now(), vm->signals.run_now * (double)vm->vcpus,
+		 vm->signals.now_s);
 }
 
 /* That was found may have died since, and another have its name by now. */
@@ -198,7 +202,9 @@ static json_t *windows_json(const struct windows *w, double now)
 
 json_t *inventory_vm_record(const struct agent *a, const struct agent_vm *vm)
 {
+	const struct daily *days = days_of(a->days, vm->name);
 	const struct signals *s = &vm->signals;
+	double yesterday, weight;
 	json_t *record;
 
 	if (!vm->at || !vm->vcpus || !vm->memory)
@@ -212,9 +218,11 @@ json_t *inventory_vm_record(const struct agent *a, const struct agent_vm *vm)
 		windows_json(&s->run, s->run_now), "delay", windows_json(&s->delay, s->delay_now),
 		"throttled", windows_json(&s->throttled, 0), "mem", windows_json(&s->mem, 0), "io",
 		windows_json(&s->io, 0), "cpu_mean",
-		signals_cores(s, vm->vcpus, a->settings.policy.hold_windows), "cpu_deviation",
-		sqrt(s->cpu_variance), "dirty_rate", vm->dirty_rate, "write_set",
+		signals_cores(s, vm->vcpus, a->settings.policy.hold_windows, days, vm->at),
+		"cpu_deviation", sqrt(s->cpu_variance), "dirty_rate", vm->dirty_rate, "write_set",
 		(json_int_t)vm->write_set, "to_send", (json_int_t)vm->to_send);
+	if (record && days && daily_expects(days, vm->at, &yesterday, &weight))
+		json_object_set_new(record, "cpu_yesterday", json_real(yesterday));
 	if (record && past_of(a, vm->name))
 		json_object_set(record, "moves", (json_t *)past_of(a, vm->name));
 	specs_add_to_record(a, vm->name, record);

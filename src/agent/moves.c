@@ -10,6 +10,8 @@
 #include "bits.h"
 #include "cleanup.h"
 #include "client.h"
+#include "daily.h"
+#include "days.h"
 #include "lessons.h"
 #include "orders.h"
 #include "past.h"
@@ -60,14 +62,15 @@ json_t *moves_flights(const struct agent *a)
 static json_t *room_wanted(const struct agent *a, const char *name)
 {
 	const struct agent_vm *vm = agent_vm((struct agent *)a, name);
+	const struct daily *days = days_of(a->days, name);
 
 	if (!vm)
 		return NULL;
-	return json_pack("{s:{s:s, s:s, s:I, s:I, s:I, s:o*, s:o*}}", "prepare", "vm", name, "uuid",
-			 vm->uuid, "memory", (json_int_t)vm->memory, "resident",
+	return json_pack("{s:{s:s, s:s, s:I, s:I, s:I, s:o*, s:o*, s:o*}}", "prepare", "vm", name,
+			 "uuid", vm->uuid, "memory", (json_int_t)vm->memory, "resident",
 			 (json_int_t)(vm->resident < vm->memory ? vm->resident : vm->memory),
 			 "vcpus", (json_int_t)vm->vcpus, "spec", specs_take(a, name), "moves",
-			 json_deep_copy(past_of(a, name)));
+			 json_deep_copy(past_of(a, name)), "days", days ? daily_json(days) : NULL);
 }
 
 /* What the move will take by what is known here now, as plans reckon it. */
@@ -284,6 +287,7 @@ static void settle(struct flight_entry *f, const json_t *room, const json_t *pro
 	if (specs_leave(f->agent, f->vm, &e))
 		agent_say(f->agent, "spec-kept", f->vm, "%s", e.text);
 	past_forget(f->agent, f->vm);
+	days_set(f->agent->days, f->vm, NULL);
 	pthread_mutex_unlock(&f->agent->lock);
 	json_decref(move);
 }

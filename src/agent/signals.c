@@ -61,12 +61,14 @@ void signals_add(struct signals *s, uint64_t now_ns, const struct signal_counts 
 
 	if (!s->begun || went_back(&s->last, c) || now_ns <= s->last_ns) {
 		s->begun = true;
+		s->now_s = 0;
 		s->begin = *c;
 		s->window_ns = now_ns;
 	} else {
+		s->now_s = elapsed_ns / NS_PER_S;
 		s->run_now = share(s->last.run, c->run, elapsed_ns * (double)vcpus);
 		s->delay_now = share(s->last.delay, c->delay, elapsed_ns * (double)vcpus);
-		learn_use(s, (double)(c->run - s->last.run) / elapsed_ns, elapsed_ns / NS_PER_S);
+		learn_use(s, (double)(c->run - s->last.run) / elapsed_ns, s->now_s);
 	}
 	s->last = *c;
 	s->last_ns = now_ns;
@@ -78,14 +80,17 @@ void signals_add(struct signals *s, uint64_t now_ns, const struct signal_counts 
 	}
 }
 
-double signals_cores(const struct signals *s, uint64_t vcpus, double hold_windows)
+double signals_cores(const struct signals *s, uint64_t vcpus, double hold_windows,
+		     const struct daily *days, uint64_t now)
 {
 	uint32_t n = MIN(s->run.n, MAX((uint32_t)hold_windows, 1));
-	double late = 0;
+	double late = 0, mean = s->cpu_mean, yesterday, weight;
 
 	for (uint32_t i = 0; i < n; i++)
 		late += s->run.value[i] * (double)vcpus / n;
-	return MAX(late, s->cpu_mean);
+	if (days && daily_expects(days, now, &yesterday, &weight))
+		mean += weight * (yesterday - mean);
+	return MAX(late, mean);
 }
 
 double signals_happiness(const struct signals *s)

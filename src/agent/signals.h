@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daily.h"
 #include "planner/model.h"
 
 /* Sums since the VM began, in nanoseconds of all vCPUs; PSI in nanoseconds of the group. */
@@ -25,6 +26,7 @@ struct signals {
 	struct signal_counts last, begin;
 	struct windows run, delay, throttled, mem, io; /* shares */
 	double run_now, delay_now; /* between the last two counts */
+	double now_s; /* seconds between them; 0: they begin anew */
 	double cpu_mean, cpu_variance; /* cores; exponentially weighted over two hours */
 	double learned_s; /* seconds that they are of */
 	uint64_t unhappy_since; /* ns; 0: it has what it wants */
@@ -37,8 +39,10 @@ struct signals {
 void signals_add(struct signals *, uint64_t now_ns, const struct signal_counts *, uint64_t vcpus,
 		 double window_s);
 
-/* What it uses, to plan with: what it does by and by, or of late, if that is more. */
-double signals_cores(const struct signals *, uint64_t vcpus, double hold_windows);
+/* What it uses, to plan with: what it does by and by, or of late, if that is more.  Days (NULL:
+ * nothing is known) tell more of the hour from now (since 1970) on than the last two, if alike. */
+double signals_cores(const struct signals *, uint64_t vcpus, double hold_windows,
+		     const struct daily *days, uint64_t now);
 
 /* What it got of what it asked for in the last window, 0 to 1; below 0: there is none yet. */
 double signals_happiness(const struct signals *);

@@ -5,6 +5,7 @@
 
 #include "arrivals.h"
 #include "client.h"
+#include "days.h"
 #include "past.h"
 #include "peers.h"
 #include "process.h"
@@ -89,6 +90,7 @@ static void leave_if_there(struct agent *a, const struct spec *s)
 		return;
 	strcpy(name, s->name);
 	past_forget(a, name);
+	days_set(a->days, name, NULL);
 	if (specs_leave(a, name, &e))
 		agent_say(a, "spec-kept", name, "%s", e.text);
 }

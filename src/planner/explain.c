@@ -118,7 +118,11 @@ static void explain_vm(struct planner *p, uint32_t vm, FILE *f)
 	fprintf(f, "gets %.3f of what it wants, the newest window first:", happiness(v, 0));
 	for (uint32_t i = 0; i < v->run.n; i++)
 		fprintf(f, " %.3f", happiness(v, i));
-	fprintf(f, "\nuses %.2f cores, give or take %.2f\n", v->cpu_mean, v->cpu_deviation);
+	fprintf(f, "\nuses %.2f cores, give or take %.2f", v->cpu_mean, v->cpu_deviation);
+	if (v->cpu_yesterday >= 0)
+		fprintf(f, "; its days are alike, from this hour on it used %.2f yesterday",
+			v->cpu_yesterday);
+	fputc('\n', f);
 	fprintf(f, "%s: %s\n", why_word(why), why_sentence(why));
 	if (p->barred[vm])
 		fprintf(f, "stays by rule %s: %s\n", rule_word(p->barred[vm]),

@@ -87,6 +87,7 @@ static const struct field vm_list[] = {
 	{ AT(vm, io), .kind = FIELD_WINDOWS, .max = 1 },
 	{ AT(vm, cpu_mean), .required = true, .max = 65536 },
 	{ AT(vm, cpu_deviation), .max = 65536 },
+	{ AT(vm, cpu_yesterday), .max = 65536, .fallback = -1 },
 	{ AT(vm, dirty_rate), .max = 1e13 },
 	{ AT(vm, write_set), .kind = FIELD_COUNT, .max = EIB },
 	{ AT(vm, to_send), .kind = FIELD_COUNT, .max = EIB },

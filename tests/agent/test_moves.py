@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """VMs that agents move: asked by a person, because their host is emptied, or because it is hot."""
+import json
 import os
 import signal
+import time
 
 from cluster import check, wait_for
 
@@ -128,3 +130,26 @@ def test_moves_to_one_that_joins(cluster):
     b = cluster.start("b", a.address(), "--address", "127.0.0.1", "--memory", "1G", "--cores", "1")
     a.says("orders ")
     wait_for(b.pids, "it is not used")
+
+
+def test_moves_with_its_days(cluster):
+    """How its days go is known after a move, and after an agent was killed."""
+    a, b = cluster.hosts("ab")
+    work(a, "web")
+    a.killed()
+    hour = int(time.time()) // 3600
+    days = {"hour": hour, "cores": [1.5 if (hour - 1 - i) % 2 else 0.5 for i in range(48)]}
+    with open(a.state + "/agent/days.json", "w", encoding="ascii") as f:
+        json.dump({"web": days}, f)
+    cluster.again(a)
+
+    def knows(agent):
+        return 0.5 <= agent.until(lambda: (agent.vm("web") or {}).get("cpu_yesterday"),
+                                  "does not tell of yesterday") <= 1.5
+    check(knows(a), a.vm("web"))
+    a.does("move", vm="web", to="b")
+    moved(cluster, "web", a, b)
+    check(knows(b), b.vm("web"))
+    check(b.vm("web")["cpu_mean"] >= 0.5, "goes by the last minutes alone")
+    said = b.call("explain", "web", program="godwit-agent").stdout
+    check("its days are alike" in said, said)

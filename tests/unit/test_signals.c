@@ -46,12 +46,13 @@ START_TEST(windows)
 	ck_assert_double_eq_tol(s.run_now, 0.9, 1e-9);
 	ck_assert_double_eq_tol(s.cpu_mean, 1.2, 0.01); /* so far as much of either */
 	ck_assert_double_gt(s.cpu_variance, 0);
-	ck_assert_double_eq_tol(signals_cores(&s, 2, 1), 1.8, 1e-9);
-	ck_assert_double_eq_tol(signals_cores(&s, 2, 2), 1.2, 1e-9);
-	ck_assert_double_eq_tol(signals_cores(&s, 2, 3), 1.2, 1e-9); /* as many as there are */
+	ck_assert_double_eq_tol(signals_cores(&s, 2, 1, NULL, 0), 1.8, 1e-9);
+	ck_assert_double_eq_tol(signals_cores(&s, 2, 2, NULL, 0), 1.2, 1e-9);
+	ck_assert_double_eq_tol(signals_cores(&s, 2, 3, NULL, 0), 1.2,
+				1e-9); /* as many as there are */
 	look(&s, &c, now, 60, 1, 0);
 	ck_assert_uint_eq(s.run.n, WINDOWS_MAX);
-	ck_assert_double_eq(signals_cores(&s, 2, 3), s.cpu_mean); /* it may come back */
+	ck_assert_double_eq(signals_cores(&s, 2, 3, NULL, 0), s.cpu_mean); /* it may come back */
 	look(&s, &c, now + 600 * SECOND, 6 * 600, 1, 0);
 	ck_assert_double_eq_tol(s.cpu_mean, 0.2, 0.01);
 }
