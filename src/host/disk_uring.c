@@ -10,6 +10,8 @@
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "bits.h"
 #include "disk_queue.h"
@@ -193,8 +195,40 @@ static int uring_setup(struct io_uring *ring, unsigned entries)
 	int r = -EINVAL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags) && r == -EINVAL; i++)
-		r = io_uring_queue_init(entries, ring, flags[i]);
+		r = io_uring_queue_init(entries, ring, flags[i] | IORING_SETUP_R_DISABLED);
 	return r;
+}
+
+/* liburing 2.3 declares functions for these, and does not have them. */
+static long ring_register(const struct io_uring *ring, unsigned op, const void *arg, unsigned n)
+{
+	return syscall(SYS_io_uring_register, ring->ring_fd, op, arg, n);
+}
+
+/*
+ * Whoever writes into its memory gets nothing of the ring but what uring_issue() asks for, of the
+ * registered files: seccomp filters do not see what a ring is told (io_uring_register(2),
+ * IORING_REGISTER_RESTRICTIONS; Linux 5.10).  Of what would register more, nothing is left but to
+ * let go of the files.
+ */
+static int uring_restrict(struct io_uring *ring)
+{
+	struct io_uring_restriction only[] = {
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITE },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FALLOCATE },
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE },
+		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
+		  .register_op = IORING_UNREGISTER_FILES },
+	};
+
+	return ring_register(ring, IORING_REGISTER_RESTRICTIONS, only, ARRAY_SIZE(only)) ||
+			       ring_register(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0)
+		       ? -errno
+		       : 0;
 }
 
 static int uring_connect(struct uring_queue *u)
@@ -203,6 +237,7 @@ static int uring_connect(struct uring_queue *u)
 	int files[] = { disk->fd, disk->direct_fd }; /* -1: an empty slot */
 	int r = io_uring_register_files(&u->ring, files, ARRAY_SIZE(files));
 
+	r = r < 0 ? r : uring_restrict(&u->ring);
 	if (r < 0)
 		return r;
 	u->watch = (struct watch){ .fd = u->ring.ring_fd, .ready = uring_ready, .arg = u };

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Both engines with the same requests, and the steps that a request is made of. */
 #include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "check_main.h"
 #include "disk_queue.h"
@@ -326,6 +330,69 @@ START_TEST(test_errors_are_reported)
 }
 END_TEST
 
+/* The only ring of this process. */
+static int ring_fd(void)
+{
+	char path[32], what[32] = "";
+
+	for (int fd = 0; fd < 64; fd++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		memset(what, 0, sizeof(what));
+		if (readlink(path, what, sizeof(what) - 1) > 0 &&
+		    !strcmp(what, "anon_inode:[io_uring]"))
+			return fd;
+	}
+	ck_abort_msg("there is no ring");
+}
+
+/* Its memory, as whoever owns the process would use it. */
+static void steal_ring(struct io_uring *ring)
+{
+	struct io_uring_params p = { 0 };
+	struct io_uring twin;
+	int fd = ring_fd();
+
+	ck_assert_int_eq(io_uring_queue_init_params(DEPTH, &twin, &p), 0);
+	ck_assert_int_eq(io_uring_queue_mmap(fd, &p, ring), 0);
+	io_uring_queue_exit(&twin);
+}
+
+static int result_of(struct io_uring *ring)
+{
+	struct io_uring_cqe *cqe;
+	int r;
+
+	ck_assert_int_eq(io_uring_submit_and_wait(ring, 1), 1);
+	ck_assert_int_eq(io_uring_peek_cqe(ring, &cqe), 0);
+	r = cqe->res;
+	io_uring_cqe_seen(ring, cqe);
+	return r;
+}
+
+START_TEST(test_ring_does_nothing_else)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET };
+	static uint8_t in[4096];
+	struct io_uring ring;
+	struct fixture f;
+
+	open_fixture(&f, 0, image);
+	steal_ring(&ring);
+	io_uring_prep_read(io_uring_get_sqe(&ring), 0, in, sizeof(in), 0);
+	ck_assert_int_eq(result_of(&ring), -EACCES); /* of no registered file */
+	io_uring_prep_openat(io_uring_get_sqe(&ring), AT_FDCWD, "/etc/passwd", O_RDONLY, 0);
+	ck_assert_int_eq(result_of(&ring), -EACCES);
+	io_uring_prep_connect(io_uring_get_sqe(&ring), 0, (void *)&to, sizeof(to));
+	ck_assert_int_eq(result_of(&ring), -EACCES);
+	ck_assert_int_eq(io_uring_register_files_update(&ring, 0, (int[]){ 0 }, 1), -EACCES);
+	ck_assert_int_eq(io_uring_register_eventfd(&ring, 0), -EACCES);
+	io_uring_prep_read(io_uring_get_sqe(&ring), 0, in, sizeof(in), 0);
+	ring.sq.sqes[(ring.sq.sqe_tail - 1) & *ring.sq.kring_mask].flags |= IOSQE_FIXED_FILE;
+	ck_assert_int_eq(result_of(&ring), sizeof(in));
+	close_fixture(&f);
+}
+END_TEST
+
 static void check_without_io_uring(void)
 {
 	static uint8_t in[512];
@@ -515,6 +582,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(queue_case, test_discard, 0, VARIANTS);
 	tcase_add_loop_test(queue_case, test_errors_are_reported, 0, VARIANTS);
 	tcase_add_loop_test(queue_case, test_block_device, 0, VARIANTS);
+	tcase_add_test(queue_case, test_ring_does_nothing_else);
 	tcase_add_test(queue_case, test_without_io_uring);
 	tcase_add_test(queue_case, test_without_threads);
 	suite_add_tcase(s, queue_case);
