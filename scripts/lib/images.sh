@@ -45,18 +45,18 @@ root_make() {
 	make_ext4 "$stage" "$1" 64M
 }
 
-# tools_image: prints a disk with fio, iperf3, mkfs.ext4 and sqlite3, whose libraries are too big for
-# an initrd, and programs of the lab's own.
+# tools_image: prints a disk with fio, iperf3, mkfs.ext4, sqlite3 and stress-ng, whose libraries are
+# too big for an initrd, and programs of the lab's own.
 tools_image() {
-	need_packages fio iperf3 gcc libc6-dev e2fsprogs sqlite3
-	image_once tools tools_make -- "$(package_versions e2fsprogs fio iperf3 libc6 sqlite3)" \
+	need_packages fio iperf3 gcc libc6-dev e2fsprogs sqlite3 stress-ng
+	image_once tools tools_make -- "$(package_versions e2fsprogs fio iperf3 libc6 sqlite3 stress-ng)" \
 		"$top/scripts/lib/images.sh" "$top"/tests/lab/{verify.fio,*.c}
 }
 
 tools_make() {
 	local stage=${1%/*}/stage program
 	stage_root "$stage"
-	for program in fio iperf3 mkfs.ext4 sqlite3; do
+	for program in fio iperf3 mkfs.ext4 sqlite3 stress-ng; do
 		stage_program "$(command -v $program)" "$stage/usr/bin/$program" "$stage"
 	done
 	for program in hold ping-pong; do

@@ -1,27 +1,32 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# vcpus.sh [SERIES...]: a stock guest under load, with Linux 6.12 or these, is given CPUs, uses them
-# in the nodes that they are of, and gives them up: all in one process, after a reboot, and in the
-# process that it has moved to.
+# vcpus.sh [SERIES...]: a stock guest with Linux 6.12, or these, that stress-ng loads is given CPUs,
+# uses them in the nodes that they are of, and gives them up: all in one process, after a reboot,
+# and in the process that it has moved to.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$LAB/lib.sh"
 
-# has NAME CPUS: waits until the guest uses so many, as it said last; the host says so, too.
+# has NAME CPUS: waits until stress-ng runs on so many in the guest, as it said last; the host has
+# as many, too. It has run for more than $ran ticks by then, which becomes how many they are.
 has() {
-	local deadline=$((SECONDS + patience))
-	until [[ $(grep -a "^guest: " console | tail -n 1) == "guest: $2 CPUs"* ]]; do
+	local line before=$ran deadline=$((SECONDS + patience))
+	until line=$(grep -a "^guest: " console | tail -n 1) &&
+		[[ $line == "guest: $2 CPUs"*" ticks"* ]]; do
 		[[ $SECONDS -lt $deadline ]] || fail "the guest does not use $2 CPUs in $patience s"
 		vm_lives || fail "the VM ended before it used $2 CPUs"
 		sleep 0.2
 	done
 	[[ $("$GODWIT" list | awk -v name="$1" '$1 == name { print $3 }') == "$2" ]] ||
 		fail "the host does not count $2"
+	ran=${line##* stress-ng ran } ran=${ran% ticks*}
+	[[ $ran -gt $before ]] || fail "stress-ng has run for $ran ticks, and for $before before"
 }
 
 # resize SERIES
 resize() {
-	local name=vm$BASHPID left mib
-	vm_start godwit "$1" boot=1,max=4 --numa "guest_numa_id=0,cpus=[0-1],distances=[1@30]" \
+	local name=vm$BASHPID left mib ran=0
+	vm_start godwit "$1" boot=1,max=4 --disk "path=$LAB/tools.img,readonly=on" \
+		--numa "guest_numa_id=0,cpus=[0-1],distances=[1@30]" \
 		--numa "guest_numa_id=1,cpus=[2-3],memory=128M" --append "console=ttyS0 quiet godwit.run=vcpus"
 	has "$name" 1
 	"$GODWIT" resize "$name" --cpus 4
@@ -46,6 +51,7 @@ resize() {
 	"$GODWIT" resize "$name" --cpus 2
 	has "$name" 2
 	: >console
+	ran=0
 	"$GODWIT" reset "$name"
 	has "$name" 2
 	"$GODWIT" resize "$name" --cpus 3
