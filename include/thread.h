@@ -8,9 +8,12 @@
 
 #include <pthread.h>
 
-/* Start a named thread that takes no signals but faults and, unless 0, one of its own.
- * Returns 0 or -errno. */
-int thread_new(pthread_t *, const char *name, int own_signal, void *(*run)(void *arg), void *arg);
+#include "sandbox.h"
+
+/* Start a named thread that takes no signals but faults and, unless 0, one of its own, and keeps to
+ * the list of its role from the first.  Returns 0 or -errno. */
+int thread_new(pthread_t *, const char *name, enum sandbox_role, int own_signal,
+	       void *(*run)(void *arg), void *arg);
 
 unsigned thread_processors(void); /* on which those of this process may run */
 

@@ -105,6 +105,7 @@ struct vm {
 	uint64_t (*wall_clock_ns)(void);
 	bool came_paused; /* from elsewhere, and its clocks stood still: see vm_away_ns() */
 	struct err failure; /* written once, under the lock, before VM_FAILED is raised */
+	bool emulation_failed; /* that is why: as failure */
 
 	unsigned fail_claim; /* tests: this many claims from now on, the last of them fails */
 };

@@ -84,7 +84,7 @@ godwit_program() {
 	local log
 	[[ ! ${GODWIT:-} ]] || { echo "$GODWIT"; return; }
 	need_packages check gcc libc6-dev libgnutls28-dev libjansson-dev liblz4-dev \
-		liburing-dev libzstd-dev meson ninja-build pkg-config
+		libseccomp-dev liburing-dev libzstd-dev meson ninja-build pkg-config
 	log=$(mktemp)
 	godwit_build >"$log" || {
 		tail -n 40 "$log" >&2

@@ -280,7 +280,7 @@ int api_new(struct api **out, const struct api_config *config, struct err *e)
 	}
 	if (!r) {
 		event_watchers_begin(&a->watchers, a->loop, config->events);
-		r = thread_new(&a->thread, "_api", 0, api_main, a);
+		r = thread_new(&a->thread, "_api", SANDBOX_API, 0, api_main, a);
 		a->runs = !r;
 		if (r)
 			err_set(e, r, "cannot start the thread of the API: %s", strerror(-r));

@@ -8,6 +8,7 @@
 #include "config.h"
 #include "err.h"
 #include "log.h"
+#include "sandbox.h"
 
 extern const struct program godwit;
 
@@ -70,6 +71,7 @@ struct run_options {
 	const char *tls_dir; /* for that */
 	bool plaintext; /* without it */
 	enum log_level log_level;
+	enum sandbox_mode sandbox;
 	bool dry_run, help;
 	bool signal_ends; /* the VM and the process, without asking the guest */
 };
@@ -87,6 +89,8 @@ void restore_options_each(void (*each)(void *arg, const struct verb_option *,
 bool place_is_given(const struct place *);
 /* From the text of the option of that name. */
 int place_take(struct place *, const char *name, const char *text, struct err *);
+int sandbox_take(enum sandbox_mode *, const char *name, const char *const words[3],
+		 const char *text, struct err *);
 
 /* What a monitor begins with. */
 enum lifecycle_begin {

@@ -23,14 +23,10 @@ static int take_event_monitor(struct run_options *o, const char *text, struct er
 	return place_take(&o->event_monitor, "--event-monitor", text, e);
 }
 
-/* Taken, as Kata turns it off where a host cannot have it, and not honoured: there is no filter
- * of system calls here that could be turned off. */
 static int take_seccomp(struct run_options *o, const char *text, struct err *e)
 {
-	(void)o;
-	if (!strcmp(text, "true") || !strcmp(text, "false") || !strcmp(text, "log"))
-		return 0;
-	return err_set(e, -EINVAL, "--seccomp must be true, false or log, not \"%.64s\"", text);
+	return sandbox_take(&o->sandbox, "--seccomp",
+			    (const char *const[]){ "true", "log", "false" }, text, e);
 }
 
 static const struct {

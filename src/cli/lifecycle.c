@@ -16,6 +16,7 @@
 #include "machine.h"
 #include "notify.h"
 #include "rundir.h"
+#include "sandbox.h"
 #include "vmm.h"
 
 struct lifecycle {
@@ -169,9 +170,9 @@ static void on_fatal(int sig)
 /* However the process ends by a signal, the terminal is put back first. */
 static void guard_terminal(void)
 {
-	static const int fatal[] = { SIGSEGV, SIGBUS,  SIGILL,    SIGFPE,  SIGABRT,   SIGTRAP,
-				     SIGSYS,  SIGQUIT, SIGXCPU,   SIGALRM, SIGVTALRM, SIGPROF,
-				     SIGUSR2, SIGPOLL, SIGSTKFLT, SIGPWR };
+	static const int fatal[] = { SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,    SIGABRT,
+				     SIGTRAP, SIGQUIT, SIGXCPU, SIGALRM,   SIGVTALRM,
+				     SIGPROF, SIGUSR2, SIGPOLL, SIGSTKFLT, SIGPWR };
 	const struct sigaction guard = { .sa_handler = on_fatal, .sa_flags = SA_RESETHAND };
 	struct sigaction now;
 
@@ -322,7 +323,8 @@ int lifecycle_run(const struct run_options *options, enum lifecycle_begin begin)
 	struct err e;
 
 	log_set_level(options->log_level);
-	if (lifecycle_open(&l, &e)) {
+	if (sandbox_begin(options->sandbox, chardev_restore_terminal, &e) ||
+	    lifecycle_open(&l, &e)) {
 		log_error("%s", e.text);
 	} else {
 		begin_with(&l);

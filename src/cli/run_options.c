@@ -20,6 +20,7 @@ enum flag_kind {
 	FLAG_INCOMING,
 	FLAG_TLS,
 	FLAG_PLAINTEXT,
+	FLAG_SANDBOX,
 	FLAG_DRY_RUN,
 	FLAG_RESUME,
 	FLAG_HELP
@@ -67,6 +68,9 @@ static const struct flag {
 	{ "--tls", "DIR", "certificates for --incoming", RUN, FLAG_TLS, NULL, NULL },
 	{ "--plaintext", NULL, "let --incoming be reached from other hosts without certificates",
 	  RUN, FLAG_PLAINTEXT, NULL, NULL },
+	{ "--sandbox", "on|log|off",
+	  "keep threads to the system calls that they need; log: only say what else they make (on)",
+	  BOTH, FLAG_SANDBOX, NULL, NULL },
 	{ "--dry-run", NULL, "print the complete JSON and start nothing", RUN, FLAG_DRY_RUN, NULL,
 	  NULL },
 	{ "--resume", NULL, "let the guest go on at once", RESTORE, FLAG_RESUME, NULL, NULL },
@@ -262,6 +266,18 @@ int place_take(struct place *p, const char *name, const char *text, struct err *
 	return 0;
 }
 
+int sandbox_take(enum sandbox_mode *mode, const char *name, const char *const words[3],
+		 const char *text, struct err *e)
+{
+	for (int i = SANDBOX_ON; i <= SANDBOX_OFF; i++)
+		if (!strcmp(text, words[i])) {
+			*mode = (enum sandbox_mode)i;
+			return 0;
+		}
+	return err_set(e, -EINVAL, "%s must be %s, %s or %s, not \"%.64s\"", name,
+		       words[SANDBOX_ON], words[SANDBOX_OFF], words[SANDBOX_LOG], text);
+}
+
 static int take_flag(struct parser *p, const struct flag *f, const char *text, struct err *e)
 {
 	switch (f->kind) {
@@ -285,6 +301,9 @@ static int take_flag(struct parser *p, const struct flag *f, const char *text, s
 	case FLAG_PLAINTEXT:
 		p->out->plaintext = true;
 		return 0;
+	case FLAG_SANDBOX:
+		return sandbox_take(&p->out->sandbox, f->name,
+				    (const char *const[]){ "on", "log", "off" }, text, e);
 	case FLAG_DRY_RUN:
 		p->out->dry_run = true;
 		return 0;

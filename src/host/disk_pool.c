@@ -124,7 +124,7 @@ static void *pool_main(void *arg)
 static void start_threads(struct pool_queue *p, unsigned wanted)
 {
 	while (p->nthreads < MIN(wanted, POOL_THREADS) &&
-	       !thread_new(&p->thread[p->nthreads], "_disk", 0, pool_main, p))
+	       !thread_new(&p->thread[p->nthreads], "_disk", SANDBOX_IO, 0, pool_main, p))
 		p->nthreads++;
 }
 

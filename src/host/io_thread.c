@@ -62,7 +62,7 @@ int io_thread_new(struct io_thread **out, unsigned index, struct err *e)
 	r = loop_new(&t->loop, e);
 	if (r)
 		goto free_thread;
-	r = thread_new(&t->thread, t->name, 0, io_thread_main, t);
+	r = thread_new(&t->thread, t->name, SANDBOX_IO, 0, io_thread_main, t);
 	if (r) {
 		err_set(e, r, "cannot start an I/O thread: %s", strerror(-r));
 		goto free_loop;

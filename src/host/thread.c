@@ -1,14 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
+#include <sys/prctl.h>
 
 #include "bits.h"
 #include "thread.h"
 
-int thread_new(pthread_t *thread, const char *name, int own_signal, void *(*run)(void *arg),
-	       void *arg)
+/* On the stack of who makes the thread, until it has begun. */
+struct beginning {
+	const char *name;
+	enum sandbox_role role;
+	void *(*run)(void *arg);
+	void *arg;
+	int result;
+	sem_t begun;
+};
+
+static void *begin(void *arg)
+{
+	struct beginning *b = arg, own = *b;
+	int r;
+
+	prctl(PR_SET_NAME, own.name);
+	r = sandbox_enter(own.role);
+	b->result = r;
+	sem_post(&b->begun);
+	return r ? NULL : own.run(own.arg);
+}
+
+int thread_new(pthread_t *thread, const char *name, enum sandbox_role role, int own_signal,
+	       void *(*run)(void *arg), void *arg)
 {
 	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS };
+	struct beginning b = { .name = name, .role = role, .run = run, .arg = arg };
 	sigset_t blocked, old;
 	int r;
 
@@ -17,12 +42,18 @@ int thread_new(pthread_t *thread, const char *name, int own_signal, void *(*run)
 		sigdelset(&blocked, faults[i]);
 	if (own_signal)
 		sigdelset(&blocked, own_signal);
+	sem_init(&b.begun, 0, 0);
 	/* A thread inherits the mask. */
 	pthread_sigmask(SIG_SETMASK, &blocked, &old);
-	r = -pthread_create(thread, NULL, run, arg);
+	r = -pthread_create(thread, NULL, begin, &b);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!r)
-		pthread_setname_np(*thread, name);
+	while (!r && sem_wait(&b.begun))
+		; /* a signal came */
+	if (!r && b.result) {
+		pthread_join(*thread, NULL);
+		r = b.result;
+	}
+	sem_destroy(&b.begun);
 	return r;
 }
 

@@ -9,6 +9,7 @@
 #include "classes.h"
 #include "hotplug.h"
 #include "hotplug_cpus.h"
+#include "kvm_ring0.h"
 #include "log.h"
 #include "machine.h"
 #include "memory_dial.h"
@@ -276,6 +277,22 @@ static void on_panic(struct machine *m)
 	loop_timer_set(m->vm.loop, &m->last_words, loop_now_ns() + LAST_WORDS_NS);
 }
 
+/* Where KVM emulates all that the guest's kernel does, another host would do better; elsewhere it
+ * emulates single accesses to devices. */
+static void end_of_failure(struct machine *m)
+{
+	char why[sizeof(m->vm.failure.text) + sizeof(KVM_RING0_EMULATOR_MEANS) + 32];
+	enum kvm_ring0 ring0;
+	struct err unused;
+
+	snprintf(why, sizeof(why), "%s%s", m->vm.failure.text,
+		 m->vm.emulation_failed && !kvm_ring0(m->vm.kvm_fd, &ring0, &unused) &&
+				 ring0 == KVM_RING0_EMULATOR
+			 ? "; " KVM_RING0_EMULATOR_MEANS " (see: godwit probe)"
+			 : "");
+	machine_end(m, 1, why);
+}
+
 static void on_event(void *arg, unsigned events)
 {
 	struct machine *m = arg;
@@ -285,7 +302,7 @@ static void on_event(void *arg, unsigned events)
 		hotplug_cpus_answered(&m->cpus);
 	}
 	if (events & VM_FAILED)
-		machine_end(m, 1, m->vm.failure.text);
+		end_of_failure(m);
 	else if (m->panicked && (events & (VM_POWEROFF | VM_RESET)))
 		act_on_panic(m);
 	else if ((events & VM_POWEROFF) && m->boot_again)

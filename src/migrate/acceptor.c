@@ -160,7 +160,7 @@ static int admit(struct acceptor *a, struct err *e)
 	in.ch.silence_ms = MIGRATION_HELLO_MS;
 	p = make_room(a);
 	*p = (struct pending){ .acceptor = a, .arrival = in };
-	r = thread_new(&p->thread, "_helloN", 0, introduce_main, p);
+	r = thread_new(&p->thread, "_helloN", SANDBOX_MIGRATION, 0, introduce_main, p);
 	if (!r) {
 		p->since_ns = loop_now_ns();
 		return 0;

@@ -125,7 +125,8 @@ static int accept_data_one(struct destination *d, struct err *e)
 		m->data[i].silence_ms = MEMORY_SILENCE_MS;
 		reader = &d->reader[i];
 		*reader = (struct reader){ .d = d, .index = (unsigned)i };
-		r = thread_new(&reader->thread, "_receiveN", 0, read_memory, reader);
+		r = thread_new(&reader->thread, "_receiveN", SANDBOX_MIGRATION, 0, read_memory,
+			       reader);
 		if (r)
 			return err_set(e, r, "cannot start a thread: %s", strerror(-r));
 		reader->runs = true;

@@ -326,7 +326,8 @@ static int work_all(struct ram_sender *s, struct err *e)
 	s->early = false;
 	for (started = 1; started < s->nworkers; started++) {
 		snprintf(name, sizeof(name), "_migrate%u", started);
-		r = thread_new(&s->worker[started].thread, name, 0, work, &s->worker[started]);
+		r = thread_new(&s->worker[started].thread, name, SANDBOX_MIGRATION, 0, work,
+			       &s->worker[started]);
 		if (r)
 			break;
 	}

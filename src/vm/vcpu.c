@@ -173,7 +173,7 @@ static int vcpu_new_thread(struct vcpu *v, struct err *e)
 	sigaction(VCPU_SIGNAL, &ignore, NULL);
 	snprintf(name, sizeof(name), "vcpu%u", v->index);
 	pthread_cond_init(&v->go, NULL);
-	r = thread_new(&v->thread, name, VCPU_SIGNAL, vcpu_main, v);
+	r = thread_new(&v->thread, name, SANDBOX_VCPU, VCPU_SIGNAL, vcpu_main, v);
 	if (r)
 		return err_set(e, r, "cannot start the thread of vCPU %u: %s", v->index,
 			       strerror(-r));

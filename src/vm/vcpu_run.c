@@ -7,7 +7,6 @@
 
 #include "bits.h"
 #include "emulation.h"
-#include "kvm_ring0.h"
 #include "vcpu_internal.h"
 
 #define EXIT_COUNTER(kind) offsetof(struct vcpu_counters, exits_##kind)
@@ -55,15 +54,6 @@ static void vcpu_mmio(struct vcpu *v)
 		put_le(run->mmio.data, len, bus_read(mmio, run->mmio.phys_addr, len));
 }
 
-/* Otherwise KVM emulates single accesses to devices, and another host would not do better. */
-static bool vcpu_is_emulated(struct vcpu *v)
-{
-	enum kvm_ring0 ring0;
-	struct err unused;
-
-	return !kvm_ring0(v->dev.vm->kvm_fd, &ring0, &unused) && ring0 == KVM_RING0_EMULATOR;
-}
-
 static void vcpu_internal_error(struct vcpu *v)
 {
 	struct kvm_run *run = v->run;
@@ -77,8 +67,8 @@ static void vcpu_internal_error(struct vcpu *v)
 	}
 	ioctl(v->fd, KVM_GET_REGS, &regs);
 	emulation_explain(run, regs.rip, text, sizeof(text));
-	vm_fail(v->dev.vm, "%s: %s%s", v->dev.id, text,
-		vcpu_is_emulated(v) ? "; " KVM_RING0_EMULATOR_MEANS " (see: godwit probe)" : "");
+	v->dev.vm->emulation_failed = true;
+	vm_fail(v->dev.vm, "%s: %s", v->dev.id, text);
 }
 
 static void vcpu_system_event(struct vcpu *v)
