@@ -8,6 +8,7 @@
 #ifndef API_H
 #define API_H
 
+#include "caller.h"
 #include "vmm.h"
 
 /* Of the API that this one follows; our own version stands beside it. */
@@ -18,6 +19,7 @@ struct api;
 struct api_config {
 	const char *path; /* where to listen; or NULL, and */
 	int fd; /* a socket that listens already, the server's from then on */
+	struct caller_group group; /* is let in, beside our own user and root */
 	const char *event_path; /* the event monitor's; or NULL, and */
 	int event_fd; /* -1: there is none */
 	struct vmm *vmm;

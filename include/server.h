@@ -11,6 +11,8 @@
  * Clients of one process share what they have, so that one which takes too much, by accident or
  * not, has no more than half of what can wait, and leaves places to others.
  *
+ * Who is not let in (caller.h) is told so and not read.
+ *
  * Passed fds belong to the request that they come with.  Those that the handler does not take,
  * by setting them to -1, are closed before the answer: who has it may use what they were again.
  */

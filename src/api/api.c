@@ -274,7 +274,8 @@ int api_new(struct api **out, const struct api_config *config, struct err *e)
 		r = config->path ? listener_open(&listener, config->path, 0600, e)
 				 : listener_adopt(&listener, config->fd, e);
 	if (!r) {
-		r = server_new(&a->server, a->loop, &listener, &handler, &server_limits, e);
+		r = listener_let_in(&listener, &config->group, e);
+		r = r ? r : server_new(&a->server, a->loop, &listener, &handler, &server_limits, e);
 		if (r)
 			listener_close(&listener);
 	}

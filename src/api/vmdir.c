@@ -109,6 +109,8 @@ static int write_pid(const struct vmdir *d)
 static int fill(struct vmdir *d)
 {
 	remove_files(d);
+	if (fchmod(d->fd, 0700)) /* a group may have been let through */
+		return -errno;
 	snprintf(d->path, sizeof(d->path), "/proc/self/fd/%d", d->fd);
 	return write_pid(d);
 }

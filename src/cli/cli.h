@@ -3,6 +3,7 @@
 #ifndef CLI_H
 #define CLI_H
 
+#include "caller.h"
 #include "command/complete.h"
 #include "command/verb.h"
 #include "config.h"
@@ -67,6 +68,7 @@ struct run_options {
 	const char *dir; /* restore: of the snapshot */
 	bool resume; /* restore */
 	struct place api_socket, event_monitor;
+	struct caller_group api_group;
 	const char *incoming; /* where a VM is to come from; NULL: it boots */
 	const char *tls_dir; /* for that */
 	bool plaintext; /* without it */

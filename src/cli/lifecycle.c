@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -204,6 +205,7 @@ static int open_api(struct lifecycle *l, const struct place *place, struct err *
 {
 	const struct api_config c = { .path = place->path,
 				      .fd = place->fd,
+				      .group = l->options->api_group,
 				      .event_path = l->options->event_monitor.path,
 				      .event_fd = l->options->event_monitor.fd,
 				      .vmm = l->vmm,
@@ -211,6 +213,19 @@ static int open_api(struct lifecycle *l, const struct place *place, struct err *
 				      .events = l->events };
 
 	return api_new(&l->api, &c, e);
+}
+
+/* To pass through, as far as it is ours: the runtime directory of a user is not. */
+static int let_through(int dir_fd, const struct caller_group *group, struct err *e)
+{
+	if (!group->given)
+		return 0;
+	if (fchown(dir_fd, (uid_t)-1, group->id) || fchmod(dir_fd, 0710) ||
+	    (geteuid() && fchmodat(dir_fd, "..", 0711, 0)))
+		return err_set(e, -errno,
+			       "the run directory of the VM cannot be opened to group %u: %s",
+			       (unsigned)group->id, strerror(errno));
+	return 0;
 }
 
 /* The API is found by the VM's name, wherever else its socket is. */
@@ -222,6 +237,9 @@ static int on_created(void *arg, int dir_fd, struct err *e)
 	int r;
 
 	if (!l->api) {
+		r = let_through(dir_fd, &l->options->api_group, e);
+		if (r)
+			return r;
 		snprintf(path, sizeof(path), "/proc/self/fd/%d/" RUNDIR_API_SOCKET, dir_fd);
 		return open_api(l, &(struct place){ path, -1 }, e);
 	}

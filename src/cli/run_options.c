@@ -16,6 +16,7 @@ enum flag_kind {
 	FLAG_VALUE,
 	FLAG_CONFIG,
 	FLAG_API_SOCKET,
+	FLAG_API_GROUP,
 	FLAG_EVENT_MONITOR,
 	FLAG_INCOMING,
 	FLAG_TLS,
@@ -60,6 +61,9 @@ static const struct flag {
 	  NULL },
 	{ "--api-socket", "PATH|fd=N", "control socket, beside the one that has the VM's name",
 	  BOTH, FLAG_API_SOCKET, NULL, NULL },
+	{ "--api-group", "GROUP",
+	  "the control socket is for the members of this group, too (its owner and root only)",
+	  BOTH, FLAG_API_GROUP, NULL, NULL },
 	{ "--event-monitor", "path=PATH|fd=N", "write events there, a line of JSON each", BOTH,
 	  FLAG_EVENT_MONITOR, NULL, NULL },
 	{ "--incoming", "tcp:ADDRESS:PORT",
@@ -278,6 +282,13 @@ int sandbox_take(enum sandbox_mode *mode, const char *name, const char *const wo
 		       words[SANDBOX_ON], words[SANDBOX_OFF], words[SANDBOX_LOG], text);
 }
 
+static int group_take(struct caller_group *g, const char *name, const char *text, struct err *e)
+{
+	if (g->given)
+		return err_set(e, -EINVAL, "%s is given twice", name);
+	return caller_group_find(g, text, e);
+}
+
 static int take_flag(struct parser *p, const struct flag *f, const char *text, struct err *e)
 {
 	switch (f->kind) {
@@ -290,6 +301,8 @@ static int take_flag(struct parser *p, const struct flag *f, const char *text, s
 		return 0;
 	case FLAG_API_SOCKET:
 		return place_take(&p->out->api_socket, f->name, text, e);
+	case FLAG_API_GROUP:
+		return group_take(&p->out->api_group, f->name, text, e);
 	case FLAG_EVENT_MONITOR:
 		return place_take(&p->out->event_monitor, f->name, text, e);
 	case FLAG_INCOMING:

@@ -386,13 +386,11 @@ static struct console *hub_place(struct hub *h)
 	return NULL;
 }
 
-static const char *hub_objection(const struct console *place, int fd)
+static const char *hub_objection(const struct hub *h, const struct console *place, int fd)
 {
 	struct ucred peer;
-	socklen_t len = sizeof(peer);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) ||
-	    (peer.uid != geteuid() && peer.uid != 0))
+	if (caller_of(fd, &peer) || !caller_is_let_in(fd, &peer, &h->listener.group))
 		return "error this VM belongs to another user\n";
 	return place ? NULL : "error too many consoles are attached; leave one of them first\n";
 }
@@ -401,7 +399,7 @@ static void hub_attach(struct hub *h, int accepted)
 {
 	CLEANUP(fd) int fd = accepted;
 	struct console *c = hub_place(h);
-	const char *objection = hub_objection(c, fd);
+	const char *objection = hub_objection(h, c, fd);
 
 	if (objection) {
 		send(fd, objection, strlen(objection), MSG_NOSIGNAL);

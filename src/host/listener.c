@@ -101,6 +101,35 @@ int listener_adopt(struct listener *l, int fd, struct err *e)
 	return 0;
 }
 
+/* By way of a descriptor, so that it is this file whatever the path leads to meanwhile. */
+static int open_to(const struct listener *l, gid_t group)
+{
+	CLEANUP(fd) int fd = open(l->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char path[32];
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_dev != l->dev || st.st_ino != l->ino)
+		return -ESTALE;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return fchownat(fd, "", (uid_t)-1, group, AT_EMPTY_PATH) < 0 || chmod(path, 0660) < 0
+		       ? -errno
+		       : 0;
+}
+
+int listener_let_in(struct listener *l, const struct caller_group *group, struct err *e)
+{
+	int r = group->given && *l->path ? open_to(l, group->id) : 0;
+
+	if (r)
+		return err_set(e, r, "socket %s cannot be opened to group %u: %s%s", l->path,
+			       (unsigned)group->id, strerror(-r),
+			       r == -EPERM ? "; only root opens it to one that it is not in" : "");
+	l->group = *group;
+	return 0;
+}
+
 void listener_close(struct listener *l)
 {
 	struct stat st;

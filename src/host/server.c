@@ -8,11 +8,12 @@
 
 #include "cleanup.h"
 #include "log.h"
-#include "server.h"
+#include "server_internal.h"
 
 enum {
 	READ_BYTES = 4 * KIB,
 	PAUSE_NS = 1000000000,
+	REFUSED_MAX = 8,
 	ARRIVALS = 16, /* that are let in before others have their turn */
 };
 
@@ -22,6 +23,8 @@ enum {
 	"be received."
 #define TOO_MANY_REQUESTS                                                                          \
 	"This process has too many requests without an answer; wait until one of them has it."
+
+#define NOT_LET_IN "This is for its owner, root, and the group that was let in, if any."
 
 enum conn_state {
 	CONN_READ, /* a request, or waits for one */
@@ -43,6 +46,7 @@ struct conn {
 	struct watch watch; /* fd -1: the client is gone */
 	struct timer patience;
 	enum conn_state state;
+	bool refused; /* not let in; of those few are kept, beside the others */
 	uint64_t served_ns; /* when it was given an answer, or a place */
 	struct http_parser parser;
 	struct request request; /* its fds also before the rest of it is there */
@@ -61,6 +65,9 @@ struct server {
 	struct server_limits limits;
 	struct list conns; /* by served_ns */
 	unsigned nconns;
+	struct list refused; /* until they have heard it, oldest first */
+	unsigned nrefused;
+	struct caller_refusals refusals;
 };
 
 const struct server_limits server_limits = {
@@ -83,14 +90,6 @@ static bool same_process(const struct conn *a, const struct conn *b)
 	return a->request.peer.pid == b->request.peer.pid;
 }
 
-static void close_fds(struct request *r)
-{
-	for (unsigned i = 0; i < r->nfds; i++)
-		if (r->fds[i] >= 0)
-			close(r->fds[i]);
-	r->nfds = 0;
-}
-
 static void conn_hang_up(struct conn *c)
 {
 	if (c->watch.fd < 0)
@@ -106,10 +105,13 @@ static void conn_free(struct conn *c)
 	if (c->server) {
 		conn_hang_up(c);
 		list_remove(&c->node);
-		c->server->nconns--;
+		if (c->refused)
+			c->server->nrefused--;
+		else
+			c->server->nconns--;
 		listen_again(c->server);
 	}
-	close_fds(&c->request);
+	request_close_fds(&c->request);
 	http_reset(&c->parser);
 	free(c->out);
 	free(c);
@@ -173,7 +175,7 @@ static void conn_answer(struct conn *c, int status, const char *type, const void
 		.status = status, .type = type, .len = len, .close = c->parser.close
 	};
 
-	close_fds(&c->request);
+	request_close_fds(&c->request);
 	c->out = malloc(HTTP_ANSWER_HEAD_MAX + len);
 	if (!c->out)
 		return conn_free(c);
@@ -218,31 +220,6 @@ void request_answer(struct request *r, int status, const char *type, const void 
 
 /* Requests */
 
-/* false: more than fit, or the kernel had to leave some out. */
-static bool keep_fds(struct request *r, struct msghdr *m)
-{
-	bool all = !(m->msg_flags & MSG_CTRUNC);
-
-	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
-		size_t n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(h) + i * sizeof(fd), sizeof(fd));
-			if (r->nfds < REQUEST_FDS_MAX) {
-				r->fds[r->nfds++] = fd;
-			} else {
-				close(fd);
-				all = false;
-			}
-		}
-	}
-	return all;
-}
-
 static unsigned fds_of_process(const struct conn *of)
 {
 	const struct conn *c;
@@ -254,27 +231,15 @@ static unsigned fds_of_process(const struct conn *of)
 	return n;
 }
 
-/* Returns as recvmsg() does; *new_fds is how many came, -1: not all could be kept. */
+/* Returns as recv() does; *new_fds is how many came, -1: not all could be kept. */
 static ssize_t conn_receive(struct conn *c, int *new_fds)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(REQUEST_FDS_MAX * sizeof(int))];
-	} control;
-	struct iovec iov = { .iov_base = c->in, .iov_len = sizeof(c->in) };
-	struct msghdr m = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = &control,
-			    .msg_controllen = sizeof(control) };
-	unsigned before = c->request.nfds;
-	ssize_t n = recvmsg(c->watch.fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	ssize_t n = request_receive(&c->request, c->watch.fd, c->in, sizeof(c->in), new_fds);
 
-	*new_fds = 0;
 	if (n < 0)
 		return n;
 	c->in_at = 0;
 	c->in_len = (size_t)n;
-	*new_fds = keep_fds(&c->request, &m) ? (int)(c->request.nfds - before) : -1;
 	if (*new_fds > 0 && fds_of_process(c) > REQUEST_FDS_MAX)
 		*new_fds = -1;
 	return n;
@@ -352,7 +317,7 @@ static void conn_drain(struct conn *c)
 	int new_fds;
 	ssize_t n = conn_receive(c, &new_fds);
 
-	close_fds(&c->request);
+	request_close_fds(&c->request);
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		conn_free(c);
 }
@@ -392,22 +357,42 @@ static void conn_too_slow(void *arg)
 
 /* Clients */
 
+/* Once it has been looked at it has nobody's place. */
+static void conn_turn_away(struct conn *c)
+{
+	struct server *s = c->server;
+
+	if (s->nrefused == REFUSED_MAX)
+		conn_free(list_item(s->refused.next, struct conn, node));
+	c->refused = true;
+	list_append(&s->refused, &c->node);
+	s->nrefused++;
+	caller_refused(&s->refusals, &c->request.peer);
+	conn_refuse(c, 403, NOT_LET_IN);
+}
+
 static int conn_new(struct server *s, int fd)
 {
 	struct conn *c = calloc(1, sizeof(*c));
-	socklen_t len = sizeof(c->request.peer);
+	int r;
 
 	if (!c)
 		return -ENOMEM;
 	c->watch = (struct watch){ .fd = fd, .ready = conn_ready, .arg = c };
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c->request.peer, &len) < 0 ||
-	    loop_watch(s->loop, &c->watch, EPOLLIN)) {
+	r = caller_of(fd, &c->request.peer);
+	if (!r)
+		r = loop_watch(s->loop, &c->watch, EPOLLIN);
+	if (r) {
 		free(c);
-		return -errno;
+		return r;
 	}
 	c->server = s;
 	c->patience = (struct timer){ .expired = conn_too_slow, .arg = c };
 	http_start(&c->parser);
+	if (!caller_is_let_in(fd, &c->request.peer, &s->listener.group)) {
+		conn_turn_away(c);
+		return 0;
+	}
 	conn_served(c);
 	s->nconns++;
 	return 0;
@@ -536,6 +521,7 @@ int server_new(struct server **out, struct loop *loop, const struct listener *li
 	s->handler = *handler;
 	s->limits = *limits;
 	list_init(&s->conns);
+	list_init(&s->refused);
 	s->watch = (struct watch){ .fd = listener->fd, .ready = client_arrives, .arg = s };
 	s->pause = (struct timer){ .expired = pause_over, .arg = s };
 	r = loop_watch(loop, &s->watch, EPOLLIN);
@@ -552,6 +538,8 @@ void server_free(struct server *s)
 {
 	if (!s)
 		return;
+	while (!list_empty(&s->refused))
+		conn_free(list_item(s->refused.next, struct conn, node));
 	while (!list_empty(&s->conns)) {
 		struct conn *c = list_item(s->conns.next, struct conn, node);
 

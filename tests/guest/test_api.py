@@ -11,7 +11,7 @@ import threading
 import time
 
 from api_client import Connection, config, monitor, wants
-from rig import LIMIT, check
+from rig import LIMIT, Skipped, check, own_name
 
 
 def test_api_life(rig):
@@ -258,3 +258,69 @@ def test_verbs(rig):
             check(vm.wait(LIMIT) == 0, "it did not end well")
         finally:
             vm.send_signal(signal.SIGKILL)
+
+
+def ask_as(rig, path, uid, *groups):
+    """The status that a user hears who is in these groups; 0: it cannot even connect."""
+    def become():
+        os.setgroups(groups[1:])
+        os.setgid(groups[0])
+        os.setuid(uid)
+
+    done = subprocess.run(["curl", "-s", "-o", rig.path("answer"), "-w", "%{http_code}",
+                           "--unix-socket", path, "http://localhost/api/v1/vm.info"],
+                          cwd="/", preexec_fn=become, stdout=subprocess.PIPE, timeout=LIMIT,
+                          check=False)
+    return int(done.stdout)
+
+
+def test_api_group(rig):
+    """Members of the group are served by the VM's name, others are not; also past the file."""
+    if os.geteuid():
+        raise Skipped("only root can be other users")
+    with open(rig.path("answer"), "w", encoding="ascii") as f:
+        os.fchmod(f.fileno(), 0o666)
+    os.chmod(rig.folder, 0o711)
+    path = f"/run/godwit/{own_name()}/api.sock"
+    with subprocess.Popen(rig.command("echo", "--serial", "null", "--memory", "64M",
+                                      "--api-group", "64001"),
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as vm:
+        try:
+            deadline = time.monotonic() + LIMIT
+            while ask_as(rig, path, 0, 0) != 200:
+                check(time.monotonic() < deadline, "there is no VM")
+                time.sleep(0.01)
+            where = os.stat(os.path.dirname(path))
+            check((stat.S_IMODE(where.st_mode), where.st_gid) == (0o710, 64001), where)
+            for groups in ((64001,), (64000, 64002, 64001)):
+                check(ask_as(rig, path, 64000, *groups) == 200, f"{groups} is not served")
+            check(ask_as(rig, path, 64000, 64000, 64002) == 0, "another user may connect")
+            os.chmod(os.path.dirname(path), 0o711)
+            os.chmod(path, 0o666)
+            for _ in range(20):
+                check(ask_as(rig, path, 64000, 64000, 64002) == 403, "another user is served")
+            check(ask_as(rig, path, 64000, 64001) == 200, "the group is not served any more")
+        finally:
+            vm.terminate()
+            vm.terminate()
+            said = vm.communicate(timeout=LIMIT)[1]
+        check(said.count("is not let in") == 1, said)
+
+
+def test_api_passed_socket(rig):
+    """One that anybody may connect to is still served to its owner and root only."""
+    if os.geteuid():
+        raise Skipped("only root can be other users")
+    path = rig.path("api.sock")
+    with open(rig.path("answer"), "w", encoding="ascii") as f:
+        os.fchmod(f.fileno(), 0o666)
+    os.chmod(rig.folder, 0o711)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        os.chmod(path, 0o666)
+        listening.listen(4)
+        with monitor(rig, "--api-socket", f"fd={listening.fileno()}",
+                     pass_fds=[listening.fileno()]) as (_, client):
+            check(ask_as(rig, path, 64000, 64000) == 403, "another user is served")
+            check(ask_as(rig, path, 0, 64000) == 404, "root is not served")
+            wants(client, 204, "PUT", "vmm.shutdown")

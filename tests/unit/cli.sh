@@ -29,7 +29,7 @@ shows 0 'Usage: godwit run [OPTION]... --kernel FILE' run --help
 shows 0 'Usage: godwit run [OPTION]... --kernel FILE' help run
 shows 0 '      bw=SIZE                      bytes per second, at most' help run
 shows 0 '      ops=N                        operations per second, at most' help run
-for flag in name kernel initrd append on-reboot on-panic stop-timeout lease config dry-run cpus memory \
+for flag in name kernel initrd append on-reboot on-panic stop-timeout lease config dry-run api-group cpus memory \
 	disk rate-limit-group rng serial console; do
 	"$godwit" run --help | grep -q -e "^  --$flag " || fail "run --help: no --$flag"
 done
@@ -52,6 +52,10 @@ done
 shows 0 '      [path=]TEXT                  raw disk image or block device (required)' add-disk --help
 shows 0 '  godwit shutdown --now web' shutdown --help
 "$godwit" --help | grep -q complete && fail "--help: a command that is not for people"
+
+# Who is let in
+sentence 2 'there is no group "no-such-group" on this host' run --api-group no-such-group
+sentence 2 '--api-group is given twice' run --api-group 0 --api-group root
 
 # Verbs that name VMs
 sentence 2 'something is missing: godwit pause NAME...' pause

@@ -72,7 +72,7 @@ static void rig_run_it(void *arg)
 	sem_post(&r->ran);
 }
 
-static void rig_run(struct rig *r, void (*run)(struct rig *))
+static inline void rig_run(struct rig *r, void (*run)(struct rig *))
 {
 	struct work w = { .run = rig_run_it, .arg = r };
 
@@ -81,7 +81,7 @@ static void rig_run(struct rig *r, void (*run)(struct rig *))
 	sem_wait(&r->ran);
 }
 
-static void rig_answer(struct rig *r)
+static inline void rig_answer(struct rig *r)
 {
 	request_answer(r->late, 200, "text/plain", "late", 4);
 	r->late = NULL;
@@ -93,7 +93,8 @@ static void rig_free_server(struct rig *r)
 	r->server = NULL;
 }
 
-static void rig_start(struct rig *r, const struct server_limits *limits)
+static void rig_start_for(struct rig *r, const struct server_limits *limits,
+			  const struct caller_group *group)
 {
 	struct server_handler h = { .handle = rig_handle, .gone = rig_gone, .arg = r };
 	struct listener l;
@@ -108,8 +109,14 @@ static void rig_start(struct rig *r, const struct server_limits *limits)
 	sprintf(r->path, "%s/api.sock", r->dir);
 	ck_assert_int_eq(loop_new(&r->loop, &e), 0);
 	ck_assert_int_eq(listener_open(&l, r->path, 0600, &e), 0);
+	ck_assert_int_eq(listener_let_in(&l, group, &e), 0);
 	ck_assert_int_eq(server_new(&r->server, r->loop, &l, &h, limits, &e), 0);
 	ck_assert_int_eq(pthread_create(&r->thread, NULL, rig_thread, r), 0);
+}
+
+static inline void rig_start(struct rig *r, const struct server_limits *limits)
+{
+	rig_start_for(r, limits, &(struct caller_group){ 0 });
 }
 
 static void rig_stop(struct rig *r)
@@ -135,7 +142,7 @@ static int dial(const struct rig *r)
 }
 
 /* As n clients of another process, which ends. */
-static void dial_as_another(const struct rig *r, int *fds, unsigned n)
+static inline void dial_as_another(const struct rig *r, int *fds, unsigned n)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	pid_t pid;
@@ -161,7 +168,7 @@ static void say(int fd, const char *text)
 }
 
 /* With n copies of one fd. */
-static void say_with(int fd, const char *text, int passed, unsigned n)
+static inline void say_with(int fd, const char *text, int passed, unsigned n)
 {
 	union {
 		struct cmsghdr align;
@@ -200,7 +207,7 @@ static void hear(int fd, const char *expected)
 }
 
 /* The next line begins like this; the connection ends behind the answer. */
-static void hear_last(int fd, const char *begin)
+static inline void hear_last(int fd, const char *begin)
 {
 	char text[512];
 	size_t at = 0;
@@ -216,7 +223,7 @@ static void hear_last(int fd, const char *begin)
 	close(fd);
 }
 
-static void hear_text(int fd, const char *body)
+static inline void hear_text(int fd, const char *body)
 {
 	char answer[256];
 
@@ -227,13 +234,13 @@ static void hear_text(int fd, const char *body)
 }
 
 /* Its writing end is to be passed and, by the server, closed. */
-static void open_pipe(int ends[2])
+static inline void open_pipe(int ends[2])
 {
 	ck_assert_int_eq(pipe(ends), 0);
 }
 
 /* Waits until nobody has the writing end any more. */
-static void assert_all_closed(int ends[2])
+static inline void assert_all_closed(int ends[2])
 {
 	char byte;
 

@@ -66,6 +66,7 @@ START_TEST(a_stale_directory_is_taken_over)
 {
 	char name[65], path[512], text[16] = "";
 	struct vmdir d;
+	struct stat st;
 	struct err e;
 	pid_t child;
 	FILE *f;
@@ -79,8 +80,10 @@ START_TEST(a_stale_directory_is_taken_over)
 		_exit(0); /* as if killed: nothing is removed */
 	}
 	ck_assert_int_eq(waitpid(child, &(int){ 0 }, 0), child);
-	ck_assert_int_eq(access(path, F_OK), 0);
+	ck_assert_int_eq(chmod(path, 0710), 0); /* a group was let through */
 	ck_assert_msg(!vmdir_new(&d, name, &e), "%s", e.text);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 07777, 0700);
 	strcat(path, "/pid");
 	f = fopen(path, "r");
 	ck_assert_ptr_nonnull(f);
