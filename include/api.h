@@ -22,12 +22,15 @@ struct api_config {
 	struct caller_group group; /* is let in, beside our own user and root */
 	const char *event_path; /* the event monitor's; or NULL, and */
 	int event_fd; /* -1: there is none */
+	struct audit *audit; /* the API's from then on to write to; NULL: none */
 	struct vmm *vmm;
 	struct loop *main_loop;
 	struct events *events;
 };
 
 int api_new(struct api **, const struct api_config *, struct err *);
+/* For vmm_hooks.moved: takes over what the audit log is to say.  Main. */
+void api_note(struct api *, json_t *line);
 /* For vmm_hooks.away.  NULL is fine. */
 void api_away(struct api *, bool away);
 /* Once main's loop has ended, before vmm_free(): requests under way are not answered any more.

@@ -44,6 +44,8 @@ struct server_handler {
 	/* May be NULL: the client went away before its answer; the request still needs one, and
 	 * counts as a connection until then. */
 	void (*gone)(void *arg, struct request *);
+	/* May be NULL: the server itself refused one; path NULL: it was not even read. */
+	void (*refused)(void *arg, const struct request *, int status, const char *why);
 	void *arg;
 };
 

@@ -51,13 +51,15 @@ struct vmm_request {
 struct vmm_hooks {
 	struct loop *loop; /* main's */
 	struct events *events;
-	/* A VM was created; dir_fd is its directory (rundir.h) until it is deleted.  May refuse. */
-	int (*created)(void *arg, int dir_fd, struct err *);
+	/* A VM has a name, and until it is deleted a directory (rundir.h).  May refuse. */
+	int (*created)(void *arg, const char *name, int dir_fd, struct err *);
 	/* The guest powered off or failed: 0, or 1 and why.  The process is to end. */
 	void (*over)(void *arg, int status, const char *why);
 	/* Main is about to do what may take long, or is back.  Meanwhile nothing of what may be
 	 * asked for at once changes. */
 	void (*away)(void *arg, bool away);
+	/* A migration has ended, or stays undecided: an object, taken over.  NULL: never mind. */
+	void (*moved)(void *arg, json_t *what);
 	void *arg;
 };
 

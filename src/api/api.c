@@ -32,11 +32,20 @@ static void call_free(struct call *c)
 	call_discard(c);
 }
 
-void call_answer(struct call *c, int status, const char *type, char *text)
+/* error: what the answer says, for the audit log; NULL: there was none. */
+static void answer(struct call *c, int status, const char *type, char *text, const char *error)
 {
+	audit_log_request(&c->api->log, c->http, c->route ? c->route->name : NULL, status,
+			  c->since_ns,
+			  error && c->quotes_body ? "the body is not valid JSON" : error);
 	request_answer(c->http, status, text ? type : NULL, text, text ? strlen(text) : 0);
 	free(text);
 	call_free(c);
+}
+
+void call_answer(struct call *c, int status, const char *type, char *text)
+{
+	answer(c, status, type, text, NULL);
 }
 
 /* ASCII only, and a line: some clients read in pieces that would split a character. */
@@ -80,7 +89,7 @@ void call_fail(struct call *c, int status, const char *fmt, ...)
 	/* A file's name in it need not be text. */
 	if (!json)
 		json = json_pack("[s]", "the reason cannot be written down as text");
-	call_answer(c, status, application_json, dump(json));
+	answer(c, status, application_json, dump(json), sentence);
 	json_decref(json);
 }
 
@@ -159,6 +168,7 @@ static bool take_body(struct call *c)
 		return false;
 	}
 	c->body = json_loadb(c->http->body, c->http->body_len, 0, &where);
+	c->quotes_body = !c->body;
 	if (!c->body)
 		call_fail(c, 400, "the body is not valid JSON: line %d, column %d: %s", where.line,
 			  where.column, where.text);
@@ -180,6 +190,7 @@ static void on_request(void *arg, struct request *http)
 	}
 	c->api = a;
 	c->http = http;
+	c->since_ns = loop_now_ns();
 	list_append(&a->calls, &c->node);
 	c->route = route_find(http->path);
 	if (!c->route) {
@@ -225,6 +236,57 @@ static void on_gone(void *arg, struct request *http)
 	}
 }
 
+static void on_refused(void *arg, const struct request *http, int status, const char *why)
+{
+	struct api *a = arg;
+
+	audit_log_request(&a->log, http, NULL, status, 0, why);
+}
+
+struct note {
+	struct list node;
+	json_t *line;
+};
+
+static struct note *next_note(struct api *a)
+{
+	struct note *n = NULL;
+
+	pthread_mutex_lock(&a->lock);
+	if (!list_empty(&a->notes)) {
+		n = list_item(a->notes.next, struct note, node);
+		list_remove(&n->node);
+	}
+	pthread_mutex_unlock(&a->lock);
+	return n;
+}
+
+static void write_notes(void *arg)
+{
+	struct api *a = arg;
+	struct note *n;
+
+	while ((n = next_note(a))) {
+		audit_write(a->c.audit, n->line);
+		free(n);
+	}
+}
+
+void api_note(struct api *a, json_t *line)
+{
+	struct note *n = malloc(sizeof(*n));
+
+	if (!n) {
+		json_decref(line);
+		return;
+	}
+	n->line = line;
+	pthread_mutex_lock(&a->lock);
+	list_append(&a->notes, &n->node);
+	pthread_mutex_unlock(&a->lock);
+	loop_post(a->loop, &a->write_notes);
+}
+
 static void *api_main(void *arg)
 {
 	struct api *a = arg;
@@ -251,7 +313,9 @@ static void api_quit(void *arg)
 int api_new(struct api **out, const struct api_config *config, struct err *e)
 {
 	struct api *a = calloc(1, sizeof(*a));
-	const struct server_handler handler = { .handle = on_request, .gone = on_gone, .arg = a };
+	const struct server_handler handler = {
+		.handle = on_request, .gone = on_gone, .refused = on_refused, .arg = a
+	};
 	struct listener listener;
 	int r;
 
@@ -261,11 +325,14 @@ int api_new(struct api **out, const struct api_config *config, struct err *e)
 	a->leave = (struct work){ .run = api_leave, .arg = a };
 	a->quit = (struct work){ .run = api_quit, .arg = a };
 	a->look = (struct work){ .run = look_on_main, .arg = a };
+	a->write_notes = (struct work){ .run = write_notes, .arg = a };
 	pthread_mutex_init(&a->lock, NULL);
 	list_init(&a->looks);
 	list_init(&a->answers);
 	list_init(&a->calls);
+	list_init(&a->notes);
 	r = loop_new(&a->loop, e);
+	audit_log_begin(&a->log, a->loop, config->audit);
 	/* First, for clients that wait for it before they connect. */
 	if (!r && (config->event_path || config->event_fd >= 0))
 		r = event_monitor_new(&a->monitor, a->loop, config->events, config->event_path,
@@ -312,6 +379,7 @@ void api_free(struct api *a)
 		loop_unpost(a->c.main_loop, &c->to_main);
 		call_answer(c, 503, NULL, NULL);
 	}
+	audit_log_end(&a->log);
 	loop_unpost(a->c.main_loop, &a->look);
 	loop_unpost(a->c.main_loop, &a->leave);
 	loop_free(a->loop);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "api.h"
+#include "audit_log.h"
 #include "call.h"
 #include "cleanup.h"
 #include "event_monitor.h"
@@ -20,6 +21,7 @@ struct api {
 	bool runs;
 	struct list calls; /* all that are not answered */
 	struct event_watchers watchers;
+	struct audit_log log;
 	struct work quit;
 	/* Posted to main. */
 	struct work leave; /* the process ends */
@@ -28,6 +30,8 @@ struct api {
 	struct list looks; /* under the lock: calls that main has not looked for yet */
 	bool away; /* under the lock: main does not look now, and does not touch its answers */
 	struct list answers; /* main's, one a route */
+	struct list notes; /* under the lock: what main has for the audit log */
+	struct work write_notes;
 };
 
 /* look.c */

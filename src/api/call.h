@@ -37,6 +37,8 @@ struct call {
 	struct work to_main, back;
 	struct counter_readings counters;
 	struct list node; /* of all calls */
+	uint64_t since_ns; /* it is being dealt with */
+	bool quotes_body; /* what it is answered says what the body holds: not for the audit log */
 	struct list look; /* of those that main is to look for, or has left answered */
 	struct event_watcher watcher;
 };

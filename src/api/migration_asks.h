@@ -48,10 +48,16 @@ struct vmm_migration {
 	bool is_saved;
 	/* How it ended. */
 	struct work over;
+	uint64_t began_ns;
+	bool noted; /* the hook has heard of its end */
 	struct timer limit; /* set once it was called off for somebody who ends the VM */
 	enum migration_end end;
 	char why[sizeof(struct err)];
 };
+
+/* For the audit log, once: it has ended, or the process does and it stays unsettled.  why: NULL or
+ * "": all is well. */
+void vmm_note_migration(struct vmm_migration *, bool settled, const char *why);
 
 void migration_asks_init(struct vmm_migration *);
 /* Nobody is answered any more: the VM has ended. */

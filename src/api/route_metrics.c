@@ -23,7 +23,8 @@ void read_counters(struct vmm *v, struct vmm_request *q)
 
 void route_counters(struct call *c)
 {
-	json_t *json = metrics_json(&c->counters);
+	json_t *json = audit_log_count(&c->api->log, &c->counters) ? NULL
+								   : metrics_json(&c->counters);
 
 	if (json)
 		call_answer_json(c, json);
@@ -36,7 +37,9 @@ void route_metrics(struct call *c)
 	enum metrics_format format = strstr(c->http->accept, "application/openmetrics-text")
 					     ? METRICS_OPENMETRICS
 					     : METRICS_PROMETHEUS;
-	char *text = metrics_text(format, &c->counters);
+	char *text = audit_log_count(&c->api->log, &c->counters)
+			     ? NULL
+			     : metrics_text(format, &c->counters);
 
 	if (text)
 		call_answer(c, 200, metrics_content_type[format], text);

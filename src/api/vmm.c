@@ -97,7 +97,7 @@ int vmm_take_name(struct vmm *v, const char *name, struct err *e)
 	int r = vmdir_new(&v->dir, name, e);
 
 	if (!r)
-		r = v->hooks.created(v->hooks.arg, v->dir.fd, e);
+		r = v->hooks.created(v->hooks.arg, name, v->dir.fd, e);
 	if (r)
 		vmdir_free(&v->dir);
 	return r;

@@ -38,10 +38,14 @@ bool vmm_migration_free(struct vmm *v)
 
 int vmm_leave_migration(struct vmm *v, struct err *e)
 {
+	int r;
+
 	if (!v->migration || !v->migration->m)
 		return 0;
 	migration_asks_close(v->migration);
-	return migration_leave(v->migration->m, e);
+	r = migration_leave(v->migration->m, e);
+	vmm_note_migration(v->migration, !r, r ? e->text : NULL);
+	return r;
 }
 
 /* why: NULL if all is well. */
@@ -71,6 +75,7 @@ static void finish(struct vmm_migration *g)
 		machine_limit_cpus(v->machine, true);
 	if (!v->config.json)
 		vmdir_free(&v->dir);
+	vmm_note_migration(g, true, g->why);
 	tell(g, g->end == MIGRATION_MOVED ? "finished" : "failed", g->why[0] ? g->why : NULL);
 	loop_post(v->hooks.loop, &v->next);
 	if (leave)
@@ -196,6 +201,7 @@ static int new_migration(struct vmm *v, bool incoming, struct err *e)
 	}
 	g->vmm = v;
 	g->incoming = incoming;
+	g->began_ns = loop_now_ns();
 	g->over = (struct work){ .run = over_on_main, .arg = g };
 	migration_asks_init(g);
 	v->migration = g;

@@ -4,9 +4,8 @@
 
 #include "hub.h"
 #include "machine.h"
-#include "migration.h"
+#include "migration_asks.h"
 #include "option.h"
-#include "vmm_internal.h"
 
 bool vmm_is_handed_over(const struct vmm *v)
 {
@@ -70,6 +69,42 @@ void vmm_tell_ports(struct vmm *v, const char *url)
 	list_for_each (dev, &machine_vm(v->machine)->devices, node)
 		if (dev->port)
 			hub_write(dev->port, (const uint8_t *)line, (size_t)n);
+}
+
+static const char *or_none(const json_t *text)
+{
+	const char *s = json_string_value(text);
+
+	return s && *s ? s : "none";
+}
+
+static const char *outcome_of(const json_t *progress)
+{
+	json_t *state = json_object_get(progress, "state");
+
+	if (json_object_get(state, "Finished"))
+		return "finished";
+	if (json_object_get(state, "Cancelled"))
+		return "cancelled";
+	return "failed";
+}
+
+void vmm_note_migration(struct vmm_migration *g, bool settled, const char *why)
+{
+	const struct vmm_hooks *h = &g->vmm->hooks;
+	json_auto_t *p = NULL;
+
+	if (!h->moved || g->noted)
+		return;
+	g->noted = true;
+	p = migration_progress(g->m);
+	h->moved(h->arg, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:s*}", "event",
+				   "migration", "direction", g->incoming ? "in" : "out", "url",
+				   migration_url(g->m), "peer", or_none(json_object_get(p, "peer")),
+				   "identity", or_none(json_object_get(p, "peer_identity")),
+				   "outcome", settled ? outcome_of(p) : "undecided", "duration_us",
+				   (json_int_t)(loop_now_ns() - g->began_ns) / 1000, "error",
+				   why && *why ? why : NULL));
 }
 
 struct verdict {

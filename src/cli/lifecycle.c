@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "api.h"
+#include "audit.h"
 #include "bits.h"
 #include "chardev.h"
 #include "cleanup.h"
@@ -23,6 +24,7 @@
 struct lifecycle {
 	const struct run_options *options;
 	struct api *api;
+	struct audit *audit;
 	struct loop *loop;
 	struct events *events;
 	struct notify *notify;
@@ -208,6 +210,7 @@ static int open_api(struct lifecycle *l, const struct place *place, struct err *
 				      .group = l->options->api_group,
 				      .event_path = l->options->event_monitor.path,
 				      .event_fd = l->options->event_monitor.fd,
+				      .audit = l->audit,
 				      .vmm = l->vmm,
 				      .main_loop = l->loop,
 				      .events = l->events };
@@ -229,13 +232,15 @@ static int let_through(int dir_fd, const struct caller_group *group, struct err 
 }
 
 /* The API is found by the VM's name, wherever else its socket is. */
-static int on_created(void *arg, int dir_fd, struct err *e)
+static int on_created(void *arg, const char *name, int dir_fd, struct err *e)
 {
 	struct lifecycle *l = arg;
 	const char *given = l->options->api_socket.path;
 	char path[64], *real;
 	int r;
 
+	if (l->audit)
+		audit_name(l->audit, name);
 	if (!l->api) {
 		r = let_through(dir_fd, &l->options->api_group, e);
 		if (r)
@@ -249,6 +254,16 @@ static int on_created(void *arg, int dir_fd, struct err *e)
 	r = real && !symlinkat(real, dir_fd, RUNDIR_API_SOCKET) ? 0 : -errno;
 	free(real);
 	return r ? err_set(e, r, "%s: no link to it can be made: %s", given, strerror(-r)) : 0;
+}
+
+static void on_moved(void *arg, json_t *what)
+{
+	struct lifecycle *l = arg;
+
+	if (l->api)
+		api_note(l->api, what);
+	else
+		audit_write(l->audit, what);
 }
 
 static void on_away(void *arg, bool away)
@@ -273,6 +288,10 @@ static int lifecycle_open(struct lifecycle *l, struct err *e)
 	/* The guest is what counts: it runs also if nobody can be told of it. */
 	if (!rc && notify_new(&l->notify, l->loop, l->events, e))
 		log_warn("%s", e->text);
+	if (!rc && l->options->audit) {
+		rc = audit_new(&l->audit, l->options->audit, AUDIT_JOURNAL, e);
+		hooks.moved = on_moved;
+	}
 	hooks.loop = l->loop;
 	hooks.events = l->events;
 	if (!rc)
@@ -291,7 +310,9 @@ static void lifecycle_close(struct lifecycle *l)
 
 	notify_free(l->notify);
 	api_free(l->api);
+	l->api = NULL;
 	stopped = vmm_free(l->vmm);
+	audit_free(l->audit);
 	chardev_restore_terminal();
 	if (stopped) {
 		events_free(l->events);

@@ -17,6 +17,7 @@ enum flag_kind {
 	FLAG_CONFIG,
 	FLAG_API_SOCKET,
 	FLAG_API_GROUP,
+	FLAG_AUDIT,
 	FLAG_EVENT_MONITOR,
 	FLAG_INCOMING,
 	FLAG_TLS,
@@ -64,6 +65,9 @@ static const struct flag {
 	{ "--api-group", "GROUP",
 	  "the control socket is for the members of this group, too (its owner and root only)",
 	  BOTH, FLAG_API_GROUP, NULL, NULL },
+	{ "--audit", "FILE|journal",
+	  "log every control request and migration there, a line of JSON each", BOTH, FLAG_AUDIT,
+	  NULL, NULL },
 	{ "--event-monitor", "path=PATH|fd=N", "write events there, a line of JSON each", BOTH,
 	  FLAG_EVENT_MONITOR, NULL, NULL },
 	{ "--incoming", "tcp:ADDRESS:PORT",
@@ -303,6 +307,11 @@ static int take_flag(struct parser *p, const struct flag *f, const char *text, s
 		return place_take(&p->out->api_socket, f->name, text, e);
 	case FLAG_API_GROUP:
 		return group_take(&p->out->api_group, f->name, text, e);
+	case FLAG_AUDIT:
+		if (p->out->audit)
+			return err_set(e, -EINVAL, "%s is given twice", f->name);
+		p->out->audit = text;
+		return *text ? 0 : err_set(e, -EINVAL, "%s names no file", f->name);
 	case FLAG_EVENT_MONITOR:
 		return place_take(&p->out->event_monitor, f->name, text, e);
 	case FLAG_INCOMING:

@@ -192,9 +192,12 @@ static void conn_answer(struct conn *c, int status, const char *type, const void
 
 static void conn_fail(struct conn *c, int status, const char *reason)
 {
+	const struct server_handler *h = &c->server->handler;
 	char body[256];
 	int len = snprintf(body, sizeof(body), "[\"%s\"]\n", reason);
 
+	if (h->refused)
+		h->refused(h->arg, &c->request, status, reason);
 	assert(len > 0 && (size_t)len < sizeof(body));
 	conn_answer(c, status, "application/json", body, (size_t)len);
 }
@@ -203,6 +206,7 @@ static void conn_fail(struct conn *c, int status, const char *reason)
 static void conn_refuse(struct conn *c, int status, const char *reason)
 {
 	c->parser.close = true;
+	c->request.path = NULL;
 	conn_fail(c, status, reason);
 }
 
@@ -260,14 +264,14 @@ static void conn_handle(struct conn *c)
 {
 	struct request *r = &c->request;
 
-	if (unanswered_of_process(c) >= c->server->limits.unanswered)
-		return conn_fail(c, 429, TOO_MANY_REQUESTS);
 	r->method = c->parser.method;
 	r->path = c->parser.path;
 	r->query = c->parser.query;
 	r->accept = c->parser.accept;
 	r->body = c->parser.body;
 	r->body_len = c->parser.body_len;
+	if (unanswered_of_process(c) >= c->server->limits.unanswered)
+		return conn_fail(c, 429, TOO_MANY_REQUESTS);
 	loop_timer_cancel(c->server->loop, &c->patience);
 	conn_enter(c, CONN_HANDLED);
 	c->server->handler.handle(c->server->handler.arg, r);

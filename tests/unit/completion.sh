@@ -77,6 +77,7 @@ tab '' run --net backend = pass
 tab 'Passt' run --net backend = Pa
 tab 'path= fd=' run --event-monitor ''
 tab '' run --kernel ''
+tab 'journal' run --audit jo
 tab 'pause' help pa
 tab "$vm" pause "${vm:0:8}"
 tab "$vm" shutdown --now "${vm:0:8}"

@@ -23,6 +23,7 @@ struct rig {
 	struct request *late; /* until it is answered */
 	sem_t late_came, late_gone, ran;
 	void (*run)(struct rig *);
+	unsigned nrefused[600]; /* by status, of those not even read; behind rig_stop() */
 };
 
 static void rig_handle(void *arg, struct request *q)
@@ -56,6 +57,17 @@ static void rig_gone(void *arg, struct request *q)
 
 	ck_assert_ptr_eq(r->late, q);
 	sem_post(&r->late_gone);
+}
+
+static void rig_refused(void *arg, const struct request *q, int status, const char *why)
+{
+	struct rig *r = arg;
+
+	ck_assert_ptr_nonnull(why);
+	if (!q->path)
+		r->nrefused[status]++;
+	else
+		ck_assert_int_eq(status, 429);
 }
 
 static void *rig_thread(void *arg)
@@ -96,7 +108,9 @@ static void rig_free_server(struct rig *r)
 static void rig_start_for(struct rig *r, const struct server_limits *limits,
 			  const struct caller_group *group)
 {
-	struct server_handler h = { .handle = rig_handle, .gone = rig_gone, .arg = r };
+	struct server_handler h = {
+		.handle = rig_handle, .gone = rig_gone, .refused = rig_refused, .arg = r
+	};
 	struct listener l;
 	struct err e;
 

@@ -169,6 +169,25 @@ START_TEST(those_refused_take_nobodys_place)
 	close(ours[0]);
 	close(ours[1]);
 	rig_stop(&rig);
+	ck_assert_uint_eq(rig.nrefused[403], HELD);
+}
+END_TEST
+
+/* What a connection asked before is not what is refused now. */
+START_TEST(what_is_no_request_has_no_path)
+{
+	char pid[16];
+	int fd;
+
+	start(&nobody);
+	fd = dial(&rig);
+	say(fd, ASK);
+	sprintf(pid, "%d", getpid());
+	hear_text(fd, pid);
+	say(fd, "no request\r\n\r\n");
+	hear_last(fd, "HTTP/1.1 400 ");
+	rig_stop(&rig);
+	ck_assert_uint_eq(rig.nrefused[400], 1);
 }
 END_TEST
 
@@ -264,6 +283,7 @@ static Suite *caller_suite(void)
 	tcase_add_test(t, the_file_is_the_groups);
 	tcase_add_test(t, who_gets_past_the_file_is_looked_at);
 	tcase_add_test(t, those_refused_take_nobodys_place);
+	tcase_add_test(t, what_is_no_request_has_no_path);
 	tcase_add_test(t, ones_own_user_is_let_in);
 	tcase_add_test(t, a_socket_that_is_passed_keeps_its_file);
 	tcase_add_test(t, a_file_of_another_is_not_touched);

@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "audit_log.h"
 #include "check_main.h"
 #include "classes.h"
 #include "cleanup.h"
@@ -201,9 +202,10 @@ static void dump(const char *dir, const char *name, enum metrics_format format,
 	ck_assert_msg(f && fputs(text, f) >= 0, "%s", path);
 }
 
-static const struct counter_table *const other_tables[] = {
-	&memory_use_table, &migration_counter_table, &move_counter_table, &pressure_counter_table
-};
+static const struct counter_table *const other_tables[] = { &audit_counter_table, &memory_use_table,
+							    &migration_counter_table,
+							    &move_counter_table,
+							    &pressure_counter_table };
 
 static const struct counter_table *table_of(size_t i)
 {
@@ -278,7 +280,8 @@ END_TEST
 /* Those that are no layer's below. */
 START_TEST(test_signals)
 {
-	static const struct counter_table *const tables[] = { &move_counter_table,
+	static const struct counter_table *const tables[] = { &audit_counter_table,
+							      &move_counter_table,
 							      &pressure_counter_table };
 
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
