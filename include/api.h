@@ -20,6 +20,8 @@ struct api_config {
 	const char *path; /* where to listen; or NULL, and */
 	int fd; /* a socket that listens already, the server's from then on */
 	struct caller_group group; /* is let in, beside our own user and root */
+	const char *metrics_path; /* where there is only /metrics; NULL: nowhere */
+	struct caller_group metrics_group;
 	const char *event_path; /* the event monitor's; or NULL, and */
 	int event_fd; /* -1: there is none */
 	struct audit *audit; /* the API's from then on to write to; NULL: none */

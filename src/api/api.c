@@ -179,29 +179,26 @@ static bool take_body(struct call *c)
 	return false;
 }
 
-static void on_request(void *arg, struct request *http)
+/* NULL: it is answered. */
+static struct call *new_call(struct api *a, struct request *http)
 {
-	struct api *a = arg;
 	struct call *c = calloc(1, sizeof(*c));
 
 	if (!c) {
 		request_answer(http, 500, NULL, NULL, 0);
-		return;
+		return NULL;
 	}
 	c->api = a;
 	c->http = http;
 	c->since_ns = loop_now_ns();
 	list_append(&a->calls, &c->node);
-	c->route = route_find(http->path);
-	if (!c->route) {
-		call_fail(c, 404, "there is no %s; paths look like /api/v1/vm.info", http->path);
-		return;
-	}
-	if (c->route->method != http->method) {
-		call_fail(c, 400, "%s is asked for with %s", c->route->name,
-			  c->route->method == HTTP_GET ? "GET" : "PUT");
-		return;
-	}
+	return c;
+}
+
+static void follow_route(struct call *c)
+{
+	struct api *a = c->api;
+
 	if (!take_body(c))
 		return;
 	if (!c->route->look && !c->route->run) {
@@ -212,14 +209,47 @@ static void on_request(void *arg, struct request *http)
 	c->to_main = (struct work){ .run = call_on_main, .arg = c };
 	c->vmm = (struct vmm_request){ .run = c->route->run,
 				       .in = c->body,
-				       .fds = http->fds,
-				       .nfds = http->nfds,
+				       .fds = c->http->fds,
+				       .nfds = c->http->nfds,
 				       .done = call_is_done,
 				       .arg = c };
 	if (c->route->run)
 		loop_post(a->c.main_loop, &c->to_main);
 	else if (look_here(c))
 		call_is_back(c);
+}
+
+static void on_request(void *arg, struct request *http)
+{
+	struct call *c = new_call(arg, http);
+
+	if (!c)
+		return;
+	c->route = route_find(http->path);
+	if (!c->route)
+		call_fail(c, 404, "there is no %s; paths look like /api/v1/vm.info", http->path);
+	else if (c->route->method != http->method)
+		call_fail(c, 400, "%s is asked for with %s", c->route->name,
+			  c->route->method == HTTP_GET ? "GET" : "PUT");
+	else
+		follow_route(c);
+}
+
+static void on_metrics_request(void *arg, struct request *http)
+{
+	struct call *c = new_call(arg, http);
+
+	if (!c)
+		return;
+	if (strcmp(http->path, "/metrics")) {
+		call_fail(c, 404, "there is no %s; this socket has only /metrics", http->path);
+		return;
+	}
+	c->route = route_find(http->path);
+	if (http->method != HTTP_GET)
+		call_fail(c, 405, "/metrics is asked for with GET");
+	else
+		follow_route(c);
 }
 
 /* Whoever waited for an event waits no more. */
@@ -310,13 +340,38 @@ static void api_quit(void *arg)
 	loop_quit(a->loop);
 }
 
+/* Takes over what listens. */
+static int serve(struct api *a, struct server **out, struct listener *listener,
+		 const struct caller_group *group, void (*handle)(void *arg, struct request *),
+		 struct err *e)
+{
+	const struct server_handler handler = {
+		.handle = handle, .gone = on_gone, .refused = on_refused, .arg = a
+	};
+	int r = listener_let_in(listener, group, e);
+
+	r = r ? r : server_new(out, a->loop, listener, &handler, &server_limits, e);
+	if (r)
+		listener_close(listener);
+	return r;
+}
+
+static int open_sockets(struct api *a, struct err *e)
+{
+	struct listener listener;
+	int r = a->c.path ? listener_open(&listener, a->c.path, 0600, e)
+			  : listener_adopt(&listener, a->c.fd, e);
+
+	r = r ? r : serve(a, &a->server, &listener, &a->c.group, on_request, e);
+	if (r || !a->c.metrics_path)
+		return r;
+	r = listener_open(&listener, a->c.metrics_path, 0600, e);
+	return r ? r : serve(a, &a->metrics, &listener, &a->c.metrics_group, on_metrics_request, e);
+}
+
 int api_new(struct api **out, const struct api_config *config, struct err *e)
 {
 	struct api *a = calloc(1, sizeof(*a));
-	const struct server_handler handler = {
-		.handle = on_request, .gone = on_gone, .refused = on_refused, .arg = a
-	};
-	struct listener listener;
 	int r;
 
 	if (!a)
@@ -338,14 +393,7 @@ int api_new(struct api **out, const struct api_config *config, struct err *e)
 		r = event_monitor_new(&a->monitor, a->loop, config->events, config->event_path,
 				      config->event_fd, e);
 	if (!r)
-		r = config->path ? listener_open(&listener, config->path, 0600, e)
-				 : listener_adopt(&listener, config->fd, e);
-	if (!r) {
-		r = listener_let_in(&listener, &config->group, e);
-		r = r ? r : server_new(&a->server, a->loop, &listener, &handler, &server_limits, e);
-		if (r)
-			listener_close(&listener);
-	}
+		r = open_sockets(a, e);
 	if (!r) {
 		event_watchers_begin(&a->watchers, a->loop, config->events);
 		r = thread_new(&a->thread, "_api", SANDBOX_API, 0, api_main, a);
@@ -372,6 +420,7 @@ void api_free(struct api *a)
 	event_watchers_end(&a->watchers);
 	event_monitor_free(a->monitor);
 	server_free(a->server);
+	server_free(a->metrics);
 	/* Nobody hears it; the server lets the request go.  Main may not have begun with it. */
 	while (!list_empty(&a->calls)) {
 		struct call *c = list_item(a->calls.next, struct call, node);

@@ -15,7 +15,7 @@
 struct api {
 	struct api_config c;
 	struct loop *loop;
-	struct server *server;
+	struct server *server, *metrics; /* NULL: none */
 	struct event_monitor *monitor; /* NULL: none */
 	pthread_t thread;
 	bool runs;

@@ -69,6 +69,8 @@ struct run_options {
 	bool resume; /* restore */
 	struct place api_socket, event_monitor;
 	struct caller_group api_group;
+	char *metrics_path; /* NULL: none; freed with the rest */
+	struct caller_group metrics_group;
 	const char *audit; /* a file, or "journal"; NULL: no log */
 	const char *incoming; /* where a VM is to come from; NULL: it boots */
 	const char *tls_dir; /* for that */

@@ -208,6 +208,8 @@ static int open_api(struct lifecycle *l, const struct place *place, struct err *
 	const struct api_config c = { .path = place->path,
 				      .fd = place->fd,
 				      .group = l->options->api_group,
+				      .metrics_path = l->options->metrics_path,
+				      .metrics_group = l->options->metrics_group,
 				      .event_path = l->options->event_monitor.path,
 				      .event_fd = l->options->event_monitor.fd,
 				      .audit = l->audit,

@@ -18,6 +18,7 @@ enum flag_kind {
 	FLAG_API_SOCKET,
 	FLAG_API_GROUP,
 	FLAG_AUDIT,
+	FLAG_METRICS_SOCKET,
 	FLAG_EVENT_MONITOR,
 	FLAG_INCOMING,
 	FLAG_TLS,
@@ -68,6 +69,9 @@ static const struct flag {
 	{ "--audit", "FILE|journal",
 	  "log every control request and migration there, a line of JSON each", BOTH, FLAG_AUDIT,
 	  NULL, NULL },
+	{ "--metrics-socket", "PATH[,group=GROUP]",
+	  "a socket that has /metrics and nothing else, for the members of a group, too", BOTH,
+	  FLAG_METRICS_SOCKET, NULL, NULL },
 	{ "--event-monitor", "path=PATH|fd=N", "write events there, a line of JSON each", BOTH,
 	  FLAG_EVENT_MONITOR, NULL, NULL },
 	{ "--incoming", "tcp:ADDRESS:PORT",
@@ -293,6 +297,24 @@ static int group_take(struct caller_group *g, const char *name, const char *text
 	return caller_group_find(g, text, e);
 }
 
+/* A path may have a comma in it, so the group is behind the last one. */
+static int take_metrics_socket(struct run_options *o, const char *name, const char *text,
+			       struct err *e)
+{
+	const char *comma = strrchr(text, ','), *group = NULL;
+
+	if (o->metrics_path)
+		return err_set(e, -EINVAL, "%s is given twice", name);
+	if (comma && !strncmp(comma, ",group=", 7))
+		group = comma + 7;
+	if (!*text || (group && comma == text))
+		return err_set(e, -EINVAL, "%s names no path", name);
+	o->metrics_path = strndup(text, group ? (size_t)(comma - text) : strlen(text));
+	if (!o->metrics_path)
+		return err_set(e, -ENOMEM, "out of memory");
+	return group ? group_take(&o->metrics_group, name, group, e) : 0;
+}
+
 static int take_flag(struct parser *p, const struct flag *f, const char *text, struct err *e)
 {
 	switch (f->kind) {
@@ -312,6 +334,8 @@ static int take_flag(struct parser *p, const struct flag *f, const char *text, s
 			return err_set(e, -EINVAL, "%s is given twice", f->name);
 		p->out->audit = text;
 		return *text ? 0 : err_set(e, -EINVAL, "%s names no file", f->name);
+	case FLAG_METRICS_SOCKET:
+		return take_metrics_socket(p->out, f->name, text, e);
 	case FLAG_EVENT_MONITOR:
 		return place_take(&p->out->event_monitor, f->name, text, e);
 	case FLAG_INCOMING:
@@ -494,6 +518,8 @@ void run_options_free(struct run_options *o)
 {
 	json_decref(o->json);
 	o->json = NULL;
+	free(o->metrics_path);
+	o->metrics_path = NULL;
 }
 
 static void each_of(enum flag_user user,

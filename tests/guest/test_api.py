@@ -260,15 +260,23 @@ def test_verbs(rig):
             vm.send_signal(signal.SIGKILL)
 
 
-def ask_as(rig, path, uid, *groups):
+def let_others_ask(rig):
+    if os.geteuid():
+        raise Skipped("only root can be other users")
+    with open(rig.path("answer"), "w", encoding="ascii") as f:
+        os.fchmod(f.fileno(), 0o666)
+    os.chmod(rig.folder, 0o711)
+
+
+def ask_as(rig, path, uid, *groups, method="GET", url="/api/v1/vm.info"):
     """The status that a user hears who is in these groups; 0: it cannot even connect."""
     def become():
         os.setgroups(groups[1:])
         os.setgid(groups[0])
         os.setuid(uid)
 
-    done = subprocess.run(["curl", "-s", "-o", rig.path("answer"), "-w", "%{http_code}",
-                           "--unix-socket", path, "http://localhost/api/v1/vm.info"],
+    done = subprocess.run(["curl", "-s", "-X", method, "-o", rig.path("answer"), "-w",
+                           "%{http_code}", "--unix-socket", path, "http://localhost" + url],
                           cwd="/", preexec_fn=become, stdout=subprocess.PIPE, timeout=LIMIT,
                           check=False)
     return int(done.stdout)
@@ -276,11 +284,7 @@ def ask_as(rig, path, uid, *groups):
 
 def test_api_group(rig):
     """Members of the group are served by the VM's name, others are not; also past the file."""
-    if os.geteuid():
-        raise Skipped("only root can be other users")
-    with open(rig.path("answer"), "w", encoding="ascii") as f:
-        os.fchmod(f.fileno(), 0o666)
-    os.chmod(rig.folder, 0o711)
+    let_others_ask(rig)
     path = f"/run/godwit/{own_name()}/api.sock"
     with subprocess.Popen(rig.command("echo", "--serial", "null", "--memory", "64M",
                                       "--api-group", "64001"),
@@ -309,12 +313,8 @@ def test_api_group(rig):
 
 def test_api_passed_socket(rig):
     """One that anybody may connect to is still served to its owner and root only."""
-    if os.geteuid():
-        raise Skipped("only root can be other users")
+    let_others_ask(rig)
     path = rig.path("api.sock")
-    with open(rig.path("answer"), "w", encoding="ascii") as f:
-        os.fchmod(f.fileno(), 0o666)
-    os.chmod(rig.folder, 0o711)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         os.chmod(path, 0o666)
@@ -324,3 +324,32 @@ def test_api_passed_socket(rig):
             check(ask_as(rig, path, 64000, 64000) == 403, "another user is served")
             check(ask_as(rig, path, 0, 64000) == 404, "root is not served")
             wants(client, 204, "PUT", "vmm.shutdown")
+
+
+def test_metrics_socket(rig):
+    """It has /metrics and nothing else, for a group that has no other socket."""
+    let_others_ask(rig)
+    control, metrics, group = rig.path("api.sock"), rig.path("m,group.sock"), (64000, 64001)
+
+    def status(uid=64000, groups=group, **more):
+        return ask_as(rig, metrics, uid, *groups, **more)
+
+    with monitor(rig, "--api-socket", control, "--metrics-socket",
+                 metrics + ",group=64001") as (_, client):
+        wants(client, 204, "PUT", "vm.create", config(rig))
+        wants(client, 204, "PUT", "vm.boot")
+        check(status(url="/metrics") == 200, "no metrics")
+        with open(rig.path("answer"), encoding="ascii") as f:
+            check("# TYPE godwit_" in f.read(), "these are none")
+        check(status(url="/metrics", method="PUT") == 405, "/metrics is changed")
+        for method, name in (("GET", "vm.info"), ("GET", "vm.counters"), ("PUT", "vm.pause"),
+                             ("PUT", "vmm.shutdown"), ("GET", "events"), ("GET", "nothing")):
+            check(status(method=method, url="/api/v1/" + name) == 404, name)
+        check(wants(client, 200, "GET", "vm.info")["state"] == "Running", "the VM has changed")
+        check(ask_as(rig, control, *group) == 0, "the group may control the VM")
+        check(status(groups=(64000,), url="/metrics") == 0, "others may connect")
+        os.chmod(metrics, 0o666)
+        check(status(groups=(64000,), url="/metrics") == 403, "others are served")
+        check(status(0, (0,), url="/metrics") == 200, "root is not served")
+        wants(client, 204, "PUT", "vmm.shutdown")
+    check(not os.path.exists(metrics), "the socket is left")

@@ -29,7 +29,7 @@ shows 0 'Usage: godwit run [OPTION]... --kernel FILE' run --help
 shows 0 'Usage: godwit run [OPTION]... --kernel FILE' help run
 shows 0 '      bw=SIZE                      bytes per second, at most' help run
 shows 0 '      ops=N                        operations per second, at most' help run
-for flag in name kernel initrd append on-reboot on-panic stop-timeout lease config dry-run api-group audit cpus memory \
+for flag in name kernel initrd append on-reboot on-panic stop-timeout lease config dry-run api-group audit metrics-socket cpus memory \
 	disk rate-limit-group rng serial console; do
 	"$godwit" run --help | grep -q -e "^  --$flag " || fail "run --help: no --$flag"
 done
@@ -56,6 +56,10 @@ shows 0 '  godwit shutdown --now web' shutdown --help
 # Who is let in
 sentence 2 'there is no group "no-such-group" on this host' run --api-group no-such-group
 sentence 2 '--api-group is given twice' run --api-group 0 --api-group root
+
+sentence 2 '--metrics-socket is given twice' run --metrics-socket a --metrics-socket b
+sentence 2 '--metrics-socket names no path' run --metrics-socket ,group=root
+sentence 2 'there is no group "no-such-group" on this host' run --metrics-socket a,group=no-such-group
 
 # The audit log
 sentence 2 '--audit is given twice' run --audit a --audit journal
