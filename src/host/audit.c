@@ -76,7 +76,6 @@ int audit_new(struct audit **out, const char *where, const char *journal, struct
 		return err_set(e, -ENOMEM, "out of memory");
 	}
 	a->fd = -1;
-	tzset(); /* reads a file, which gmtime_r() would do on a thread that may not */
 	pthread_mutex_init(&a->lock, NULL);
 	r = strcmp(where, "journal") ? open_file(a, e) : open_journal(a, journal, e);
 	if (r)

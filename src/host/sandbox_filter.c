@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lists become programs by libseccomp, once for all threads of a role. */
 #include <errno.h>
+#include <fcntl.h>
 #include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "cleanup.h"
 #include "sandbox_internal.h"
+
+enum { GATE = 5 }; /* instructions */
 
 static void free_context(scmp_filter_ctx *c)
 {
@@ -44,7 +44,7 @@ static size_t put_gate(struct sock_filter *at)
 {
 	const uint64_t address = (uintptr_t)sandbox_gate_end;
 	const uint32_t offset = offsetof(struct seccomp_data, instruction_pointer);
-	const struct sock_filter gate[] = {
+	const struct sock_filter gate[GATE] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)address, 0, 3),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset + 4),
@@ -53,30 +53,33 @@ static size_t put_gate(struct sock_filter *at)
 	};
 
 	memcpy(at, gate, sizeof(gate));
-	return ARRAY_SIZE(gate);
+	return GATE;
 }
 
-/* libseccomp 2.5 writes a program to a file, and nowhere else. */
+/* libseccomp 2.5 writes a program to a file, and nowhere else.  A pipe has no limit of bytes that a
+ * process may have (RLIMIT_FSIZE), and room for the longest program there may be. */
 static int read_program(struct sock_fprog *out, scmp_filter_ctx c, bool log)
 {
-	CLEANUP(fd) int fd = memfd_create("filter", MFD_CLOEXEC);
-	struct sock_filter *program;
-	struct stat st;
-	size_t n;
-	int r = fd < 0 ? -errno : seccomp_export_bpf(c, fd);
+	struct sock_filter program[BPF_MAXINSNS + GATE];
+	size_t n = log ? put_gate(program) : 0;
+	int r, fd[2];
+	ssize_t got;
 
-	if (r || fstat(fd, &st))
-		return r ? r : -errno;
-	program = malloc((size_t)st.st_size + 8 * sizeof(*program));
-	if (!program)
+	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK))
+		return -errno;
+	r = seccomp_export_bpf(c, fd[1]);
+	got = r ? 0 : read(fd[0], program + n, BPF_MAXINSNS * sizeof(*program));
+	r = got < 0 ? -errno : r;
+	close(fd[0]);
+	close(fd[1]);
+	if (r)
+		return r;
+	n += (size_t)got / sizeof(*program);
+	out->filter = malloc(n * sizeof(*program));
+	if (!out->filter)
 		return -ENOMEM;
-	n = log ? put_gate(program) : 0;
-	if (pread(fd, program + n, (size_t)st.st_size, 0) != st.st_size) {
-		free(program);
-		return -EIO;
-	}
-	n += (size_t)st.st_size / sizeof(*program);
-	*out = (struct sock_fprog){ .len = (unsigned short)n, .filter = program };
+	memcpy(out->filter, program, n * sizeof(*program));
+	out->len = (unsigned short)n;
 	return 0;
 }
 
