@@ -178,7 +178,7 @@ static void unknown_flags(struct target *t)
 
 static void bad_sectors(struct target *t)
 {
-	const uint64_t end = blk_capacity(&t->d);
+	const uint64_t end = t->d.id == VIRTIO_ID_BLK ? blk_capacity(&t->d) : 0;
 	const uint64_t bad[] = { end, end - 1, ~0ull, 1ull << 55, (1ull << 55) - 1, 1ull << 63 };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad) * 2; i++) {
@@ -186,7 +186,7 @@ static void bad_sectors(struct target *t)
 		t->r.sector = bad[i / 2];
 		post(t, 0);
 		tried(t);
-		CHECK(*(volatile uint8_t *)&t->r.status != BLK_STATUS_OK);
+		CHECK(!end || *(volatile uint8_t *)&t->r.status != BLK_STATUS_OK);
 	}
 }
 

@@ -154,7 +154,7 @@ static void queue_as(struct target *t, uint16_t size, uint64_t desc, uint64_t av
 	write16(c + VIRTIO_QUEUE_ENABLE, 1);
 	virtio_ready(&t->d);
 	virtq_kick(&t->q);
-	delay_us(1000);
+	delay_us(t->patience_us);
 	virtio_status(&t->d);
 }
 

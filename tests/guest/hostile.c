@@ -16,60 +16,11 @@ enum {
 };
 
 const char guest_name[] = "hostile";
-uint8_t scratch[16 * PAGE] __attribute__((aligned(PAGE)));
 
-static uint64_t seed;
-static struct target target;
+static struct target target = { .features = VIRTIO_BLK_F_FLUSH | VIRTIO_F_INDIRECT,
+				.patience_us = 1000 };
 static uint64_t canaries[CANARIES][PAGE / 8] __attribute__((aligned(PAGE)));
 static unsigned number, ran, asked;
-static bool asked_now;
-
-/* xorshift64* */
-uint64_t random64(void)
-{
-	seed ^= seed >> 12;
-	seed ^= seed << 25;
-	seed ^= seed >> 27;
-	return seed * 0x2545f4914f6cdd1d;
-}
-
-void raw(struct target *t, unsigned i, uint64_t address, uint32_t length, uint16_t flags,
-	 uint16_t next)
-{
-	t->q.desc[i] = (struct virtq_desc){ address, length, flags, next };
-}
-
-void post(struct target *t, uint16_t head)
-{
-	t->q.avail.ring[t->q.avail.index % QUEUE_SIZE] = head;
-	barrier();
-	t->q.avail.index++;
-	virtq_kick(&t->q);
-}
-
-static void target_start(void)
-{
-	struct target *t = &target;
-
-	memset(scratch, 0, sizeof(scratch));
-	virtio_begin(&t->d, VIRTIO_BLK_F_FLUSH | VIRTIO_F_INDIRECT);
-	for (unsigned i = 0; i < 2; i++) {
-		msix_set(&t->d.msix, i, VECTOR_IRQ + i);
-		msix_mask(&t->d.msix, i, true);
-	}
-	msix_enable(&t->d.msix, true);
-	virtq_setup(&t->d, &t->q, 0, QUEUE_SIZE, 1);
-	virtio_ready(&t->d);
-}
-
-void tried(struct target *t)
-{
-	delay_us(1000);
-	if (!(virtio_status(&t->d) & VIRTIO_NEEDS_RESET))
-		return;
-	asked_now = true;
-	target_start();
-}
 
 static void canaries_check(bool set)
 {
@@ -91,7 +42,7 @@ static void healthy(void)
 	struct virtq_used used;
 	struct virtio rng;
 
-	target_start();
+	target_start(&target);
 	for (unsigned i = 0; i < ARRAY_SIZE(data); i++)
 		data[i] = random64();
 	CHECK(blk_do(&target.q, BLK_OUT, 1, data, BLK_SECTOR));
@@ -116,26 +67,26 @@ static void attack(const struct attack *a)
 
 	if (cmdline_number("only", this) != this)
 		return;
-	target_start();
+	target_start(&target);
 	print("hostile: %u %s: ", this, a->name);
-	asked_now = false;
+	target.asked = false;
 	a->run(&target);
 	delay_us(5000);
 	status = virtio_status(&target.d);
 	if (!a->any_status && (status & ~VIRTIO_NEEDS_RESET) != LIVE)
 		guest_fail("status is 0x%02x", status);
-	asked_now |= (status & VIRTIO_NEEDS_RESET) != 0;
+	target.asked |= (status & VIRTIO_NEEDS_RESET) != 0;
 	virtio_reset(&target.d);
 	canaries_check(false);
 	healthy();
-	print(asked_now ? "asked for a reset\n" : "sane\n");
-	asked += asked_now;
+	print(target.asked ? "asked for a reset\n" : "sane\n");
+	asked += target.asked;
 	ran++;
 }
 
 void guest_main(void)
 {
-	seed = cmdline_number("seed", 1) | 1ull << 63;
+	random_seed(cmdline_number("seed", 1));
 	canaries_check(true);
 	CHECK(virtio_find(&target.d, VIRTIO_ID_BLK, 0));
 	healthy();

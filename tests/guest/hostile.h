@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The pieces of hostile.c. An attack starts from a block device that is ready with one queue; what
- * it leaves behind is reset afterwards.
+ * Attacks on virtio devices: of hostile.c, which looks at what each of them did to a disk, and of
+ * evil.c, which makes them on all devices as fast as it can. An attack starts from a device that is
+ * ready with one queue; what it leaves behind is reset afterwards.
  */
 #ifndef GUEST_HOSTILE_H
 #define GUEST_HOSTILE_H
@@ -14,6 +15,10 @@ struct target {
 	struct virtio d;
 	struct virtq q;
 	struct blk_request r;
+	uint16_t queue; /* the one that is used */
+	uint64_t features; /* that are wanted */
+	uint64_t patience_us; /* until an attack must have been noticed */
+	bool asked; /* for a reset, the device has */
 };
 
 struct attack {
@@ -26,10 +31,12 @@ extern const struct attack queue_attacks[], register_attacks[]; /* end with a NU
 
 extern uint8_t scratch[16 * PAGE]; /* what a device may be told to write to */
 
+void random_seed(uint64_t s);
 uint64_t random64(void);
 void raw(struct target *t, unsigned i, uint64_t address, uint32_t length, uint16_t flags,
 	 uint16_t next);
 void post(struct target *t, uint16_t head); /* in the ring, and kicked */
+void target_start(struct target *t);
 void tried(struct target *t); /* after one of several: begins anew if the device asks for it */
 
 #endif

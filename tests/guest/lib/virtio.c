@@ -99,9 +99,11 @@ void virtio_set_status(const struct virtio *d, uint8_t v)
 
 void virtio_reset(const struct virtio *d)
 {
+	uint64_t end = rdtsc() + WAIT_S * tsc_hz();
+
 	virtio_set_status(d, 0);
-	for (unsigned i = 0; virtio_status(d); i++) { /* 4.1.4.3.2: until it reads 0 */
-		CHECK(i < 10000);
+	while (virtio_status(d)) { /* 4.1.4.3.2: until it reads 0 */
+		CHECK(rdtsc() < end);
 		delay_us(100);
 	}
 }

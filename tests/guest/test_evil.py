@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest that does all the harm it can, and another on the same host that has work to do.
+
+EVIL_SEED=N in the environment has it do other harm, EVIL_ROUNDS=N more.
+"""
+import contextlib
+import os
+import re
+import shutil
+import threading
+import time
+
+from api_client import wants
+from rig import Rig, check
+from test_balloon import MIB, Guest
+from test_flood import Asker
+from test_migrate import Side
+
+SEED = int(os.environ.get("EVIL_SEED", "1"))
+ROUNDS = int(os.environ.get("EVIL_ROUNDS", "1"))
+RAM = 64
+NOTES_PER_SECOND = 3  # of each device, of each kind
+MORE_MIB = 8  # that a monitor may have in use after more of the same
+
+
+class Neighbour(Guest):
+    """Who has work to do; no request of it may be lost."""
+
+    def __init__(self, side):
+        super().__init__(side)
+        self.says("neighbour: ready")
+
+    def report(self):
+        self.told("r", "neighbour: ")
+        self.side.until(lambda: "\n" in self.side.said[self.at:], "no whole line")
+        said = self.side.said[self.at:].partition("\n")[0].strip()
+        check(re.match(r"[1-9]\d* done, ", said), self.side.said[-200:])
+        return said
+
+    def works(self, blocks):
+        """So many more, whatever its neighbours do."""
+        def done():
+            return wants(self.client, 200, "GET", "vm.counters")["disk0"]["write_ops"]
+
+        end = done() + blocks
+        self.side.until(lambda: done() >= end, "it stands still")
+
+
+def nets():
+    """Those that can be had here."""
+    found = []
+    if os.geteuid() == 0 and os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        found += ["--net", "vhost=off"]
+    if shutil.which("passt"):
+        found += ["--net", "backend=Passt"]
+    return found
+
+
+def private_mib(pid):
+    """Written memory of a monitor that is not its guest's."""
+    kib = mapped = 0
+    with open(f"/proc/{pid}/smaps", encoding="ascii") as f:
+        for line in f:
+            if line.startswith("Size:"):
+                mapped = int(line.split()[1])
+            elif line.startswith("Private_Dirty:") and mapped < RAM << 10:
+                kib += int(line.split()[1])
+    return kib / 1024
+
+
+def threads(pid):
+    """But for those that the kernel adds and removes as it likes."""
+    names = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/comm",
+                                                encoding="ascii") as f:
+            names.append(f.read().strip())
+    return sorted(n for n in names if not n.startswith(("iou-", "kvm-")))
+
+
+def files(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+class Evil(Guest):
+    def __init__(self, side):
+        super().__init__(side)
+        self.begun, self.memory = time.monotonic(), {}
+        pid = self.side.process.pid
+        self.side.until(lambda: "vcpu1" in threads(pid), "it does not run")
+        self.before = threads(pid), files(pid)
+        self.says("evil: round")
+
+    def leaves_nothing(self):
+        """Its devices are reset and clients are gone: all there is is what there was."""
+        def now():
+            return threads(self.side.process.pid), files(self.side.process.pid)
+
+        self.side.until(lambda: now() == self.before or self.side.rig.watches_threads(),
+                        f"it had {self.before}, and now {now()}")
+
+    def look(self):
+        """Where it is, and what its monitor uses there."""
+        marks = re.findall(r"evil: (round \d+ device \d+ queue \d+|done)", self.side.said)
+        check(self.side.process.poll() is None, f"it has ended: {self.side.logged[-2000:]}")
+        check("FAIL" not in self.side.said, self.side.said[-2000:])
+        if marks:
+            self.memory[marks[-1]] = private_mib(self.side.process.pid)
+        return marks[-1] if marks else ""
+
+    def most_lines(self):
+        """That its monitor may have written by now: as many kinds as there are devices, and two."""
+        devices = len(wants(self.client, 200, "GET", "vm.info")["device_tree"])
+        return (3 * devices + 4) * NOTES_PER_SECOND * (time.monotonic() - self.begun + 2)
+
+
+def ask_for_more(evil, disk, stop):
+    """All that a guest may be asked for, and must answer to, as long as it does harm."""
+    client, turns = evil.side.client(), 0
+    while not stop.is_set() or not turns:
+        for mib in (32, 0):
+            client.ask("PUT", "vm.resize", {"desired_balloon": mib * MIB})
+            client.ask("PUT", "vm.resize", {"desired_ram": (RAM + mib) * MIB})
+        wants(client, 200, "PUT", "vm.add-disk", {"path": disk, "id": "guest"})
+        wants(client, 204, "PUT", "vm.remove-device", {"id": "guest"})
+        for number in (4, 2):  # it may also refuse
+            client.ask("PUT", "vm.resize", {"desired_vcpus": number})
+        turns += 1
+    client.close()
+    evil.turns = turns
+
+
+@contextlib.contextmanager
+def asked_for_more(rig, evil):
+    stop = threading.Event()
+    asking = threading.Thread(target=ask_for_more, args=(evil, rig.disk(1, "more.img"), stop))
+    asking.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        asking.join()
+
+
+def watch(evil, neighbour, askers):
+    """Until it has done all the harm; its neighbour works on at each step of it."""
+    at = ""
+    while at != "done":
+        for asker in askers:
+            asker.ask()
+        now = evil.look()
+        if now != at:
+            neighbour.works(2)
+        at = now
+        time.sleep(0.005)
+
+
+def evil_guest(rig):
+    return Side(rig, "evil", "--kernel", rig.elf("evil"), "--append",
+                f"wild rounds={ROUNDS} seed={SEED}", "--cpus", "2,max=4", "--memory",
+                f"{RAM}M,hotplug_size=128M", "--balloon", "size=0,free_page_reporting=on",
+                "--disk", "path=" + rig.disk(), "--console", f"Socket,socket={rig.path('port')}",
+                "--serial", "tty", *nets())
+
+
+def test_evil(rig):
+    os.mkdir(rig.path("other"))
+    other = Rig(os.path.dirname(rig.godwit), rig.path("other"))
+    with open(rig.godwit, "rb") as f:
+        keeps_freed = b"__asan_init" in f.read() or rig.watches_threads()
+    with Side(other, "neighbour", "--kernel", rig.elf("neighbour"), "--memory", "64M", "--disk",
+              "path=" + other.disk(1), "--serial", "tty") as beside:
+        neighbour = Neighbour(beside)
+        neighbour.works(200)
+        alone = neighbour.report()
+        with evil_guest(rig) as side:
+            evil = Evil(side)
+            askers = [Asker(side.socket, "vmm.ping", "pid"),
+                      Asker(side.socket, "vm.info", "config"),
+                      Asker(beside.socket, "vmm.ping", "pid")]
+            with asked_for_more(rig, evil):
+                watch(evil, neighbour, askers)
+            during = neighbour.report()
+            lines, most = side.logged.count("\n"), evil.most_lines()
+            check(lines <= most, f"{lines} lines, at most {most:.0f} were expected")
+            for asker in askers:
+                asker.connection.close()
+            evil.client.close()
+            evil.leaves_nothing()
+            first, last = list(evil.memory.values())[0], evil.memory["done"]
+            check(keeps_freed or last <= first + MORE_MIB, f"MiB in use: {evil.memory}")
+            evil.quit()
+        neighbour.quit()
+    print(f"# seed {SEED}: {lines} lines in the log, {evil.turns} times asked for all, {first:.1f} "
+          f"to {last:.1f} MiB; {'; '.join(a.said() for a in askers)}; neighbour before: {alone}; "
+          f"meanwhile: {during}", flush=True)
