@@ -10,6 +10,7 @@ enum {
 	STRING_BYTES = 512,
 	MSIX_ENTRY = 16,
 	PORT_NOBODY = 0x80,
+	PORTS_END = 0x10000, /* across which no access may go */
 	PORT_PVPANIC = 0x505,
 	PVPANIC_CRASH_LOADED = 2,
 	SLEEP_ENABLE = 1 << 5,
@@ -56,7 +57,7 @@ static void any_port(void)
 {
 	uint64_t r = random64() >> 8;
 	unsigned width = 1u << (r & 3) % 3;
-	uint16_t port = (uint16_t)(r & 8 ? r >> 8 : r >> 8 & 0x7ff);
+	uint16_t port = (uint16_t)(r & 8 ? (r >> 8) % (PORTS_END - 4) : r >> 8 & 0x7ff);
 	uint32_t v = (uint32_t)random64();
 
 	if (is_spared(port, width))
