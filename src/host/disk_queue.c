@@ -24,7 +24,9 @@ int disk_queue_new(struct disk_queue **out, struct disk *disk, struct loop *loop
 
 	if (!is_forbidden(r))
 		return r;
-	log_info("%s; disk I/O uses threads", e->text);
+	/* Once: a guest has its queues begin anew as often as it likes. */
+	if (!atomic_exchange(&disk->told, true))
+		log_info("%s; disk I/O uses threads", e->text);
 	return disk_pool_new(out, &common, e);
 }
 

@@ -25,6 +25,7 @@ struct disk {
 	void *zeroes; /* DISK_ZEROES_BYTES of them */
 	/* Bit of an enum disk_step_kind: the host refused it once.  Any queue's thread. */
 	atomic_uint lacking;
+	atomic_bool told; /* that its queues have threads.  Any queue's thread. */
 };
 
 enum disk_step_kind {

@@ -4,11 +4,14 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 
 #include "check_main.h"
 #include "disk_queue.h"
+#include "forbid.h"
 #include "image_file.h"
 #include "in_child.h"
+#include "log.h"
 #include "rundir.h"
 
 static int try_open(const struct disk_config *c, struct err *e)
@@ -48,6 +51,40 @@ START_TEST(test_open_refuses)
 	expect_refusal(&c, -EINVAL, "is a character device");
 	c.path = "/nonexistent/disk.img";
 	expect_refusal(&c, -ENOENT, "does not exist; make it with");
+}
+END_TEST
+
+/* Each reset of the device by the guest begins a queue anew. */
+static void check_threads_are_told_of_once(void)
+{
+	const struct disk_config c = { .path = image };
+	char said[1024] = "";
+	struct disk_queue *q;
+	struct loop *loop;
+	struct disk *d;
+	struct err e;
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	ck_assert(fd >= 0 && dup2(fd, STDERR_FILENO) >= 0);
+	log_set_level(LOG_INFO);
+	forbid_syscall(SYS_io_uring_setup, EPERM);
+	make_image(4096);
+	ck_assert_int_eq(loop_new(&loop, &e), 0);
+	ck_assert_int_eq(disk_open(&d, &c, &e), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_int_eq(disk_queue_new(&q, d, loop, 8, NULL, NULL, &e), 0);
+		disk_queue_free(q);
+	}
+	ck_assert_int_gt(pread(fd, said, sizeof(said) - 1, 0), 0);
+	ck_assert_ptr_nonnull(strstr(said, "disk I/O uses threads"));
+	ck_assert_ptr_eq(strchr(said, '\n'), strrchr(said, '\n'));
+	disk_close(d);
+	loop_free(loop);
+}
+
+START_TEST(test_threads_are_told_of_once)
+{
+	in_child(check_threads_are_told_of_once);
 }
 END_TEST
 
@@ -299,6 +336,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(tc, image_setup, image_teardown);
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, test_open_refuses);
+	tcase_add_test(tc, test_threads_are_told_of_once);
 	tcase_add_test(tc, test_size_is_whole_sectors);
 	tcase_add_loop_test(tc, test_resize_file, 0, 2);
 	tcase_add_test(tc, test_resize_block_device);
