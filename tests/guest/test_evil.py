@@ -69,13 +69,14 @@ def private_mib(pid):
 
 
 def threads(pid):
-    """But for those that the kernel adds and removes as it likes."""
+    """But for those that the kernel adds and removes as it likes, and the one that looks at memory
+    now and then."""
     names = []
     for task in os.listdir(f"/proc/{pid}/task"):
         with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/comm",
                                                 encoding="ascii") as f:
             names.append(f.read().strip())
-    return sorted(n for n in names if not n.startswith(("iou-", "kvm-")))
+    return sorted(n for n in names if not n.startswith(("iou-", "kvm-", "_sample")))
 
 
 def files(pid):
@@ -87,16 +88,19 @@ class Evil(Guest):
         super().__init__(side)
         self.begun, self.memory = time.monotonic(), {}
         pid = self.side.process.pid
-        self.side.until(lambda: "vcpu1" in threads(pid), "it does not run")
-        self.before = threads(pid), files(pid)
         self.says("evil: round")
+        self.side.until(lambda: "vcpu3" in threads(pid), "it has not all its threads")
+        self.before = threads(pid), files(pid)
 
     def leaves_nothing(self):
-        """Its devices are reset and clients are gone: all there is is what there was."""
+        """Its devices are reset and clients are gone: there is no more than there was."""
         def now():
             return threads(self.side.process.pid), files(self.side.process.pid)
 
-        self.side.until(lambda: now() == self.before or self.side.rig.watches_threads(),
+        def no_more():
+            return now()[0] == self.before[0] and now()[1] <= self.before[1]
+
+        self.side.until(lambda: no_more() or self.side.rig.watches_threads(),
                         f"it had {self.before}, and now {now()}")
 
     def look(self):
