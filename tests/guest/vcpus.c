@@ -20,7 +20,7 @@ enum {
 	OST_BUSY = 0x82,
 	MSR_TSC_ADJUST = 0x3b,
 	MADT_ENTRIES = 44,
-	STORM = 100000,
+	STORM = 20000,
 	WAIT = 10000, /* of 100 us */
 };
 
