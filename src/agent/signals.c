@@ -90,7 +90,8 @@ double signals_cores(const struct signals *s, uint64_t vcpus, double hold_window
 		late += s->run.value[i] * (double)vcpus / n;
 	if (days && daily_expects(days, now, &yesterday, &weight))
 		mean += weight * (yesterday - mean);
-	return MAX(late, mean);
+	/* It may have had more vCPUs. */
+	return MIN(MAX(late, mean), (double)vcpus);
 }
 
 double signals_happiness(const struct signals *s)

@@ -23,4 +23,4 @@ disk() {
 modprobe loop
 check "disk: Linux 6.12, 4 CPUs" disk godwit 6.12 4
 check "disk: Linux 6.1, 1 CPU, direct=on" disk godwit 6.1 1 direct=on
-check "control: disk: QEMU microvm, Linux 6.12, direct=on" disk qemu-microvm 6.12 1 direct=on
+control "disk: QEMU microvm, Linux 6.12, direct=on" disk qemu-microvm 6.12 1 direct=on

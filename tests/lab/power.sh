@@ -47,5 +47,5 @@ check "power: a panic with --on-panic restart, a reboot with --on-reboot exit" \
 	steps 0 panic,reboot godwit 6.1 4 --on-panic restart --on-reboot exit
 check "power: a panic with --on-panic exit" steps 1 panic godwit 6.12 1 --on-panic exit
 check "power: a panic with --on-panic pause" paused_by_panic
-check "control: power: QEMU microvm, reboot and power button" steps 0 reboot,button qemu-microvm 6.12 1
+control "power: QEMU microvm, reboot and power button" steps 0 reboot,button qemu-microvm 6.12 1
 control "power: QEMU q35, panic" steps 1 panic qemu-q35 6.12 1 --on-panic exit

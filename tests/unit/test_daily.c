@@ -168,8 +168,8 @@ static const char *const lies[] = {
 	"{\"hour\": 500000, \"cores\": [1, -0.5]}",
 	"{\"hour\": 500000, \"cores\": [1e300]}",
 	"{\"hour\": 500000, \"cores\": [\"1\"]}",
-	"{\"hour\": 500000, \"cores\": [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,"
-	"0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]}",
+	("{\"hour\": 500000, \"cores\": [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,"
+	 "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]}"),
 };
 
 START_TEST(refused)
@@ -198,6 +198,7 @@ START_TEST(what_it_uses)
 	windows_push(&s.run, 0.5);
 	ck_assert_double_eq_tol(signals_cores(&s, 4, 3, &d, now), 2, 1e-9); /* of late */
 	ck_assert_double_eq(signals_cores(&s, 4, 3, &d, now + 2 * HOUR), 3);
+	ck_assert_double_eq(signals_cores(&s, 2, 3, &d, now + 2 * HOUR), 2); /* all there are */
 }
 END_TEST
 
