@@ -31,8 +31,8 @@ def test_orders_awaited(cluster):
     a, b, c = cluster.hosts("abc", {"c": {"memory": "100M", "reserve": "50M"}})
     work(a, "web")
     Order(a, "web", "c").ends(1, 'VM "web" has not moved to c: its 64 MiB of memory have no room')
-    c.until(lambda: any(vm["name"] == "web" and vm["host"] == "a" for vm in c.status()["vms"]),
-            "does not hear where it is")
+    c.until(lambda: any(vm["name"] == "web" and vm["host"] == "a" and "memory" in vm
+                        for vm in c.status()["vms"]), "does not hear where it is")
     Order(c, "web", "c").ends(1, 'VM "web" has not moved to c: its 64 MiB of memory have no room')
     Order(c, "web", "b").ends(0, 'VM "web" runs on b now: ', "stood still for ")
     moved(cluster, "web", a, b)
