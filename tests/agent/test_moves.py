@@ -147,6 +147,7 @@ def test_moves_with_its_days(cluster):
         return 1.5 <= agent.until(lambda: (agent.vm("web") or {}).get("cpu_yesterday"),
                                   "does not tell of yesterday") <= 2
     check(knows(a), a.vm("web"))
+    a.sees("a", a="up", b="up")
     a.does("move", vm="web", to="b")
     moved(cluster, "web", a, b)
     check(knows(b), b.vm("web"))
