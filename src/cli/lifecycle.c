@@ -173,9 +173,9 @@ static void on_fatal(int sig)
 /* However the process ends by a signal, the terminal is put back first. */
 static void guard_terminal(void)
 {
-	static const int fatal[] = { SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,    SIGABRT,
-				     SIGTRAP, SIGQUIT, SIGXCPU, SIGALRM,   SIGVTALRM,
-				     SIGPROF, SIGUSR2, SIGPOLL, SIGSTKFLT, SIGPWR };
+	static const int fatal[] = { SIGSEGV, SIGBUS,  SIGILL,    SIGFPE,  SIGABRT,   SIGTRAP,
+				     SIGQUIT, SIGSYS,  SIGXCPU,   SIGALRM, SIGVTALRM, SIGPROF,
+				     SIGUSR2, SIGPOLL, SIGSTKFLT, SIGPWR };
 	const struct sigaction guard = { .sa_handler = on_fatal, .sa_flags = SA_RESETHAND };
 	struct sigaction now;
 

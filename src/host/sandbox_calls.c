@@ -24,12 +24,15 @@
 
 /* All that a thread of this process is, and a process is not (clone(2)). */
 #define THREAD (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
+#define NAMESPACES                                                                                 \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |             \
+	 CLONE_NEWPID | CLONE_NEWNET)
 
 /* clang-format off */
 #define ANY { .mask = 0 }
 #define IF(n, value) { .index = n, .mask = UINT32_MAX, .is = value }
 #define IF_NOT(n, bits) { .index = n, .mask = bits }
-#define IF_ALL(n, bits) { .index = n, .mask = bits, .is = bits }
+#define IF_ALL_BUT(n, bits, not) { .index = n, .mask = (bits) | (not), .is = bits }
 #define IF_SELF(n) { .index = n, .mask = UINT32_MAX, .is_self = true }
 #define IOCTL(request, roles) { SYS_ioctl, roles, IF(1, request) }
 /* clang-format on */
@@ -99,7 +102,8 @@ const struct sandbox_call sandbox_calls[] = {
 	{ SYS_fdatasync, IO, ANY },
 	IOCTL(BLKDISCARD, IO),
 	{ SYS_eventfd2, IO, ANY },
-	{ SYS_clone, IO, IF_ALL(0, THREAD) }, /* clone3() says that it is not there */
+	{ SYS_clone, IO,
+	  IF_ALL_BUT(0, THREAD, NAMESPACES) }, /* clone3() says that it is not there */
 	{ SYS_set_robust_list, IO, ANY }, /* of the new thread, as is the next */
 	{ SYS_rseq, IO, ANY },
 	{ SYS_seccomp, IO, ANY }, /* its own filter, which only takes away */

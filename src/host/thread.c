@@ -19,14 +19,15 @@ struct beginning {
 
 static void *begin(void *arg)
 {
-	struct beginning *b = arg, own = *b;
+	struct beginning *b = arg;
+	void *(*run)(void *) = b->run;
+	void *run_arg = b->arg;
 	int r;
 
-	prctl(PR_SET_NAME, own.name);
-	r = sandbox_enter(own.role);
-	b->result = r;
-	sem_post(&b->begun);
-	return r ? NULL : own.run(own.arg);
+	prctl(PR_SET_NAME, b->name);
+	r = b->result = sandbox_enter(b->role);
+	sem_post(&b->begun); /* and b is gone */
+	return r ? NULL : run(run_arg);
 }
 
 int thread_new(pthread_t *thread, const char *name, enum sandbox_role role, int own_signal,

@@ -92,6 +92,12 @@ static const struct escape escapes[] = {
 	  0 },
 	{ "makes a process", SYS_clone, { SIGCHLD }, 0, 0 },
 	{ "the same by the old call", SYS_fork, { 0 }, 0, 0 },
+	{ "makes a thread elsewhere",
+	  SYS_clone,
+	  { CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+	    CLONE_NEWPID },
+	  EINVAL,
+	  0 },
 	{ "traces its parent", SYS_ptrace, { PTRACE_PEEKDATA, 1, 0, 0 }, ESRCH, 0 },
 	{ "reads another's memory", SYS_process_vm_readv, { 1, P(memory), 0, 0, 0, 0 }, 0, 0 },
 	{ "writes another's memory", SYS_process_vm_writev, { 1, P(memory), 0, 0, 0, 0 }, 0, 0 },
