@@ -23,8 +23,11 @@ struct caller_group {
 /* By name or number. */
 int caller_group_find(struct caller_group *, const char *text, struct err *);
 
-int caller_of(int fd, struct ucred *); /* -errno */
-bool caller_is_let_in(int fd, const struct ucred *, const struct caller_group *);
+extern const struct broker_service
+	caller_service; /* broker.h: other users have no names in a sandbox */
+
+/* 1: who is at the other end is let in; 0: not; -errno: it cannot be told who that is. */
+int caller_let_in(int fd, const struct caller_group *, struct ucred *);
 
 /* Those who were not, for the log: the first, then a line a minute at most. */
 struct caller_refusals {

@@ -17,6 +17,8 @@
 #include "err.h"
 #include "loop.h"
 
+extern const struct broker_service disk_lock_holder; /* broker.h */
+
 struct disk;
 struct disk_queue;
 

@@ -10,6 +10,8 @@
 
 #include "err.h"
 
+extern const struct broker_service kvm_service; /* broker.h */
+
 /* Open /dev/kvm; every capability that the machine cannot do without is there. */
 int kvm_open(int *fd, struct err *);
 

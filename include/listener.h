@@ -13,6 +13,8 @@
 
 #include "caller.h"
 
+extern const struct broker_service listener_service; /* broker.h */
+
 struct listener {
 	int fd; /* non-blocking, closed on exec */
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "": inherited */

@@ -16,6 +16,8 @@
 #include "disk.h"
 #include "err.h"
 
+extern const struct broker_service owner_path; /* broker.h */
+
 enum owner_state { OWNER_RUNNING, OWNER_OFFERED };
 
 struct owner_record {

@@ -14,6 +14,8 @@
 
 #include "err.h"
 
+extern const struct broker_service passt_start_service, passt_stop_service; /* broker.h */
+
 enum { PASST_FRAME_MIN = 14, PASST_FRAME_MAX = 65535, PASST_LENGTH_BYTES = 4 };
 
 struct passt;

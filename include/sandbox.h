@@ -11,6 +11,9 @@
 #ifndef SANDBOX_H
 #define SANDBOX_H
 
+#include <jansson.h>
+#include <stdbool.h>
+
 #include "err.h"
 
 enum sandbox_mode {
@@ -20,21 +23,29 @@ enum sandbox_mode {
 };
 
 enum sandbox_role {
-	SANDBOX_NONE, /* opens files and connections for the others, and is not confined */
+	SANDBOX_MAIN, /* and the threads that do its work */
 	SANDBOX_VCPU,
 	SANDBOX_IO,
 	SANDBOX_API,
 	SANDBOX_MIGRATION, /* connections that carry memory, and those that are not known yet */
+	SANDBOX_SPAWNER, /* makes the others, and so is held to no less than all their lists */
 	SANDBOX_ROLES
 };
 
+struct sandbox_config {
+	enum sandbox_mode mode;
+	const struct broker_service *const *services; /* up to NULL (broker.h), or NULL */
+	const json_t *named; /* strings anywhere in it are paths that may be opened */
+	bool named_later; /* and more by a VM that comes from elsewhere */
+	void (*last_words)(
+		void); /* before a refused call ends the process; async-signal-safe, or NULL */
+};
+
 /*
- * Once, before there are threads.  From here on, whatever the mode but SANDBOX_OFF, no program that
- * is executed gets more rights than this one (no_new_privs), and last_words, NULL or
- * async-signal-safe, is called before the process ends by a call that was refused.
- * -EOPNOTSUPP: the host's kernel cannot filter.
+ * Once, before there are threads: makes the broker (broker.h), gives away what a monitor does not
+ * need, stage by stage, and keeps the calling thread to the list of SANDBOX_MAIN.
  */
-int sandbox_begin(enum sandbox_mode, void (*last_words)(void), struct err *);
+int sandbox_begin(const struct sandbox_config *, struct err *);
 /* The calling thread keeps to the role's list from now on, for good; 0 or -errno. */
 int sandbox_enter(enum sandbox_role);
 

@@ -13,6 +13,8 @@
 
 #include "err.h"
 
+extern const struct broker_service tap_service, tap_is_there_service; /* broker.h */
+
 enum { TAP_PAIRS_MAX = 15, TAP_HEADER_BYTES = 12 };
 
 /* virtio 1.3, 5.1.3: bits younger than some kernel headers */
@@ -35,6 +37,8 @@ struct tap_config {
  * other taps later: this one has duplicates. */
 int tap_open(struct tap **, const struct tap_config *, struct err *);
 void tap_close(struct tap *); /* NULL is fine; an interface that was made here is gone then */
+
+bool tap_is_there(const char *name); /* an interface of the host has that name */
 
 /* Can a file that somebody else opened be one?  what: it, for the sentence if not (-EINVAL). */
 int tap_check_fd(int fd, const char *what, struct err *);

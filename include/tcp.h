@@ -15,6 +15,8 @@
 #include "channel.h"
 #include "err.h"
 
+extern const struct broker_service tcp_names; /* broker.h */
+
 enum { TCP_HOST_MAX = 256, TCP_URL_MAX = TCP_HOST_MAX + 16 };
 
 /* Port 0: any that is free.  bound: the address with the real port. */

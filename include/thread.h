@@ -15,6 +15,10 @@
 int thread_new(pthread_t *, const char *name, enum sandbox_role, int own_signal,
 	       void *(*run)(void *arg), void *arg);
 
+/* In a sandbox, whose threads may not make others: from now on one of them does it for all.  Its
+ * own list is all lists (SANDBOX_SPAWNER).  0 or -errno. */
+int thread_spawner_new(void);
+
 unsigned thread_processors(void); /* on which those of this process may run */
 
 #endif

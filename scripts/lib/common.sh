@@ -83,7 +83,7 @@ make_once() {
 godwit_program() {
 	local log
 	[[ ! ${GODWIT:-} ]] || { echo "$GODWIT"; return; }
-	need_packages check gcc libc6-dev libgnutls28-dev libjansson-dev liblz4-dev \
+	need_packages check gcc libc6-dev libcap-ng-dev libgnutls28-dev libjansson-dev liblz4-dev \
 		libseccomp-dev liburing-dev libzstd-dev meson ninja-build pkg-config
 	log=$(mktemp)
 	godwit_build >"$log" || {

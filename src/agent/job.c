@@ -186,7 +186,7 @@ int job_new(struct spec *s, pid_t pid, bool stops, const struct asker *asker, st
 		if (asker)
 			j->asker = *asker;
 		j->over = (struct work){ .run = on_over, .arg = j };
-		r = thread_new(&j->thread, stops ? "stop" : "start", SANDBOX_NONE, 0, work, j);
+		r = thread_new(&j->thread, stops ? "stop" : "start", SANDBOX_MAIN, 0, work, j);
 	}
 	if (r) {
 		free(j);

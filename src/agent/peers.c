@@ -204,7 +204,7 @@ static int listen_for_others(struct agent *a, struct err *e)
 		r = read_given(a, e);
 	if (r)
 		return r;
-	r = thread_new(&peers->thread, "peers", SANDBOX_NONE, 0, peers_accept_run, a);
+	r = thread_new(&peers->thread, "peers", SANDBOX_MAIN, 0, peers_accept_run, a);
 	if (r)
 		return err_set(e, r, "a thread cannot be started: %s", strerror(-r));
 	peers->runs = true;

@@ -156,7 +156,7 @@ static void arrive(struct agent *a, struct channel *ch, const char *address)
 	arrival->wire.ch = *ch;
 	arrival->wire.ch.cancel_fd = peers->end_fd;
 	snprintf(arrival->address, sizeof(arrival->address), "%s", address);
-	if (thread_new(&arrival->thread, "peer-answers", SANDBOX_NONE, 0, arrival_run, arrival)) {
+	if (thread_new(&arrival->thread, "peer-answers", SANDBOX_MAIN, 0, arrival_run, arrival)) {
 		channel_close(ch);
 		free(arrival);
 		return;
@@ -193,7 +193,7 @@ static void start_dialling(struct agent *a)
 
 	list_for_each (p, &a->peers->known, node)
 		if (!p->dials && !p->twin)
-			p->dials = !thread_new(&p->thread, "peer-dials", SANDBOX_NONE, 0,
+			p->dials = !thread_new(&p->thread, "peer-dials", SANDBOX_MAIN, 0,
 					       peers_dial_run, p);
 }
 

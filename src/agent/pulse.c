@@ -69,7 +69,7 @@ int pulse_new(struct pulse **out, struct agent *a, const struct pulse_job *job, 
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&p->wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	r = thread_new(&p->thread, job->name, SANDBOX_NONE, 0, pulse_run, p);
+	r = thread_new(&p->thread, job->name, SANDBOX_MAIN, 0, pulse_run, p);
 	if (r) {
 		free(p);
 		return err_set(e, r, "a thread cannot be started: %s", strerror(-r));

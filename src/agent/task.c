@@ -38,7 +38,7 @@ int task_start(struct agent *a, const char *name, void (*run)(void *arg), void *
 
 	if (!r) {
 		*task = (struct task){ .agent = a, .run = run, .arg = arg };
-		r = thread_new(&thread, name, SANDBOX_NONE, 0, task_run, task);
+		r = thread_new(&thread, name, SANDBOX_MAIN, 0, task_run, task);
 	}
 	if (r) {
 		free(task);

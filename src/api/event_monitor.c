@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "event_monitor.h"
+#include "file.h"
 #include "log.h"
 
 struct event_monitor {
@@ -72,7 +73,7 @@ static void on_room(void *arg, uint32_t events)
 static int open_path(const char *path, int *fd, struct err *e)
 {
 	struct stat st;
-	bool is_fifo = !stat(path, &st) && S_ISFIFO(st.st_mode);
+	bool is_fifo = !file_stat(path, &st) && S_ISFIFO(st.st_mode);
 	int flags = is_fifo ? O_RDWR : O_WRONLY | O_CREAT | O_APPEND;
 
 	*fd = open(path, flags | O_NONBLOCK | O_CLOEXEC, 0600);

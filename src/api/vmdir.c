@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "file.h"
 #include "rundir.h"
 #include "vmdir.h"
 
@@ -59,7 +60,7 @@ static int lock_directory(int parent, const char *name, int *fd)
 	/* Whoever only looks whether it is locked shares the lock for a moment. */
 	if (flock(opened, LOCK_EX | LOCK_NB))
 		return flock(opened, LOCK_SH | LOCK_NB) ? -errno : -ESTALE;
-	if (fstat(opened, &locked) || fstatat(parent, name, &there, AT_SYMLINK_NOFOLLOW) ||
+	if (fstat(opened, &locked) || file_lstat(parent, name, &there) ||
 	    locked.st_ino != there.st_ino)
 		return -ESTALE;
 	*fd = TAKE_FD(opened);

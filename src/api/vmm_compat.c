@@ -3,14 +3,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <net/if.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "devices.h"
 #include "disk.h"
+#include "file.h"
 #include "machine.h"
 #include "owner.h"
+#include "tap.h"
 #include "vmm_internal.h"
 
 static void append(json_t *blockers, json_t *sentence)
@@ -44,7 +45,7 @@ static bool has_record(const struct vm_disk *d)
 {
 	struct stat st;
 
-	return !d->readonly && !stat(disk_path(d->disk), &st) && S_ISREG(st.st_mode);
+	return !d->readonly && !file_stat(disk_path(d->disk), &st) && S_ISREG(st.st_mode);
 }
 
 /* NULL: it may well be.  Whether it really is shows the hand-over, by its lock. */
@@ -122,7 +123,7 @@ static void check_taps(const json_t *config, json_t *blockers)
 		const char *tap = json_string_value(json_object_get(net, "tap"));
 		const char *id = json_string_value(json_object_get(net, "id"));
 
-		if (tap && id && !is_made_here(net) && !if_nametoindex(tap))
+		if (tap && id && !is_made_here(net) && !tap_is_there(tap))
 			append(blockers,
 			       json_sprintf("%s: there is no tap %s on this host; make it "
 					    "as the other host has it, or give another "

@@ -111,7 +111,7 @@ static void on_still(void *arg)
 	if (!r)
 		r = gather(job);
 	if (!r) {
-		r = thread_new(&job->thread, "_snapshot", SANDBOX_NONE, 0, snapshot_main, job);
+		r = thread_new(&job->thread, "_snapshot", SANDBOX_MAIN, 0, snapshot_main, job);
 		job->runs = !r;
 		if (r)
 			err_set(&job->e, r, "no thread for a snapshot: %s", strerror(-r));

@@ -10,15 +10,24 @@
 #include "api.h"
 #include "audit.h"
 #include "bits.h"
+#include "broker.h"
 #include "chardev.h"
 #include "cleanup.h"
 #include "cli.h"
 #include "config.h"
+#include "disk.h"
+#include "file.h"
+#include "kvm.h"
+#include "listener.h"
 #include "log.h"
 #include "machine.h"
 #include "notify.h"
+#include "owner.h"
+#include "passt.h"
 #include "rundir.h"
 #include "sandbox.h"
+#include "tap.h"
+#include "tcp.h"
 #include "vmm.h"
 
 struct lifecycle {
@@ -29,6 +38,7 @@ struct lifecycle {
 	struct events *events;
 	struct notify *notify;
 	struct vmm *vmm;
+	char *api_path; /* NULL: in the run directory, or none */
 	struct vmm_request create, boot, receive, restore, leave;
 	struct watch signals; /* SIGTERM, SIGINT, SIGHUP */
 	struct timer limit; /* from the power button to a hard end */
@@ -237,8 +247,7 @@ static int let_through(int dir_fd, const struct caller_group *group, struct err 
 static int on_created(void *arg, const char *name, int dir_fd, struct err *e)
 {
 	struct lifecycle *l = arg;
-	const char *given = l->options->api_socket.path;
-	char path[64], *real;
+	char path[64];
 	int r;
 
 	if (l->audit)
@@ -250,12 +259,10 @@ static int on_created(void *arg, const char *name, int dir_fd, struct err *e)
 		snprintf(path, sizeof(path), "/proc/self/fd/%d/" RUNDIR_API_SOCKET, dir_fd);
 		return open_api(l, &(struct place){ path, -1 }, e);
 	}
-	if (!given)
+	if (!l->api_path || !symlinkat(l->api_path, dir_fd, RUNDIR_API_SOCKET))
 		return 0;
-	real = realpath(given, NULL);
-	r = real && !symlinkat(real, dir_fd, RUNDIR_API_SOCKET) ? 0 : -errno;
-	free(real);
-	return r ? err_set(e, r, "%s: no link to it can be made: %s", given, strerror(-r)) : 0;
+	return err_set(e, -errno, "%s: no link to it can be made: %s", l->api_path,
+		       strerror(errno));
 }
 
 static void on_moved(void *arg, json_t *what)
@@ -341,6 +348,31 @@ static void begin_with(struct lifecycle *l)
 	}
 }
 
+/* Of a socket that is made later. */
+static char *absolute(const char *path)
+{
+	CLEANUP(free) char *cwd = path && *path != '/' ? get_current_dir_name() : NULL;
+	char *all;
+
+	if (!path)
+		return NULL;
+	return asprintf(&all, "%s%s%s", cwd ? cwd : "", cwd ? "/" : "", path) < 0 ? NULL : all;
+}
+
+static const struct broker_service *const services[] = {
+	&caller_service,   &disk_lock_holder,     &file_service,        &kvm_service,
+	&listener_service, &owner_path,           &passt_start_service, &passt_stop_service,
+	&tap_service,      &tap_is_there_service, &tcp_names,           NULL
+};
+
+/* All that the configuration says where it is. */
+static json_t *paths_of(const struct run_options *o)
+{
+	return json_pack("[s*, s*, s*, s*, s*, s*, s*, O*]", o->api_socket.path,
+			 o->event_monitor.path, o->metrics_path, o->audit, o->dir, o->tls_dir,
+			 getenv("NOTIFY_SOCKET"), o->json);
+}
+
 int lifecycle_run(const struct run_options *options, enum lifecycle_begin begin)
 {
 	struct lifecycle l = {
@@ -361,16 +393,25 @@ int lifecycle_run(const struct run_options *options, enum lifecycle_begin begin)
 		.limit = { .expired = on_limit, .arg = &l },
 		.status = CLI_FAILED
 	};
+	json_auto_t *named = paths_of(options);
+	CLEANUP(free) char *api_path = absolute(options->api_socket.path);
+	const struct sandbox_config sandbox = { .mode = options->sandbox,
+						.services = services,
+						.named = named,
+						.named_later = begin == LIFECYCLE_RECEIVE ||
+							       begin == LIFECYCLE_RESTORE,
+						.last_words = chardev_restore_terminal };
 	struct err e;
 
+	l.api_path = api_path;
 	log_set_level(options->log_level);
-	if (sandbox_begin(options->sandbox, chardev_restore_terminal, &e) ||
-	    lifecycle_open(&l, &e)) {
+	if (sandbox_begin(&sandbox, &e) || lifecycle_open(&l, &e)) {
 		log_error("%s", e.text);
 	} else {
 		begin_with(&l);
 		vmm_run(l.vmm);
 	}
 	lifecycle_close(&l);
+	broker_end();
 	return l.status;
 }

@@ -104,12 +104,31 @@ bool cgroup_folder(const char *root, const char *controller, const char *path,
 	return false;
 }
 
+/* "7 (broker) S 6": it is a VM's, and belongs to it (broker.h). */
+static bool is_broker_of(pid_t pid, int other)
+{
+	char path[32];
+	int parent = 0;
+	CLEANUP(file) FILE *f = NULL;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", other);
+	f = fopen(path, "re");
+	return f && fscanf(f, "%*d (broker) %*c %d", &parent) == 1 && parent == (int)pid;
+}
+
 bool cgroup_is_alone(const char *folder, pid_t pid)
 {
 	CLEANUP(file) FILE *f = cgroup_open(folder, "cgroup.procs");
-	int found, other;
+	bool is_there = false;
+	int found;
 
-	return f && fscanf(f, "%d %d", &found, &other) == 1 && found == (int)(pid ? pid : getpid());
+	pid = pid ? pid : getpid();
+	while (f && fscanf(f, "%d", &found) == 1) {
+		if (found != (int)pid && !is_broker_of(pid, found))
+			return false;
+		is_there |= found == (int)pid;
+	}
+	return is_there;
 }
 
 bool cgroup_of_own(const char *root, pid_t pid, const char *controller, char folder[PATH_MAX])

@@ -21,7 +21,8 @@ bool cgroup_path(const char *root, pid_t pid, const char *controller, char path[
  * part only. */
 bool cgroup_folder(const char *root, const char *controller, const char *path,
 		   char folder[PATH_MAX]);
-bool cgroup_is_alone(const char *folder, pid_t pid); /* no other process is in it */
+bool cgroup_is_alone(const char *folder,
+		     pid_t pid); /* none is in it but the process and its broker */
 /* Where the process is alone in its group of that hierarchy, the group's folder. */
 bool cgroup_of_own(const char *root, pid_t pid, const char *controller, char folder[PATH_MAX]);
 /* A file of it, to be read; NULL: errno. */

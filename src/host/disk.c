@@ -15,6 +15,7 @@
 #include "cleanup.h"
 #include "disk_lock.h"
 #include "disk_queue.h"
+#include "file.h"
 #include "log.h"
 
 enum { SECTOR_BYTES = 512, DIRECT_BLOCK_MAX = 4096 };
@@ -62,7 +63,7 @@ static int open_image(const struct disk_config *c, int *out, struct stat *st, st
 	CLEANUP(fd) int fd = -1;
 	int r;
 
-	if (stat(c->path, st))
+	if (file_stat(c->path, st))
 		return open_failed(c, errno, e);
 	r = check_kind(c->path, st->st_mode, e);
 	if (r)
@@ -151,13 +152,19 @@ static uint32_t probe_direct_block(int fd)
 	return DIRECT_BLOCK_MAX;
 }
 
-/* Of the same file, whatever its path means by now. */
+static bool is_same_file(int fd, int other)
+{
+	struct stat a, b;
+
+	return !fstat(fd, &a) && !fstat(other, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 static int open_direct(struct disk *d, const struct disk_config *c, struct err *e)
 {
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", d->fd);
-	d->direct_fd = open(path, O_CLOEXEC | O_DIRECT | (c->readonly ? O_RDONLY : O_RDWR));
+	d->direct_fd = open(c->path, O_CLOEXEC | O_DIRECT | (c->readonly ? O_RDONLY : O_RDWR));
+	if (d->direct_fd >= 0 && !is_same_file(d->fd, d->direct_fd))
+		return err_set(e, -EAGAIN, "%s was replaced while it was opened; try again",
+			       c->path);
 	if (d->direct_fd < 0 && errno == EINVAL)
 		return err_set(e, -EINVAL,
 			       "the file system of %s has no direct I/O; leave out direct=on",

@@ -12,11 +12,13 @@
 #include <unistd.h>
 
 #include "bits.h"
+#include "broker.h"
 #include "cleanup.h"
 #include "disk_lock.h"
+#include "file.h"
 #include "rundir.h"
 
-enum { LOCK_TRIES = 50, LOCK_WAIT_US = 20000 };
+enum { LOCK_TRIES = 50, LOCK_WAIT_US = 20000, HOLDER_BYTES = 192 };
 
 /* File systems that other hosts may share; those that <linux/magic.h> does not have by name. */
 enum {
@@ -83,8 +85,7 @@ static void describe_process(int proc_pid, pid_t pid, char *text, size_t size)
 	snprintf(text, size, "%s (process %d)", n > 1 ? comm : "another program", (int)pid);
 }
 
-/* The first process that holds a lock on the image; 0: none that this user can see. */
-static pid_t find_holder(const struct stat *image, char *text, size_t size)
+static pid_t look_for_holder(const struct stat *image, char *text, size_t size)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
@@ -104,6 +105,44 @@ static pid_t find_holder(const struct stat *image, char *text, size_t size)
 	if (proc)
 		closedir(proc);
 	return found;
+}
+
+/* {"device": 1, "inode": 2}: {"pid": 3, "who": "VM 'web' (process 3)"} */
+static int serve_holder(const json_t *ask, const int *fd, unsigned nfds, struct broker_answer *out,
+			struct err *e)
+{
+	const struct stat image = {
+		.st_dev = (dev_t)json_integer_value(json_object_get(ask, "device")),
+		.st_ino = (ino_t)json_integer_value(json_object_get(ask, "inode"))
+	};
+	char text[HOLDER_BYTES] = "";
+	pid_t pid = look_for_holder(&image, text, sizeof(text));
+
+	(void)fd;
+	(void)nfds;
+	(void)e;
+	out->json = json_pack("{s:i, s:o}", "pid", (int)pid, "who", broker_bytes(text));
+	return 0;
+}
+
+const struct broker_service disk_lock_holder = { "disk_lock_holder", serve_holder };
+
+/* The first process that holds a lock on the image; 0: none that this user can see. */
+static pid_t find_holder(const struct stat *image, char *text, size_t size)
+{
+	struct broker_answer a;
+	struct err ignored;
+	pid_t pid;
+
+	if (broker_ask(&disk_lock_holder,
+		       json_pack("{s:I, s:I}", "device", (json_int_t)image->st_dev, "inode",
+				 (json_int_t)image->st_ino),
+		       NULL, 0, &a, &ignored))
+		return 0;
+	pid = (pid_t)json_integer_value(json_object_get(a.json, "pid"));
+	broker_take_bytes(json_object_get(a.json, "who"), text, size);
+	broker_answer_free(&a);
+	return pid;
 }
 
 static bool is_shared_between_hosts(int fd)
@@ -169,7 +208,7 @@ int disk_cannot_lock(int code, const char *path, struct err *e)
 
 int disk_lock(int fd, const char *path, uint64_t size_bytes, bool readonly, struct err *e)
 {
-	char holder[192];
+	char holder[HOLDER_BYTES];
 	struct stat image;
 	pid_t pid;
 
@@ -198,18 +237,18 @@ void disk_unlock(int fd)
 
 bool disk_is_locked(const char *path)
 {
-	char holder[192];
+	char holder[HOLDER_BYTES];
 	struct stat st;
 
-	return !stat(path, &st) && find_holder(&st, holder, sizeof(holder));
+	return !file_stat(path, &st) && find_holder(&st, holder, sizeof(holder));
 }
 
 int disk_busy(const char *path, struct err *e)
 {
-	char holder[192];
+	char holder[HOLDER_BYTES];
 	struct stat device;
 
-	if (!stat(path, &device) && find_holder(&device, holder, sizeof(holder)))
+	if (!file_stat(path, &device) && find_holder(&device, holder, sizeof(holder)))
 		return err_set(e, -EBUSY, "%s is in use by %s; stop that first", path, holder);
 	return err_set(e, -EBUSY,
 		       "%s is mounted or otherwise in use on this host; unmount it, or add "

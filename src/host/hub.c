@@ -390,7 +390,7 @@ static const char *hub_objection(const struct hub *h, const struct console *plac
 {
 	struct ucred peer;
 
-	if (caller_of(fd, &peer) || !caller_is_let_in(fd, &peer, &h->listener.group))
+	if (caller_let_in(fd, &h->listener.group, &peer) <= 0)
 		return "error this VM belongs to another user\n";
 	return place ? NULL : "error too many consoles are attached; leave one of them first\n";
 }

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "broker.h"
 #include "cleanup.h"
+#include "file.h"
 #include "listener.h"
 
 enum { BACKLOG = 64 };
@@ -20,7 +23,7 @@ static int remove_stale(const struct sockaddr_un *a, struct err *e)
 
 	if (fd < 0)
 		return err_set(e, -errno, "cannot make a socket: %s", strerror(errno));
-	if (lstat(a->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode))
+	if (file_lstat(AT_FDCWD, a->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode))
 		return err_set(e, -EEXIST,
 			       "%s is there already and is not a socket; choose another path",
 			       a->sun_path);
@@ -71,7 +74,7 @@ int listener_open(struct listener *l, const char *path, mode_t mode, struct err 
 	r = bind_socket(fd, &a, e);
 	if (r)
 		return r;
-	if (lstat(path, &st) < 0 || listen(fd, BACKLOG) < 0)
+	if (file_lstat(AT_FDCWD, path, &st) < 0 || listen(fd, BACKLOG) < 0)
 		return err_set(e, -errno, "cannot listen at %s: %s", path, strerror(errno));
 	*l = (struct listener){ .fd = TAKE_FD(fd), .dev = st.st_dev, .ino = st.st_ino };
 	memcpy(l->path, a.sun_path, sizeof(l->path));
@@ -102,25 +105,64 @@ int listener_adopt(struct listener *l, int fd, struct err *e)
 }
 
 /* By way of a descriptor, so that it is this file whatever the path leads to meanwhile. */
-static int open_to(const struct listener *l, gid_t group)
+static int open_to(int dir, const char *path, dev_t dev, ino_t ino, gid_t group)
 {
-	CLEANUP(fd) int fd = open(l->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	char path[32];
+	CLEANUP(fd) int fd = openat(dir, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char own[32];
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
-	if (st.st_dev != l->dev || st.st_ino != l->ino)
+	if (st.st_dev != dev || st.st_ino != ino || !S_ISSOCK(st.st_mode))
 		return -ESTALE;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return fchownat(fd, "", (uid_t)-1, group, AT_EMPTY_PATH) < 0 || chmod(path, 0660) < 0
+	snprintf(own, sizeof(own), "/proc/self/fd/%d", fd);
+	return fchownat(fd, "", (uid_t)-1, group, AT_EMPTY_PATH) < 0 || chmod(own, 0660) < 0
 		       ? -errno
 		       : 0;
 }
 
+/* {"path": "p", "device": 1, "inode": 2, "group": 3}: of a socket; with the directory where it
+ * begins, or none. */
+static int serve_let_in(const json_t *ask, const int *fd, unsigned nfds, struct broker_answer *out,
+			struct err *e)
+{
+	json_int_t dev, ino, group;
+	char path[PATH_MAX];
+	int r;
+
+	(void)out;
+	if (json_unpack((json_t *)ask, "{s:I, s:I, s:I}", "device", &dev, "inode", &ino, "group",
+			&group))
+		return err_set(e, -EINVAL, "no socket is named");
+	broker_take_bytes(json_object_get(ask, "path"), path, sizeof(path));
+	r = open_to(nfds ? *fd : AT_FDCWD, path, (dev_t)dev, (ino_t)ino, (gid_t)group);
+	return r ? err_set(e, r, "%s", strerror(-r)) : 0;
+}
+
+const struct broker_service listener_service = { "listener", serve_let_in };
+
+static int ask_to_open(const struct listener *l, gid_t group, struct err *e)
+{
+	struct broker_answer a;
+	int dir = AT_FDCWD, r;
+	const char *below = file_below(l->path, &dir);
+
+	r = broker_ask(&listener_service,
+		       json_pack("{s:o, s:I, s:I, s:I}", "path",
+				 broker_bytes(below ? below : l->path), "device",
+				 (json_int_t)l->dev, "inode", (json_int_t)l->ino, "group",
+				 (json_int_t)group),
+		       &dir, dir != AT_FDCWD, &a, e);
+
+	if (!r)
+		broker_answer_free(&a);
+	return r;
+}
+
 int listener_let_in(struct listener *l, const struct caller_group *group, struct err *e)
 {
-	int r = group->given && *l->path ? open_to(l, group->id) : 0;
+	struct err why;
+	int r = group->given && *l->path ? ask_to_open(l, group->id, &why) : 0;
 
 	if (r)
 		return err_set(e, r, "socket %s cannot be opened to group %u: %s%s", l->path,
@@ -138,7 +180,8 @@ void listener_close(struct listener *l)
 		return;
 	/* Another process may have taken the path since.  While the socket is open the number of
 	 * its file is not given to another. */
-	if (*l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
+	if (*l->path && file_lstat(AT_FDCWD, l->path, &st) == 0 && st.st_dev == l->dev &&
+	    st.st_ino == l->ino)
 		unlink(l->path);
 	close(l->fd);
 	l->fd = -1;

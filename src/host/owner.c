@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "bits.h"
+#include "broker.h"
 #include "cleanup.h"
 #include "disk_queue.h"
+#include "file.h"
 #include "record.h"
 #include "statedir.h"
 #include "uuid.h"
@@ -29,20 +31,50 @@ struct owner_place {
 
 static const char *const states[] = { [OWNER_RUNNING] = "running", [OWNER_OFFERED] = "offered" };
 
+/* With an fd of it: {"path": "/where/it/is"} */
+static int serve_path(const json_t *ask, const int *fd, unsigned nfds, struct broker_answer *out,
+		      struct err *e)
+{
+	char link[32], path[PATH_MAX] = "";
+	ssize_t n = -1;
+
+	(void)ask;
+	if (nfds == 1) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", *fd);
+		n = readlink(link, path, sizeof(path) - 1);
+	}
+	if (n < 0)
+		return err_set(e, -errno, "%s", strerror(errno));
+	out->json = json_pack("{s:o}", "path", broker_bytes(path));
+	return 0;
+}
+
+const struct broker_service owner_path = { "owner_path", serve_path };
+
+static int path_of(const struct disk *d, char path[PATH_MAX], struct err *e)
+{
+	struct broker_answer a;
+	int r = broker_ask(&owner_path, json_object(), &d->fd, 1, &a, e);
+
+	if (r)
+		return err_prefix(e, r, "cannot tell where %s is", d->config.path);
+	broker_take_bytes(json_object_get(a.json, "path"), path, PATH_MAX);
+	broker_answer_free(&a);
+	return 0;
+}
+
 /* Of the file that is open, and not of what its path means by now. */
 static int resolve(const struct disk *d, struct owner_place *p, struct stat *st, struct err *e)
 {
-	char link[32];
 	struct stat there;
-	ssize_t n;
+	int r = path_of(d, p->disk, e);
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", d->fd);
-	n = readlink(link, p->disk, sizeof(p->disk) - 1);
-	if (n < 0 || fstat(d->fd, st))
+	if (r)
+		return r;
+	if (fstat(d->fd, st))
 		return err_set(e, -errno, "cannot tell where %s is: %s", d->config.path,
 			       strerror(errno));
-	p->disk[n] = '\0';
-	if (!stat(p->disk, &there) && there.st_dev == st->st_dev && there.st_ino == st->st_ino)
+	if (!file_stat(p->disk, &there) && there.st_dev == st->st_dev && there.st_ino == st->st_ino)
 		return 0;
 	return err_set(e, -ENOENT,
 		       "%s was moved or removed since it was opened and can have no owner record",

@@ -15,11 +15,13 @@
 #include <unistd.h>
 
 #include "bits.h"
+#include "broker.h"
 #include "cleanup.h"
 #include "passt.h"
 
 enum {
 	FORWARD_MAX = 64,
+	ARGUMENTS_MAX = 2 * FORWARD_MAX + 15,
 	SPEC_BYTES = 80,
 	CHILD_FD = 3, /* its end of the socket */
 	WAIT_MS = 10000,
@@ -36,7 +38,7 @@ struct passt {
 
 /* What the program is told: -t or -u and a port each. */
 struct arguments {
-	char *argv[2 * FORWARD_MAX + 16];
+	char *argv[ARGUMENTS_MAX + 1];
 	char spec[FORWARD_MAX][SPEC_BYTES];
 	char mtu[8];
 	unsigned argc, nspecs;
@@ -153,7 +155,7 @@ static int spawn(struct passt *p, char *const argv[], int fd, int words)
 }
 
 /* One end of each pair is the child's alone: its death closes them. */
-static int start(struct passt *p, char *const argv[], struct err *e)
+static int start_here(struct passt *p, char *const argv[], struct err *e)
 {
 	CLEANUP(fd) int theirs = -1;
 	CLEANUP(fd) int words = -1;
@@ -171,6 +173,73 @@ static int start(struct passt *p, char *const argv[], struct err *e)
 	if (r == -ENOENT)
 		return err_set(e, r, "passt is not installed; as root run: apt-get install passt");
 	return r ? err_set(e, r, "cannot start passt: %s", strerror(-r)) : 0;
+}
+
+/* {"argv": ["passt", ...]}: {"pid": 1}, its socket and what it says. */
+static int serve_start(const json_t *ask, const int *fd, unsigned nfds, struct broker_answer *out,
+		       struct err *e)
+{
+	const json_t *words = json_object_get(ask, "argv");
+	struct passt p = { .fd = -1, .words = -1 };
+	char *argv[ARGUMENTS_MAX + 1] = { NULL };
+	size_t n = json_array_size(words);
+	int r;
+
+	(void)fd;
+	(void)nfds;
+	if (!n || n > ARGUMENTS_MAX)
+		return err_set(e, -EINVAL, "passt has no such arguments");
+	for (size_t i = 0; i < n; i++)
+		argv[i] = (char *)json_string_value(json_array_get(words, i));
+	argv[0] = "passt"; /* and no other program */
+	r = start_here(&p, argv, e);
+	if (p.fd >= 0)
+		out->fd[out->nfds++] = p.fd;
+	if (p.words >= 0)
+		out->fd[out->nfds++] = p.words;
+	if (!r)
+		out->json = json_pack("{s:i}", "pid", (int)p.pid);
+	return r;
+}
+
+/* {"pid": 1}: one that was started. */
+static int serve_stop(const json_t *ask, const int *fd, unsigned nfds, struct broker_answer *out,
+		      struct err *e)
+{
+	pid_t pid = (pid_t)json_integer_value(json_object_get(ask, "pid"));
+
+	(void)fd;
+	(void)nfds;
+	(void)out;
+	/* It is no child, or was one and is over. */
+	if (pid <= 0 || waitpid(pid, NULL, WNOHANG))
+		return err_set(e, -ESRCH, "there is no such process");
+	kill(pid, SIGKILL); /* it has nothing to tidy, and nobody waits for it */
+	waitpid(pid, NULL, 0);
+	return 0;
+}
+
+const struct broker_service passt_start_service = { "passt_start", serve_start };
+const struct broker_service passt_stop_service = { "passt_stop", serve_stop };
+
+static int start(struct passt *p, char *const argv[], struct err *e)
+{
+	json_t *words = json_array();
+	struct broker_answer a;
+	int r, pid = 0;
+
+	for (char *const *word = argv; *word; word++)
+		json_array_append_new(words, json_string(*word));
+	r = broker_ask(&passt_start_service, json_pack("{s:o}", "argv", words), NULL, 0, &a, e);
+	if (r)
+		return r;
+	if (a.nfds == 2 && !json_unpack(a.json, "{s:i}", "pid", &pid)) {
+		p->fd = TAKE_FD(a.fd[0]);
+		p->words = TAKE_FD(a.fd[1]);
+	}
+	p->pid = pid;
+	broker_answer_free(&a);
+	return p->fd < 0 ? err_set(e, -EBADMSG, "the broker's answer makes no sense") : 0;
 }
 
 /* It is ready when it has read a frame, of which it makes nothing. */
@@ -222,12 +291,14 @@ int passt_start(struct passt **out, const struct passt_config *c, struct err *e)
 
 void passt_stop(struct passt *p)
 {
+	struct broker_answer a;
+	struct err ignored;
+
 	if (!p)
 		return;
-	if (p->pid > 0) {
-		kill(p->pid, SIGKILL); /* it has nothing to tidy, and nobody waits for it */
-		waitpid(p->pid, NULL, 0);
-	}
+	if (p->pid > 0 && !broker_ask(&passt_stop_service, json_pack("{s:i}", "pid", (int)p->pid),
+				      NULL, 0, &a, &ignored))
+		broker_answer_free(&a);
 	cleanup_fd(&p->fd);
 	cleanup_fd(&p->words);
 	free(p);

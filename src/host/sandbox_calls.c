@@ -3,10 +3,12 @@
  * The lists: one line a call, with what it is for.  A call that is not here is one that nobody
  * needs; who adds one says here why.
  */
-#include <linux/fs.h>
 #include <linux/if_tun.h>
+#include <linux/fs.h>
 #include <linux/kvm.h>
+#include <linux/sockios.h>
 #include <linux/vhost.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -16,11 +18,13 @@
 
 #include "sandbox_internal.h"
 
+#define MAIN ROLE(MAIN)
 #define VCPU ROLE(VCPU)
 #define IO ROLE(IO)
 #define API ROLE(API)
 #define MIGRATION ROLE(MIGRATION)
-#define ALL (VCPU | IO | API | MIGRATION)
+#define SPAWNER ROLE(SPAWNER)
+#define ALL (MAIN | VCPU | IO | API | MIGRATION)
 
 /* All that a thread of this process is, and a process is not (clone(2)). */
 #define THREAD (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
@@ -67,30 +71,31 @@ const struct sandbox_call sandbox_calls[] = {
 	{ SYS_close, ALL, ANY },
 	IOCTL(TCGETS, ALL),
 	IOCTL(TCSETS, ALL), /* put back, before the process ends */
-	{ SYS_readv, IO | MIGRATION, ANY },
-	{ SYS_writev, IO | MIGRATION, ANY },
-	{ SYS_recvfrom, IO | API | MIGRATION, ANY },
+	{ SYS_readv, MAIN | IO | MIGRATION, ANY },
+	{ SYS_writev, MAIN | IO | MIGRATION, ANY },
+	{ SYS_recvfrom, MAIN | IO | API | MIGRATION, ANY },
 	{ SYS_sendto, ALL, ANY },
-	{ SYS_poll, VCPU | IO | MIGRATION, ANY }, /* of a terminal that takes no more, of a peer */
+	{ SYS_poll, MAIN | VCPU | IO | MIGRATION,
+	  ANY }, /* of a terminal that takes no more, of a peer */
 
 	/* Loops. */
-	{ SYS_epoll_wait, IO | API, ANY },
-	{ SYS_epoll_ctl, VCPU | IO | API, ANY }, /* a port that takes no more, at once */
+	{ SYS_epoll_wait, MAIN | IO | API, ANY },
+	{ SYS_epoll_ctl, MAIN | VCPU | IO | API, ANY }, /* a port that takes no more, at once */
 
 	/* A guest runs, with a limit or slowed down, which timers of its thread see to. */
-	IOCTL(KVM_RUN, VCPU),
-	IOCTL(KVM_GET_REGS, VCPU), /* where it stood, when KVM gives up */
-	IOCTL(KVM_KVMCLOCK_CTRL, VCPU), /* it was paused: no lock-up */
+	IOCTL(KVM_RUN, MAIN | VCPU), /* main tries whether KVM can (kvm_ring0.c) */
+	IOCTL(KVM_GET_REGS, MAIN | VCPU), /* where it stood, when KVM gives up */
+	IOCTL(KVM_KVMCLOCK_CTRL, MAIN | VCPU), /* it was paused: no lock-up */
 	{ SYS_ppoll, VCPU, ANY },
 	{ SYS_timer_create, VCPU, ANY },
 	{ SYS_timer_settime, VCPU, ANY },
 	{ SYS_timer_delete, VCPU, ANY },
 
 	/* It writes to registers: lines, interrupts, doorbells. */
-	IOCTL(KVM_IRQ_LINE, VCPU | IO),
-	IOCTL(KVM_IOEVENTFD, VCPU),
-	IOCTL(KVM_IRQFD, VCPU),
-	IOCTL(KVM_SET_GSI_ROUTING, VCPU),
+	IOCTL(KVM_IRQ_LINE, MAIN | VCPU | IO),
+	IOCTL(KVM_IOEVENTFD, MAIN | VCPU),
+	IOCTL(KVM_IRQFD, MAIN | VCPU),
+	IOCTL(KVM_SET_GSI_ROUTING, MAIN | VCPU),
 
 	/* Disks.  A queue's ring is made by its thread, and restricted (disk_uring.c); a pool of
 	 * threads stands in where there is none, and does what a ring cannot do. */
@@ -99,15 +104,15 @@ const struct sandbox_call sandbox_calls[] = {
 	{ SYS_io_uring_enter, IO, ANY },
 	{ SYS_preadv, IO, ANY },
 	{ SYS_pwritev, IO, ANY },
-	{ SYS_fdatasync, IO, ANY },
+	{ SYS_fdatasync, MAIN | IO, ANY },
 	IOCTL(BLKDISCARD, IO),
-	{ SYS_eventfd2, IO, ANY },
-	{ SYS_clone, IO,
+	{ SYS_eventfd2, MAIN | IO, ANY },
+	{ SYS_clone, SPAWNER | IO,
 	  IF_ALL_BUT(0, THREAD, NAMESPACES) }, /* clone3() says that it is not there */
-	{ SYS_set_robust_list, IO, ANY }, /* of the new thread, as is the next */
-	{ SYS_rseq, IO, ANY },
-	{ SYS_seccomp, IO, ANY }, /* its own filter, which only takes away */
-	{ SYS_prctl, IO, IF(0, PR_SET_NAME) },
+	{ SYS_set_robust_list, SPAWNER | IO, ANY }, /* of the new thread, as is the next */
+	{ SYS_rseq, SPAWNER | IO, ANY },
+	{ SYS_seccomp, SPAWNER | IO, ANY }, /* its own filter, which only takes away */
+	{ SYS_prctl, SPAWNER | IO, IF(0, PR_SET_NAME) },
 
 	/* Networks: offloads and queues that the driver asks for, and the kernel as a back end. */
 	IOCTL(TUNSETOFFLOAD, IO),
@@ -120,25 +125,130 @@ const struct sandbox_call sandbox_calls[] = {
 	IOCTL(VHOST_SET_VRING_CALL, IO),
 	IOCTL(VHOST_NET_SET_BACKEND, IO),
 	IOCTL(VHOST_GET_VRING_BASE, IO),
-	{ SYS_sendmsg, IO, ANY },
+	{ SYS_sendmsg, MAIN | IO | API, ANY },
 
 	/* Memory that the guest gave back. */
-	{ SYS_fallocate, IO | MIGRATION, ANY },
+	{ SYS_fallocate, MAIN | IO | MIGRATION, ANY },
 
 	/* How requests come: an I/O thread waits for more of them at once, or does not. */
 	{ SYS_sched_getscheduler, IO, ANY },
 	{ SYS_sched_setscheduler, IO, ANY },
-	{ SYS_sysinfo, IO, ANY }, /* qsort() asks how much memory there is */
+	{ SYS_sysinfo, MAIN | IO, ANY }, /* qsort() asks how much memory there is */
 	{ SYS_getrandom, ALL, ANY }, /* the guest's, and keys */
 
 	/* Clients. */
-	{ SYS_accept4, API, ANY },
-	{ SYS_recvmsg, API, ANY },
-	{ SYS_getsockopt, API, ANY },
-	{ SYS_geteuid, API, ANY }, /* whose this process is, and who is let in */
-	{ SYS_shutdown, IO | API | MIGRATION, ANY },
+	{ SYS_accept4, MAIN | API, ANY },
+	{ SYS_recvmsg, MAIN | API, ANY },
+	{ SYS_getsockopt, MAIN | API, ANY },
+	{ SYS_geteuid, MAIN | API, ANY }, /* whose this process is, and who is let in */
+	{ SYS_shutdown, MAIN | IO | API | MIGRATION, ANY },
 
 	/* Pages that changed. */
-	IOCTL(KVM_CLEAR_DIRTY_LOG, MIGRATION),
+	IOCTL(KVM_CLEAR_DIRTY_LOG, MAIN | MIGRATION),
+
+	/* A machine is made, saved and changed. */
+	IOCTL(KVM_GET_API_VERSION, MAIN),
+	IOCTL(KVM_CHECK_EXTENSION, MAIN),
+	IOCTL(KVM_ENABLE_CAP, MAIN),
+	IOCTL(KVM_CREATE_VM, MAIN),
+	IOCTL(KVM_CREATE_VCPU, MAIN),
+	IOCTL(KVM_CREATE_IRQCHIP, MAIN),
+	IOCTL(KVM_CREATE_PIT2, MAIN),
+	IOCTL(KVM_GET_VCPU_MMAP_SIZE, MAIN),
+	IOCTL(KVM_GET_SUPPORTED_CPUID, MAIN),
+	IOCTL(KVM_GET_MSR_INDEX_LIST, MAIN),
+	IOCTL(KVM_SET_CPUID2, MAIN),
+	IOCTL(KVM_SET_USER_MEMORY_REGION, MAIN),
+	IOCTL(KVM_SET_TSS_ADDR, MAIN),
+	IOCTL(KVM_SET_IDENTITY_MAP_ADDR, MAIN),
+	IOCTL(KVM_GET_TSC_KHZ, MAIN),
+	IOCTL(KVM_SET_TSC_KHZ, MAIN),
+	IOCTL(KVM_GET_DIRTY_LOG, MAIN),
+	IOCTL(KVM_SIGNAL_MSI, MAIN),
+	IOCTL(KVM_HAS_DEVICE_ATTR, MAIN),
+	IOCTL(KVM_GET_DEVICE_ATTR, MAIN),
+	IOCTL(KVM_SET_DEVICE_ATTR, MAIN),
+	IOCTL(KVM_SET_REGS, MAIN),
+	IOCTL(KVM_GET_SREGS, MAIN),
+	IOCTL(KVM_SET_SREGS, MAIN),
+	IOCTL(KVM_GET_MSRS, MAIN),
+	IOCTL(KVM_SET_MSRS, MAIN),
+	IOCTL(KVM_GET_XSAVE, MAIN),
+	IOCTL(KVM_GET_XSAVE2, MAIN),
+	IOCTL(KVM_SET_XSAVE, MAIN),
+	IOCTL(KVM_GET_XCRS, MAIN),
+	IOCTL(KVM_SET_XCRS, MAIN),
+	IOCTL(KVM_GET_DEBUGREGS, MAIN),
+	IOCTL(KVM_SET_DEBUGREGS, MAIN),
+	IOCTL(KVM_GET_LAPIC, MAIN),
+	IOCTL(KVM_SET_LAPIC, MAIN),
+	IOCTL(KVM_GET_MP_STATE, MAIN),
+	IOCTL(KVM_SET_MP_STATE, MAIN),
+	IOCTL(KVM_GET_VCPU_EVENTS, MAIN),
+	IOCTL(KVM_SET_VCPU_EVENTS, MAIN),
+	IOCTL(KVM_GET_IRQCHIP, MAIN),
+	IOCTL(KVM_SET_IRQCHIP, MAIN),
+	IOCTL(KVM_GET_PIT2, MAIN),
+	IOCTL(KVM_SET_PIT2, MAIN),
+	IOCTL(KVM_GET_CLOCK, MAIN),
+	IOCTL(KVM_SET_CLOCK, MAIN),
+	{ SYS_memfd_create, MAIN, ANY },
+	{ SYS_signalfd4, MAIN, ANY },
+	{ SYS_uname, MAIN, ANY },
+	{ SYS_clock_nanosleep, MAIN, ANY },
+	{ SYS_getpgrp, MAIN, ANY }, /* is it the terminal's, as the next */
+	IOCTL(TIOCGPGRP, MAIN),
+	{ SYS_epoll_create1, MAIN, ANY },
+	{ SYS_sched_setaffinity, MAIN, ANY },
+	{ SYS_sched_getaffinity, MAIN, ANY },
+	{ SYS_setpriority, MAIN, ANY },
+
+	/* What is open already. */
+	{ SYS_fcntl, MAIN, ANY },
+	{ SYS_newfstatat, MAIN, IF_ALL_BUT(3, AT_EMPTY_PATH, 0) }, /* fstat() */
+	{ SYS_fstatfs, MAIN, ANY },
+	{ SYS_getdents64, MAIN, ANY },
+	{ SYS_lseek, MAIN, ANY },
+	{ SYS_pread64, MAIN, ANY },
+	{ SYS_pwrite64, MAIN, ANY },
+	{ SYS_preadv, MAIN, ANY },
+	{ SYS_pwritev, MAIN, ANY },
+	{ SYS_ftruncate, MAIN, ANY },
+	{ SYS_fadvise64, MAIN, ANY },
+	{ SYS_fsync, MAIN, ANY },
+	{ SYS_flock, MAIN, ANY },
+	{ SYS_fchmod, MAIN, ANY },
+	{ SYS_pipe2, MAIN, ANY },
+	{ SYS_listen, MAIN, ANY },
+	{ SYS_getsockname, MAIN, ANY },
+	{ SYS_setsockopt, MAIN, ANY },
+	IOCTL(BLKGETSIZE64, MAIN),
+	IOCTL(BLKSSZGET, MAIN),
+	IOCTL(TIOCGPTN, MAIN),
+	IOCTL(TIOCSPTLCK, MAIN),
+	IOCTL(TIOCGWINSZ, MAIN),
+	IOCTL(SIOCGIFNAME, MAIN),
+	IOCTL(SIOCGIFFLAGS, MAIN),
+	IOCTL(SIOCOUTQ, MAIN),
+	IOCTL(TUNGETIFF, MAIN),
+	IOCTL(TUNGETFILTER, MAIN),
+	IOCTL(TUNATTACHFILTER, MAIN),
+	IOCTL(TUNDETACHFILTER, MAIN),
+	IOCTL(TUNSETVNETHDRSZ, MAIN),
+	IOCTL(TUNSETOFFLOAD, MAIN),
+	IOCTL(TUNSETQUEUE, MAIN),
+	IOCTL(VHOST_SET_OWNER, MAIN),
+	IOCTL(VHOST_GET_FEATURES, MAIN),
+	IOCTL(VHOST_SET_MEM_TABLE, MAIN),
+
+	/* The end. */
+	{ SYS_exit_group, MAIN, ANY },
+	{ SYS_wait4, MAIN, ANY }, /* for the broker */
 };
 const unsigned nsandbox_calls = ARRAY_SIZE(sandbox_calls);
+
+/* What the kernel shows to the broker, which makes them in its stead (broker_calls.c). */
+const int sandbox_asked[] = { SYS_openat,   SYS_access, SYS_mkdir,    SYS_mkdirat,   SYS_unlink,
+			      SYS_unlinkat, SYS_rmdir,  SYS_renameat, SYS_symlinkat, SYS_chmod,
+			      SYS_fchmodat, SYS_fchown, SYS_socket,   SYS_bind,      SYS_connect };
+const unsigned nsandbox_asked = ARRAY_SIZE(sandbox_asked);

@@ -18,7 +18,7 @@ static void free_context(scmp_filter_ctx *c)
 		seccomp_release(*c);
 }
 
-static int add_calls(scmp_filter_ctx c, enum sandbox_role role)
+static int add_calls(scmp_filter_ctx c, uint64_t roles)
 {
 	/* Its flags are in memory, where no filter looks: what makes threads asks clone() then. */
 	int r = seccomp_rule_add(c, SCMP_ACT_ERRNO(ENOSYS), SYS_clone3, 0);
@@ -27,7 +27,7 @@ static int add_calls(scmp_filter_ctx c, enum sandbox_role role)
 		const struct sandbox_call *call = &sandbox_calls[i];
 		const struct sandbox_argument *a = &call->if_;
 
-		if (!(call->roles & BIT(role)))
+		if (!(call->roles & roles))
 			continue;
 		if (a->mask)
 			r = seccomp_rule_add(c, SCMP_ACT_ALLOW, call->number, 1,
@@ -36,6 +36,17 @@ static int add_calls(scmp_filter_ctx c, enum sandbox_role role)
 		else
 			r = seccomp_rule_add(c, SCMP_ACT_ALLOW, call->number, 0);
 	}
+	return r;
+}
+
+/* Of a thread's filter and the process's, the stricter is what the kernel does: showing. */
+static int add_asked(scmp_filter_ctx c, uint64_t roles)
+{
+	const uint32_t action = roles == SANDBOX_ALL ? SCMP_ACT_NOTIFY : SCMP_ACT_ALLOW;
+	int r = 0;
+
+	for (unsigned i = 0; i < nsandbox_asked && !r && roles & ROLE(MAIN); i++)
+		r = seccomp_rule_add(c, action, sandbox_asked[i], 0);
 	return r;
 }
 
@@ -83,12 +94,13 @@ static int read_program(struct sock_fprog *out, scmp_filter_ctx c, bool log)
 	return 0;
 }
 
-int sandbox_filter_new(struct sock_fprog *out, enum sandbox_role role, bool log, struct err *e)
+int sandbox_filter_new(struct sock_fprog *out, uint64_t roles, bool log, struct err *e)
 {
 	__attribute__((cleanup(free_context))) scmp_filter_ctx c = seccomp_init(SCMP_ACT_TRAP);
 	int r = c ? seccomp_attr_set(c, SCMP_FLTATR_CTL_OPTIMIZE, 2) : -ENOMEM;
 
-	r = r ? r : add_calls(c, role);
+	r = r ? r : add_calls(c, roles);
+	r = r ? r : add_asked(c, roles);
 	r = r ? r : read_program(out, c, log);
 	return r ? err_set(e, r, "a filter of system calls cannot be made: %s", strerror(-r)) : 0;
 }

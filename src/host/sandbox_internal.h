@@ -31,14 +31,23 @@ struct sandbox_call {
 extern const struct sandbox_call sandbox_calls[];
 extern const unsigned nsandbox_calls;
 
+/* Numbers of those that SANDBOX_MAIN has the broker make. */
+extern const int sandbox_asked[];
+extern const unsigned nsandbox_asked;
+
 /* Made of the kernel's headers. */
 extern const char *const syscall_names[SANDBOX_CALL_MAX];
 const char *sandbox_call_name(long number); /* "?": there is none of that number */
 
-/* The role's list as a program for the kernel, which traps what is not in it; calls from the gate
- * (sandbox_gate.S) pass in any case if log. */
-int sandbox_filter_new(struct sock_fprog *, enum sandbox_role, bool log, struct err *);
+#define SANDBOX_ALL (BIT(SANDBOX_ROLES) - 1)
+
+/* The lists of these roles as a program for the kernel, which traps what is in none of them; calls
+ * from the gate (sandbox_gate.S) pass in any case if log. */
+int sandbox_filter_new(struct sock_fprog *, uint64_t roles, bool log, struct err *);
 void sandbox_filter_free(struct sock_fprog *);
+
+/* Gives away what a process can (confine.c). */
+int confine(struct err *);
 
 /* Handles what filters trap. */
 int sandbox_report_begin(enum sandbox_mode, void (*last_words)(void), struct err *);

@@ -378,13 +378,13 @@ static void conn_turn_away(struct conn *c)
 static int conn_new(struct server *s, int fd)
 {
 	struct conn *c = calloc(1, sizeof(*c));
-	int r;
+	int r, let_in;
 
 	if (!c)
 		return -ENOMEM;
 	c->watch = (struct watch){ .fd = fd, .ready = conn_ready, .arg = c };
-	r = caller_of(fd, &c->request.peer);
-	if (!r)
+	r = let_in = caller_let_in(fd, &s->listener.group, &c->request.peer);
+	if (r >= 0)
 		r = loop_watch(s->loop, &c->watch, EPOLLIN);
 	if (r) {
 		free(c);
@@ -393,7 +393,7 @@ static int conn_new(struct server *s, int fd)
 	c->server = s;
 	c->patience = (struct timer){ .expired = conn_too_slow, .arg = c };
 	http_start(&c->parser);
-	if (!caller_is_let_in(fd, &c->request.peer, &s->listener.group)) {
+	if (!let_in) {
 		conn_turn_away(c);
 		return 0;
 	}

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "bits.h"
+#include "broker.h"
 #include "cleanup.h"
 #include "tap.h"
 
@@ -328,18 +329,122 @@ static int link_open(struct tap *t, struct err *e)
 	return 0;
 }
 
-static int open_all(struct tap *t, const struct tap_config *c, struct err *e)
+static int open_pairs(struct tap *t, const struct tap_config *c, struct err *e)
 {
 	int r = 0;
 
 	if (c->name)
 		strcpy(t->name, c->name);
 	for (unsigned i = 0; !r && i < c->npairs; i++)
-		r = c->fd ? adopt_pair(t, c, i, e) : open_pair(t, c, i, e);
-	if (r || c->fd)
-		return r;
-	r = configure(t, c, e);
+		r = open_pair(t, c, i, e);
+	r = r ? r : configure(t, c, e);
 	return r ? r : link_open(t, e);
+}
+
+/* As tap_print(): {"name": "tap0", "index": 3}, fds of the pairs, and what tells of the link. */
+static int serve_tap(const json_t *ask, const int *fd, unsigned nfds, struct broker_answer *out,
+		     struct err *e)
+{
+	struct tap_config c = { .npairs = 0 };
+	struct tap t = { .link_fd = -1 };
+	uint8_t guest_mac[6];
+	const char *mac;
+	int mtu, npairs, r;
+
+	(void)fd;
+	(void)nfds;
+	if (json_unpack((json_t *)ask, "{s?s, s?s, s?s, s?s, s?s, s:s, s:i, s:i}", "name", &c.name,
+			"bridge", &c.bridge, "ip", &c.ip, "mask", &c.mask, "host_mac", &c.host_mac,
+			"guest_mac", &mac, "mtu", &mtu, "npairs", &npairs) ||
+	    tap_parse_mac(mac, guest_mac) || npairs < 1 || npairs > TAP_PAIRS_MAX ||
+	    mtu != (uint16_t)mtu || (c.name && (!*c.name || strlen(c.name) >= IFNAMSIZ)))
+		return err_set(e, -EINVAL, "there can be no such tap");
+	c.guest_mac = guest_mac;
+	c.mtu = (uint16_t)mtu;
+	c.npairs = (unsigned)npairs;
+	r = open_pairs(&t, &c, e);
+	for (unsigned i = 0; i < t.npairs; i++)
+		out->fd[out->nfds++] = t.fd[i];
+	if (t.link_fd >= 0)
+		out->fd[out->nfds++] = t.link_fd;
+	if (!r)
+		out->json = json_pack("{s:s, s:i}", "name", t.name, "index", (int)t.index);
+	return r;
+}
+
+const struct broker_service tap_service = { "tap", serve_tap };
+
+/* {"name": "tap0"}: true or false */
+static int serve_is_there(const json_t *ask, const int *fd, unsigned nfds,
+			  struct broker_answer *out, struct err *e)
+{
+	const char *name = json_string_value(json_object_get(ask, "name"));
+
+	(void)fd;
+	(void)nfds;
+	(void)e;
+	out->json = json_boolean(name && if_nametoindex(name));
+	return 0;
+}
+
+const struct broker_service tap_is_there_service = { "tap_is_there", serve_is_there };
+
+bool tap_is_there(const char *name)
+{
+	struct broker_answer a;
+	struct err ignored;
+	bool is_there = false;
+
+	if (!broker_ask(&tap_is_there_service, json_pack("{s:s}", "name", name), NULL, 0, &a,
+			&ignored)) {
+		is_there = json_is_true(a.json);
+		broker_answer_free(&a);
+	}
+	return is_there;
+}
+
+static json_t *tap_print(const struct tap_config *c)
+{
+	const uint8_t *m = c->guest_mac;
+	char mac[18];
+
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
+		 m[5]);
+	return json_pack("{s:s*, s:s*, s:s*, s:s*, s:s*, s:s, s:i, s:i}", "name", c->name, "bridge",
+			 c->bridge, "ip", c->ip, "mask", c->mask, "host_mac", c->host_mac,
+			 "guest_mac", mac, "mtu", (int)c->mtu, "npairs", (int)c->npairs);
+}
+
+static int open_one(struct tap *t, const struct tap_config *c, struct err *e)
+{
+	struct broker_answer a;
+	const char *name;
+	int r = broker_ask(&tap_service, tap_print(c), NULL, 0, &a, e), index = 0;
+
+	if (r)
+		return r;
+	if (a.nfds == c->npairs + 1 &&
+	    !json_unpack(a.json, "{s:s, s:i}", "name", &name, "index", &index))
+		snprintf(t->name, sizeof(t->name), "%s", name);
+	else
+		r = err_set(e, -EBADMSG, "the broker's answer makes no sense");
+	for (unsigned i = 0; !r && i < c->npairs; i++)
+		t->fd[t->npairs++] = TAKE_FD(a.fd[i]);
+	if (!r)
+		t->link_fd = TAKE_FD(a.fd[c->npairs]);
+	t->attached[0] = true;
+	t->index = (unsigned)index;
+	broker_answer_free(&a);
+	return r;
+}
+
+static int adopt_all(struct tap *t, const struct tap_config *c, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < c->npairs; i++)
+		r = adopt_pair(t, c, i, e);
+	return r;
 }
 
 int tap_open(struct tap **out, const struct tap_config *c, struct err *e)
@@ -354,7 +459,7 @@ int tap_open(struct tap **out, const struct tap_config *c, struct err *e)
 	if (!t)
 		return err_set(e, -ENOMEM, "out of memory");
 	t->link_fd = -1;
-	r = open_all(t, c, e);
+	r = c->fd ? adopt_all(t, c, e) : open_one(t, c, e);
 	if (r) {
 		tap_close(t);
 		return r;

@@ -11,10 +11,12 @@
 #include <sys/socket.h>
 
 #include "bits.h"
+#include "broker.h"
 #include "channel_internal.h"
 #include "cleanup.h"
 
 enum {
+	ADDRESSES_MAX = 16,
 	BACKLOG = 64,
 	DEAD_MS = 10000, /* sent, and not acknowledged for so long */
 	KEEPALIVE_IDLE_S = 5, /* then a probe each interval, until DEAD_MS after the last answer */
@@ -55,26 +57,97 @@ static int parse(const char *url, struct address *a, struct err *e)
 	return 0;
 }
 
-static void cleanup_addrinfo(struct addrinfo **list)
+static json_t *print_found(const struct addrinfo *list)
 {
-	if (*list)
-		freeaddrinfo(*list);
+	json_t *all = json_array();
+	char text[2 * sizeof(struct sockaddr_in6) + 1];
+
+	for (const struct addrinfo *a = list; a; a = a->ai_next) {
+		const uint8_t *byte = (const uint8_t *)a->ai_addr;
+
+		if (a->ai_addrlen > sizeof(struct sockaddr_in6))
+			continue;
+		for (socklen_t i = 0; i < a->ai_addrlen; i++)
+			snprintf(text + 2 * i, 3, "%02x", byte[i]);
+		json_array_append_new(all, json_string(text));
+	}
+	return all;
+}
+
+/* {"host": "h", "port": "1", "passive": false}: ["0200...", ...], the bytes of addresses. */
+static int serve_names(const json_t *ask, const int *fd, unsigned nfds, struct broker_answer *out,
+		       struct err *e)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+	struct addrinfo *list = NULL;
+	const char *host, *port;
+	int passive, r;
+
+	(void)fd;
+	(void)nfds;
+	if (json_unpack((json_t *)ask, "{s:s, s:s, s:b}", "host", &host, "port", &port, "passive",
+			&passive))
+		return err_set(e, -EINVAL, "no host is asked for");
+	if (passive)
+		hints.ai_flags |= AI_PASSIVE;
+	r = getaddrinfo(host, port, &hints, &list);
+	if (r)
+		return err_set(e, -EADDRNOTAVAIL, "cannot find host %.128s: %s", host,
+			       gai_strerror(r));
+	out->json = print_found(list);
+	freeaddrinfo(list);
+	return 0;
+}
+
+const struct broker_service tcp_names = { "tcp_names", serve_names };
+
+struct addresses {
+	unsigned n;
+	struct place {
+		struct sockaddr_storage a;
+		socklen_t len;
+	} at[ADDRESSES_MAX];
+};
+
+/* False: it is none that a connection is made to. */
+static bool take_address(struct place *p, const char *text)
+{
+	uint8_t *byte = (uint8_t *)&p->a;
+
+	p->len = (socklen_t)(text ? strlen(text) / 2 : 0);
+	if (p->len > sizeof(p->a))
+		return false;
+	for (socklen_t i = 0; i < p->len; i++)
+		if (sscanf(text + 2 * i, "%2hhx", &byte[i]) != 1)
+			return false;
+	return (p->len == sizeof(struct sockaddr_in) && p->a.ss_family == AF_INET) ||
+	       (p->len == sizeof(struct sockaddr_in6) && p->a.ss_family == AF_INET6);
 }
 
 /* The addresses that the url stands for. */
-static int look_up(const char *url, int flags, struct addrinfo **list, struct err *e)
+static int look_up(const char *url, bool passive, struct addresses *all, struct err *e)
 {
-	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
-					.ai_flags = flags | AI_NUMERICSERV };
+	struct broker_answer answer;
 	struct address a;
 	int r = parse(url, &a, e);
+	json_t *text;
+	size_t i;
 
+	all->n = 0;
+	if (!r)
+		r = broker_ask(&tcp_names,
+			       json_pack("{s:s, s:s, s:b}", "host", a.host, "port", a.port,
+					 "passive", passive),
+			       NULL, 0, &answer, e);
 	if (r)
 		return r;
-	r = getaddrinfo(a.host, a.port, &hints, list);
-	return r ? err_set(e, -EADDRNOTAVAIL, "cannot find host %.128s: %s", a.host,
-			   gai_strerror(r))
-		 : 0;
+	json_array_foreach(answer.json, i,
+			   text) if (all->n < ADDRESSES_MAX &&
+				     take_address(&all->at[all->n], json_string_value(text)))
+		all->n++;
+	broker_answer_free(&answer);
+	return all->n ? 0
+		      : err_set(e, -EADDRNOTAVAIL, "cannot find host %.128s: no address", a.host);
 }
 
 int tcp_host(const char *url, char host[TCP_HOST_MAX], struct err *e)
@@ -101,13 +174,13 @@ static bool is_loopback(const struct sockaddr *a)
 
 bool tcp_is_loopback(const char *url)
 {
-	CLEANUP(addrinfo) struct addrinfo *list = NULL;
+	struct addresses all;
 	struct err ignored;
 
-	if (look_up(url, 0, &list, &ignored))
+	if (look_up(url, false, &all, &ignored))
 		return false;
-	for (const struct addrinfo *a = list; a; a = a->ai_next)
-		if (!is_loopback(a->ai_addr))
+	for (unsigned i = 0; i < all.n; i++)
+		if (!is_loopback((struct sockaddr *)&all.at[i].a))
 			return false;
 	return true;
 }
@@ -128,9 +201,9 @@ static void set_options(int fd)
 	set_number(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, DEAD_MS);
 }
 
-static int open_socket(const struct addrinfo *a)
+static int open_socket(const struct place *p)
 {
-	return socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, a->ai_protocol);
+	return socket(p->a.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 }
 
 static int print_address(char *text, size_t size, const char *host, unsigned port, struct err *e)
@@ -153,15 +226,15 @@ static int port_of(int fd)
 }
 
 /* The reason is in errno. */
-static int listen_at(const struct addrinfo *a)
+static int listen_at(const struct place *p)
 {
-	CLEANUP(fd) int fd = open_socket(a);
+	CLEANUP(fd) int fd = open_socket(p);
 
 	if (fd < 0)
 		return -1;
 	/* The connections of a listener that is gone do not keep its port. */
 	set_number(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (bind(fd, a->ai_addr, a->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0)
+	if (bind(fd, (const struct sockaddr *)&p->a, p->len) < 0 || listen(fd, BACKLOG) < 0)
 		return -1;
 	return TAKE_FD(fd);
 }
@@ -182,15 +255,15 @@ static int cannot_listen(const char *url, int error, struct err *e)
 
 int tcp_listen(const char *url, int *fd, char *bound, size_t size, struct err *e)
 {
-	CLEANUP(addrinfo) struct addrinfo *list = NULL;
 	CLEANUP(fd) int found = -1;
 	struct address address;
-	int r = look_up(url, AI_PASSIVE, &list, e), port;
+	struct addresses all;
+	int r = look_up(url, true, &all, e), port;
 
 	if (r)
 		return r;
-	for (const struct addrinfo *a = list; found < 0 && a; a = a->ai_next)
-		found = listen_at(a);
+	for (unsigned i = 0; found < 0 && i < all.n; i++)
+		found = listen_at(&all.at[i]);
 	if (found < 0)
 		return cannot_listen(url, errno, e);
 	port = port_of(found);
@@ -280,16 +353,16 @@ static int cannot_connect(const char *url, int error, struct err *e)
 	}
 }
 
-static int connect_to(const char *url, const struct addrinfo *a, struct channel *c, struct err *e)
+static int connect_to(const char *url, const struct place *p, struct channel *c, struct err *e)
 {
-	CLEANUP(fd) int fd = open_socket(a);
+	CLEANUP(fd) int fd = open_socket(p);
 	socklen_t len = sizeof(int);
 	int r, error = 0;
 
 	if (fd < 0)
 		return cannot_connect(url, errno, e);
 	set_options(fd);
-	if (connect(fd, a->ai_addr, a->ai_addrlen) < 0) {
+	if (connect(fd, (const struct sockaddr *)&p->a, p->len) < 0) {
 		if (errno != EINPROGRESS)
 			return cannot_connect(url, errno, e);
 		r = channel_wait(c, fd, POLLOUT, e);
@@ -306,18 +379,18 @@ static int connect_to(const char *url, const struct addrinfo *a, struct channel 
 
 int tcp_connect(const char *url, struct channel *c, struct err *e)
 {
-	CLEANUP(addrinfo) struct addrinfo *list = NULL;
 	struct address address;
+	struct addresses all;
 	int r = parse(url, &address, e);
 
 	if (!r && !strtoul(address.port, NULL, 10))
 		r = err_set(e, -EINVAL, "\"%.128s\" has no port between 1 and 65535", url);
 	if (!r)
-		r = look_up(url, 0, &list, e);
+		r = look_up(url, false, &all, e);
 	if (r)
 		return r;
-	for (const struct addrinfo *a = list; a; a = a->ai_next) {
-		r = connect_to(url, a, c, e);
+	for (unsigned i = 0; i < all.n; i++) {
+		r = connect_to(url, &all.at[i], c, e);
 		if (!r || r == -ECANCELED)
 			break;
 	}

@@ -97,7 +97,7 @@ static void change_end(struct change *c, int result, const char *why)
 /* One at a time: a disk that does not answer keeps one thread, not many. */
 static void change_begin(struct resize *r, struct change *c)
 {
-	int code = thread_new(&c->thread, "_resize", SANDBOX_NONE, 0, change_work, c);
+	int code = thread_new(&c->thread, "_resize", SANDBOX_MAIN, 0, change_work, c);
 
 	if (!code) {
 		r->at_work = c->dev;

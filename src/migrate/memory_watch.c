@@ -101,7 +101,7 @@ static void begin(struct memory_watch *w)
 		return;
 	w->began_ns = loop_now_ns();
 	w->is_whole = false;
-	w->looks = !thread_new(&w->thread, "_sample", SANDBOX_NONE, 0, watch_main, w);
+	w->looks = !thread_new(&w->thread, "_sample", SANDBOX_MAIN, 0, watch_main, w);
 }
 
 void memory_watch_want(struct memory_watch *w)

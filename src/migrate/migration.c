@@ -175,7 +175,7 @@ static int prepare(struct migration **out, const struct migration_config *c, boo
 static int start(struct migration **out, struct migration *m, int r, struct err *e)
 {
 	if (!r) {
-		r = thread_new(&m->thread, m->incoming ? "_receive" : "_migrate", SANDBOX_NONE, 0,
+		r = thread_new(&m->thread, m->incoming ? "_receive" : "_migrate", SANDBOX_MAIN, 0,
 			       migration_main, m);
 		if (r)
 			err_set(e, r, "cannot start a thread: %s", strerror(-r));

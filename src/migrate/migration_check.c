@@ -173,7 +173,7 @@ int migration_check_new(struct migration_check **out, const struct migration_che
 	else
 		r = migration_read_credentials(&k->tls, c->tls_dir, TLS_CLIENT, e);
 	if (!r) {
-		r = thread_new(&k->thread, "_check", SANDBOX_NONE, 0, check_main, k);
+		r = thread_new(&k->thread, "_check", SANDBOX_MAIN, 0, check_main, k);
 		if (r)
 			err_set(e, r, "cannot start a thread: %s", strerror(-r));
 	}

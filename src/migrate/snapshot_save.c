@@ -10,6 +10,7 @@
 #include "bits.h"
 #include "channel.h"
 #include "cleanup.h"
+#include "file.h"
 #include "manifest.h"
 #include "snapshot.h"
 #include "snapshot_file.h"
@@ -81,7 +82,7 @@ static int refuse_names(struct writer *w)
 	struct stat st;
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-		if (!fstatat(w->dir, files[i].name, &st, AT_SYMLINK_NOFOLLOW))
+		if (!file_lstat(w->dir, files[i].name, &st))
 			return err_set(w->e, -EEXIST,
 				       "%s: there is a %s in it already; give another directory",
 				       w->path, files[i].name);

@@ -197,8 +197,8 @@ static void is_let_in_by_itself(void)
 	int ends[2];
 
 	become_nobody();
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) || caller_of(ends[0], &peer) ||
-	    peer.uid != geteuid() || !caller_is_let_in(ends[0], &peer, &nobody))
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) ||
+	    caller_let_in(ends[0], &nobody, &peer) != 1 || peer.uid != geteuid())
 		_exit(1);
 }
 

@@ -156,7 +156,7 @@ START_TEST(listeners_hear_of_all_threads)
 	end.arg = r.listener.loop;
 	events_listen(ev, &r.listener);
 	for (int i = 0; i < 2; i++)
-		ck_assert_int_eq(thread_new(&thread[i], "adds", SANDBOX_NONE, 0, add_some, NULL),
+		ck_assert_int_eq(thread_new(&thread[i], "adds", SANDBOX_MAIN, 0, add_some, NULL),
 				 0);
 	loop_run(r.listener.loop);
 	for (int i = 0; i < 2; i++)

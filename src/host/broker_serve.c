@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two threads, so that the monitor's calls do not wait for a service, which may ask other hosts for
+ * a name.
+ */
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "broker_internal.h"
+#include "log.h"
+
+static const struct broker_service *find(const struct broker *b, const char *name)
+{
+	for (const struct broker_service *const *s = b->config.services; s && *s; s++)
+		if (!strcmp((*s)->name, name))
+			return *s;
+	return NULL;
+}
+
+static void serve_one(const struct broker *b, const json_t *question, const int *fd, unsigned nfds)
+{
+	const char *name = json_string_value(json_object_get(question, "service"));
+	const struct broker_service *s = name ? find(b, name) : NULL;
+	struct broker_answer a = { .nfds = 0 };
+	struct err e = { .text = "there is no such service" };
+	int r = s ? s->serve(json_object_get(question, "ask"), fd, nfds, &a, &e) : -ENOSYS;
+	json_auto_t *all = json_pack("{s:i, s:o*, s:O*}", "result", r, "why",
+				     r ? broker_bytes(e.text) : NULL, "answer", a.json);
+
+	/* Without an answer the monitor would wait for ever. */
+	if (broker_send(b->channel, all, a.fd, r ? 0 : a.nfds))
+		_exit(1);
+	broker_answer_free(&a);
+}
+
+/* Until the monitor closes its end, or is gone. */
+static void *serve(void *arg)
+{
+	struct broker *b = arg;
+	int fd[BROKER_FDS];
+
+	for (;;) {
+		json_auto_t *question = NULL;
+		unsigned nfds = 0;
+		int r = broker_receive(b->channel, &question, fd, &nfds);
+
+		if (r == -EPIPE || r == -ECONNRESET)
+			_exit(0);
+		if (!r)
+			serve_one(b, question, fd, nfds);
+		for (unsigned i = 0; i < nfds; i++)
+			close(fd[i]);
+	}
+}
+
+static void next_call(struct broker *b)
+{
+	/* The kernel's may be larger than the header's, and must be zeros. */
+	union {
+		struct seccomp_notif call;
+		char room[512];
+	} u;
+
+	memset(&u, 0, sizeof(u));
+	/* ENOENT: whoever made it is no more. */
+	if (!ioctl(b->listener, SECCOMP_IOCTL_NOTIF_RECV, &u.call))
+		broker_serve_call(b, &u.call);
+}
+
+int broker_main(struct broker *b)
+{
+	json_auto_t *hello = NULL;
+	int fd[BROKER_FDS];
+	unsigned nfds;
+	pthread_t thread;
+
+	if (broker_receive(b->channel, &hello, fd, &nfds) || nfds != 1)
+		return 0; /* it did not come so far */
+	b->listener = fd[0];
+	if (pthread_create(&thread, NULL, serve, b)) {
+		log_error("the broker has no memory");
+		return 1;
+	}
+	for (;;) {
+		struct pollfd p = { .fd = b->listener, .events = POLLIN };
+
+		if (poll(&p, 1, -1) < 0)
+			continue;
+		if (p.revents & POLLIN)
+			next_call(b);
+		else if (p.revents)
+			return 0; /* nobody is left who could call */
+	}
+}
