@@ -66,6 +66,7 @@ struct config_payload {
 
 enum config_on_reboot { ON_REBOOT_RESTART, ON_REBOOT_EXIT };
 enum config_on_panic { ON_PANIC_EXIT, ON_PANIC_PAUSE, ON_PANIC_RESTART };
+enum config_on_io_error { ON_IO_ERROR_REPORT, ON_IO_ERROR_PAUSE };
 
 struct config {
 	const char *name; /* given, or made from the uuid */
@@ -77,7 +78,7 @@ struct config {
 	uint64_t balloon_size; /* bytes; 0 also without a balloon */
 	struct config_payload payload;
 	bool pvpanic;
-	unsigned on_reboot, on_panic;
+	unsigned on_reboot, on_panic, on_io_error;
 	uint32_t stop_timeout_s; /* from the power button to a hard end */
 	json_t *json; /* complete: every default written out */
 	struct config_files *files; /* open files that were passed for devices; NULL: none */

@@ -68,6 +68,8 @@ int machine_press_power_button(struct machine *);
 int machine_soft_reboot(struct machine *);
 int machine_inject_nmi(struct machine *, struct err *); /* into every vCPU */
 bool machine_is_paused(const struct machine *); /* or about to be */
+/* Why it is paused: a disk's request failed; NULL: not for that. */
+const struct vm_io_error *machine_io_error(const struct machine *);
 /* A device goes, or changes its size; or the number of vCPUs changes. */
 bool machine_is_changing(const struct machine *);
 bool machine_has_panicked(const struct machine *); /* and has a moment for its last words */

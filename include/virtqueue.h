@@ -76,6 +76,11 @@ int vq_start(struct virtqueue *, struct guest_mem *, bool event_idx, struct err 
 bool vq_pop(struct virtqueue *, struct vq_request *);
 /* Take back the last n pops: nothing of them was used, and they come again. */
 void vq_unpop(struct virtqueue *, unsigned n);
+/* A popped request is given up without an answer: its owner keeps the head, and no longer the
+ * request.  vq_fetch() takes it up anew from a head, in another process too, once and before the
+ * first pop since the queue was started.  False: the queue is broken. */
+void vq_park(struct virtqueue *);
+bool vq_fetch(struct virtqueue *, struct vq_request *, uint16_t head);
 /* Ask for kicks again; true if requests came in meanwhile and vq_pop() must be tried. */
 bool vq_enable_kicks(struct virtqueue *);
 void vq_disable_kicks(struct virtqueue *);

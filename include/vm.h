@@ -31,6 +31,7 @@ enum vm_event {
 	VM_LEAVE = 1 << 4, /* the person at the terminal wants out */
 	/* The guest answers what it was told: pci_hotplug.h, cpu_hotplug.h */
 	VM_HOTPLUG = 1 << 5,
+	VM_IO_ERROR = 1 << 6, /* the VM is to pause; vm->io_error says why */
 };
 
 struct disk;
@@ -47,6 +48,14 @@ struct vm_disk {
 	bool readonly;
 	/* Its owner record (owner.h) is this VM's; without one it cannot move.  Main's. */
 	bool recorded;
+};
+
+/* What the host could not do for a disk. */
+struct vm_io_error {
+	char id[32]; /* of the disk */
+	const char *operation; /* there for ever */
+	uint64_t offset;
+	int error; /* a positive errno */
 };
 
 /*
@@ -104,6 +113,13 @@ struct vm {
 	/* NULL: the host's CLOCK_REALTIME.  Tests set it. */
 	uint64_t (*wall_clock_ns)(void);
 	bool came_paused; /* from elsewhere, and its clocks stood still: see vm_away_ns() */
+	/* A disk's request that fails waits, and the VM pauses: vm_note_io_error(). */
+	bool pause_on_io_error;
+	/* The first error since the VM last stood still.  Set by any thread; once it is, io_error is
+	 * written by that thread, before VM_IO_ERROR is raised.  Cleared on main while nothing
+	 * moves. */
+	atomic_bool has_io_error;
+	struct vm_io_error io_error;
 	struct err failure; /* written once, under the lock, before VM_FAILED is raised */
 	bool emulation_failed; /* that is why: as failure */
 
@@ -116,6 +132,9 @@ void vm_free(struct vm *); /* frees the devices, newest first, and the rest but 
 
 /* Any thread.  on_event runs on main, once for events that came together. */
 void vm_raise(struct vm *, enum vm_event);
+/* I/O threads: the VM is to pause.  False: it is about to anyway. */
+bool vm_note_io_error(struct vm *, const struct vm_io_error *);
+json_t *vm_io_error_json(const struct vm_io_error *); /* for events and VmInfo */
 /* Under the machine lock: the guest cannot go on; the first sentence is kept. */
 void vm_fail(struct vm *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

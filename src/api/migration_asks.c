@@ -3,6 +3,7 @@
 #include "migration_asks.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "balloon.h"
 #include "cleanup.h"
@@ -91,11 +92,15 @@ static int log_memory(void *arg, bool on, struct err *e)
 	return ask_main(g, log_on_main, e);
 }
 
-/* What is to come of a panic is decided here, where it was seen. */
-static int check_panic(const struct vmm_migration *g, struct err *e)
+/* What is to come of a panic, or of a disk that fails, is decided here, where it was seen. */
+static int check_guest(const struct vmm_migration *g, struct err *e)
 {
 	const struct machine *m = g->vmm->machine;
+	const struct vm_io_error *io = machine_io_error(m);
 
+	if (io && !g->paused_before)
+		return err_set(e, -EIO, "%s failed meanwhile (%s), and the VM is paused", io->id,
+			       strerror(io->error));
 	if (!machine_has_panicked(m) && machine_is_paused(m) == g->paused_before)
 		return 0;
 	return err_set(e, -EIO, "the guest's kernel panicked meanwhile");
@@ -106,7 +111,7 @@ static void has_stopped(void *arg)
 {
 	struct vmm_migration *g = arg;
 	json_auto_t *versions = json_deep_copy(g->versions);
-	int r = check_panic(g, &g->ask.e);
+	int r = check_guest(g, &g->ask.e);
 
 	if (r)
 		release(g);

@@ -82,6 +82,14 @@ static json_t *memory_of(struct vmm *v)
 	return memory;
 }
 
+static void put_io_error(struct vmm *v, json_t *info)
+{
+	const struct vm_io_error *io = v->machine ? machine_io_error(v->machine) : NULL;
+
+	if (io)
+		json_object_set_new(info, "io_error", vm_io_error_json(io));
+}
+
 void vmm_bdf(unsigned slot, char bdf[16])
 {
 	snprintf(bdf, 16, "0000:00:%02x.0", slot);
@@ -121,6 +129,7 @@ void vmm_info(struct vmm *v, struct vmm_request *q)
 			   "device_tree", tree);
 	if (v->machine)
 		json_object_set_new(q->out, "cpus", cpus_of(vm));
+	put_io_error(v, q->out);
 	if (vmm_is_undecided(v))
 		json_object_set_new(q->out, "undecided", json_true());
 	if (vmm_predict(v, &estimate))

@@ -146,6 +146,14 @@ static void print_cpus(const json_t *cpus)
 	printf("\n");
 }
 
+static void print_io_error(const json_t *io)
+{
+	if (io)
+		printf("%-*s%s: cannot %s at byte %" JSON_INTEGER_FORMAT ": %s\n", COLUMN, "",
+		       text(io, "id"), text(io, "operation"),
+		       json_integer_value(json_object_get(io, "offset")), text(io, "reason"));
+}
+
 static void print_page(const char *name, const json_t *info, const json_t *balloon)
 {
 	const json_t *config = json_object_get(info, "config");
@@ -153,6 +161,7 @@ static void print_page(const char *name, const json_t *info, const json_t *ballo
 
 	print_text("name", name);
 	print_text("state", text(info, "state"));
+	print_io_error(json_object_get(info, "io_error"));
 	print_cpus(json_object_get(config, "cpus"));
 	print_memory(json_object_get(info, "memory"));
 	if (balloon)

@@ -53,6 +53,8 @@ static const struct flag {
 	  "on_reboot" },
 	{ "--on-panic", "exit|pause|restart", "when the guest panics (exit)", BOTH, FLAG_VALUE,
 	  NULL, "on_panic" },
+	{ "--on-io-error", "report|pause", "when the host cannot read or write a disk (report)",
+	  BOTH, FLAG_VALUE, NULL, "on_io_error" },
 	{ "--stop-timeout", "SECONDS", "from the power button to a hard end (10)", BOTH, FLAG_VALUE,
 	  NULL, "stop_timeout_s" },
 	{ "--lease", "unix:PATH", "server there that decides which host may run the VM", BOTH,

@@ -338,12 +338,25 @@ int disk_prove_lock(struct disk *d, struct err *e)
 	return 0;
 }
 
+void disk_lose(struct disk *d, int error)
+{
+	if (!atomic_exchange(&d->lost, true))
+		log_warn("%s: what was written to it since the last flush may be lost (%s); no "
+			 "flush succeeds until the VM is started anew",
+			 d->config.path, strerror(error));
+}
+
 int disk_sync(struct disk *d, struct err *e)
 {
-	if (!fdatasync(d->fd))
-		return 0;
-	return err_set(e, -errno, "cannot write what %s was given: %s", d->config.path,
-		       strerror(errno));
+	int error = fdatasync(d->fd) ? errno : 0;
+
+	if (error && atomic_load(&d->cached))
+		disk_lose(d, error);
+	if (atomic_load(&d->lost) && !error)
+		error = ENOTRECOVERABLE;
+	return error ? err_set(e, -error, "cannot write what %s was given: %s", d->config.path,
+			       strerror(error))
+		     : 0;
 }
 
 /* It may have grown since it was opened. */

@@ -88,7 +88,7 @@ static bool is_aligned(const struct disk *disk, const struct disk_step *step)
 	return !(bits & (disk->block_bytes - 1));
 }
 
-void disk_step_next(struct disk *disk, struct disk_request *req, struct disk_step *step)
+static void choose_step(struct disk *disk, struct disk_request *req, struct disk_step *step)
 {
 	if (req->step == STEP_UNDECIDED)
 		req->step = first_step(disk, req);
@@ -106,6 +106,14 @@ void disk_step_next(struct disk *disk, struct disk_request *req, struct disk_ste
 		return;
 	}
 	step->direct = disk->direct_fd >= 0 && is_aligned(disk, step);
+}
+
+void disk_step_next(struct disk *disk, struct disk_request *req, struct disk_step *step)
+{
+	choose_step(disk, req, step);
+	if (step->kind != STEP_READ && step->kind != STEP_FLUSH && !step->direct &&
+	    !atomic_load_explicit(&disk->cached, memory_order_relaxed))
+		atomic_store(&disk->cached, true);
 }
 
 int disk_step_fallocate_mode(enum disk_step_kind kind)
@@ -143,12 +151,21 @@ static bool transferred(struct disk_request *req, int result)
 			advance(req, (size_t)result);
 		return req->done_bytes < req->len ? false : finish(req, 0);
 	}
-	if (result || req->step != STEP_READ)
-		return finish(req, result ? result : -EIO);
-	/* The file ends inside the last block, or was cut short: what is not there reads 0. */
-	for (unsigned i = 0; i < req->niov; i++)
-		memset(req->iov[i].iov_base, 0, req->iov[i].iov_len);
-	return finish(req, 0);
+	/* The file was cut short: what is not there is lost, and not zeroes. */
+	if (!result)
+		result = req->step == STEP_READ ? -ENODATA : -EIO;
+	return finish(req, result);
+}
+
+/* A kernel that fails to write a page out tells it once and may drop the page: later flushes would
+ * succeed, and promise what is not there. */
+static int flush_result(struct disk *disk, int result)
+{
+	if (atomic_load(&disk->lost))
+		return -ENOTRECOVERABLE;
+	if (result && atomic_load(&disk->cached))
+		disk_lose(disk, -result);
+	return result;
 }
 
 /* EOPNOTSUPP: the host never does it.  EINVAL: not at this alignment. */
@@ -184,5 +201,5 @@ bool disk_step_done(struct disk *disk, struct disk_request *req, int result)
 	case STEP_UNDECIDED:
 		break;
 	}
-	return finish(req, result);
+	return finish(req, flush_result(disk, result));
 }

@@ -25,6 +25,9 @@ struct disk {
 	void *zeroes; /* DISK_ZEROES_BYTES of them */
 	/* Bit of an enum disk_step_kind: the host refused it once.  Any queue's thread. */
 	atomic_uint lacking;
+	/* Something was written by way of the page cache; and the kernel failed to write such
+	 * out: nobody knows what is on the disk.  Any queue's thread. */
+	atomic_bool cached, lost;
 	atomic_bool told; /* that its queues have threads.  Any queue's thread. */
 };
 
@@ -51,6 +54,8 @@ void disk_step_next(struct disk *, struct disk_request *, struct disk_step *);
 /* result: bytes or 0, or -errno.  True: the request is done, see its result; false: next. */
 bool disk_step_done(struct disk *, struct disk_request *, int result);
 int disk_step_fallocate_mode(enum disk_step_kind);
+
+void disk_lose(struct disk *, int error); /* it is lost: a positive errno */
 
 struct disk_engine {
 	void (*free)(struct disk_queue *);

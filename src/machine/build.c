@@ -332,6 +332,7 @@ int build_machine(struct build *b, struct vm *vm, const struct config *config,
 	vm->name = config->name;
 	vm->run_dir = hooks->run_dir;
 	vm->incoming = hooks->incoming;
+	vm->pause_on_io_error = config->on_io_error == ON_IO_ERROR_PAUSE;
 	r = build_check(b, hooks, e);
 	if (!r)
 		r = build_boot(b, e);

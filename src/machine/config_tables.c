@@ -122,6 +122,7 @@ const struct option_table config_platform_options = OPTION_TABLE(platform);
 
 static const char *const on_reboot_names[] = { "restart", "exit", NULL };
 static const char *const on_panic_names[] = { "exit", "pause", "restart", NULL };
+static const char *const on_io_error_names[] = { "report", "pause", NULL };
 
 static const struct option top[] = {
 	OPTION(struct config, pvpanic, .help = "device through which a guest reports its panic",
@@ -131,6 +132,8 @@ static const struct option top[] = {
 		     .fallback = "restart"),
 	OPTION_NAMED(struct config, on_panic, on_panic_names, .help = "when the guest panics",
 		     .fallback = "exit"),
+	OPTION_NAMED(struct config, on_io_error, on_io_error_names,
+		     .help = "when the host cannot read or write a disk", .fallback = "report"),
 	OPTION(struct config, stop_timeout_s, .help = "seconds from the power button to a hard end",
 	       .fallback = "10", .max = 86400),
 	OPTION(struct config, lease,

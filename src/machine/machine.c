@@ -47,6 +47,7 @@ struct machine {
 	bool boot_again; /* when the guest powers off, which it was asked for */
 	bool paused; /* stays stopped until machine_resume() */
 	bool told_paused; /* to events */
+	bool io_failed; /* that is why; vm.io_error */
 	void (*pause_done)(void *arg);
 	void *pause_arg;
 	bool held; /* until machine_release(); from hold_done() on every wish waits */
@@ -119,10 +120,18 @@ static void machine_stop(struct machine *m)
 	machine_stop_some(m, true);
 }
 
+/* Nothing moves: no I/O thread has one to tell. */
+static void forget_io_error(struct machine *m)
+{
+	m->io_failed = false;
+	atomic_store(&m->vm.has_io_error, false);
+}
+
 static void machine_run(struct machine *m)
 {
 	struct device *dev;
 
+	forget_io_error(m);
 	m->phase = PHASE_RUNNING;
 	if (m->told_paused)
 		events_add(m->vm.events, "vm", "resumed", NULL);
@@ -155,6 +164,7 @@ static void machine_do_reset(struct machine *m)
 	hotplug_guest_is_gone(&m->hotplug);
 	hotplug_cpus_guest_is_gone(&m->cpus);
 	memory_dial_reset(&m->memory);
+	forget_io_error(m);
 	list_for_each (dev, &m->vm.devices, node)
 		device_reset(dev);
 	if (build_load(&m->build, &e))
@@ -277,6 +287,14 @@ static void on_panic(struct machine *m)
 	loop_timer_set(m->vm.loop, &m->last_words, loop_now_ns() + LAST_WORDS_NS);
 }
 
+static void on_io_error(struct machine *m)
+{
+	m->io_failed = true;
+	events_add(m->vm.events, "vm", "io-error", vm_io_error_json(&m->vm.io_error));
+	if (!m->paused) /* else somebody else may wait for it */
+		machine_pause(m, NULL, NULL);
+}
+
 /* Where KVM emulates all that the guest's kernel does, another host would do better; elsewhere it
  * emulates single accesses to devices. */
 static void end_of_failure(struct machine *m)
@@ -301,6 +319,8 @@ static void on_event(void *arg, unsigned events)
 		hotplug_answered(&m->hotplug);
 		hotplug_cpus_answered(&m->cpus);
 	}
+	if (events & VM_IO_ERROR)
+		on_io_error(m);
 	if (events & VM_FAILED)
 		end_of_failure(m);
 	else if (m->panicked && (events & (VM_POWEROFF | VM_RESET)))
@@ -455,6 +475,11 @@ int machine_inject_nmi(struct machine *m, struct err *e)
 bool machine_is_paused(const struct machine *m)
 {
 	return m->paused;
+}
+
+const struct vm_io_error *machine_io_error(const struct machine *m)
+{
+	return m->paused && m->io_failed ? &m->vm.io_error : NULL;
 }
 
 bool machine_has_panicked(const struct machine *m)

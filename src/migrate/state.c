@@ -202,10 +202,12 @@ void state_each_record(const struct state_desc *d, const void *object, const voi
 
 	for (const struct state_field *f = d->field; f < d->field + d->nfields; f++) {
 		uint32_t n = MIN(count_of(f, object), f->count), i = 0;
+		bool unused = f->since > d->oldest && reset && same_field(f, object, reset);
 
-		if (f->since > oldest && !f->spare && !(reset && same_field(f, object, reset)))
+		if (f->since > oldest && !f->spare && !unused)
 			oldest = f->since;
-		if (f->kind != STATE_STRUCT)
+		/* An older reader gets nothing of such a field: it need not know its records. */
+		if (f->kind != STATE_STRUCT || unused)
 			continue;
 		do {
 			size_t offset = f->offset + (size_t)i * f->width;

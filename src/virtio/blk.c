@@ -6,71 +6,18 @@
  * of requests is handed to the host at once, and a batch of completions to the guest.
  */
 #include <errno.h>
-#include <linux/virtio_blk.h>
-#include <linux/virtio_ids.h>
 #include <string.h>
 
-#include "blk_counters.h"
-#include "blk_report.h"
-#include "throttle.h"
+#include "blk_internal.h"
 
 enum {
-	SECTOR_BYTES = 512,
 	PHYSICAL_BLOCK_BYTES = 4096, /* what the guest had better align to */
 	BLOCK_BYTES_MAX = 65536,
 	QUEUE_SIZE_MIN = 4, /* header, data and status without an indirect table */
-	/* Of one discard or write zeroes request, so that none takes very long. */
-	RANGE_SECTORS_MAX = GIB / SECTOR_BYTES,
-	CLASS_CODE = 0x018000, /* another mass storage controller */
 	CONFIG_BYTES = offsetof(struct virtio_blk_config, max_secure_erase_sectors),
-	PENDING = -1, /* not a status byte */
 };
 
 enum image_type { IMAGE_UNKNOWN, IMAGE_RAW };
-
-struct blk_state {
-	struct virtio_state virtio[1];
-	uint64_t capacity; /* sectors */
-	uint32_t block_bytes;
-};
-
-struct blk_request {
-	struct vq_request vq;
-	struct disk_request disk;
-	struct blk_asked asked;
-	enum disk_op op; /* the guest's: a write may end with a flush */
-	uint64_t begun_ns;
-	struct blk_queue *q;
-	struct blk_request *next_free;
-};
-
-/* The I/O thread's while handed over. */
-struct blk_queue {
-	struct blk *blk;
-	struct virtqueue *vq;
-	struct disk_queue *disk;
-	struct throttle throttle;
-	struct blk_counters *counters;
-	uint64_t kicked_ns; /* when the batch began that is taken now */
-	uint64_t done_ns; /* when the batch came that completes now; 0: not looked yet */
-	struct blk_request *free;
-	bool write_through; /* the driver will not flush */
-	struct blk_reports reports;
-};
-
-struct blk {
-	struct virtio_device v;
-	struct blk_state s;
-	const char *path, *id, *serial;
-	bool readonly, direct, sparse;
-	uint16_t num_queues, queue_size;
-	unsigned image_type;
-	struct rate_limit limit;
-	struct disk *disk;
-	struct vm_disk entry; /* in vm->disks */
-	struct blk_queue *queue; /* num_queues of them */
-	struct virtio_blk_config config;
-};
 
 static const char *const image_types[] = { "Unknown", "Raw", NULL };
 
@@ -106,276 +53,15 @@ static const struct state_field blk_fields[] = {
 	STATE_STRUCTS(struct blk_state, virtio, &virtio_state_desc),
 	STATE(struct blk_state, capacity),
 	STATE(struct blk_state, block_bytes, .max = BLOCK_BYTES_MAX),
+	STATE_COUNTED_STRUCTS(struct blk_state, parked, nparked, &blk_parked_desc, .since = 2),
 };
-static const struct state_desc blk_state_desc = STATE_DESC(struct blk_state, "virtio-blk", 1, 1,
+static const struct state_desc blk_state_desc = STATE_DESC(struct blk_state, "virtio-blk", 2, 1,
 							   blk_fields);
 
 static struct blk *blk_of(struct device *dev)
 {
 	return container_of(dev, struct blk, v.dev);
 }
-
-/* Requests: on the I/O thread */
-
-/* The status is the last byte of the writable part (5.2.6); what is before it is passed by. */
-static void blk_finish(struct blk_request *r, uint8_t status)
-{
-	struct blk_queue *q = r->q;
-	uint32_t written = 0;
-	struct iovec *passed;
-
-	for (unsigned i = 0; i < r->vq.nranges; i++)
-		written += r->vq.range[i].len;
-	/* Without a status byte, or if it cannot be told apart, the guest gets no answer. */
-	if (!r->vq.writable_bytes ||
-	    req_take_writable(&r->vq, r->vq.writable_bytes - 1, &passed) < 0)
-		written = 0;
-	else
-		req_write(&r->vq, &status, sizeof(status));
-	vq_complete(q->vq, &r->vq, written);
-	if (status == VIRTIO_BLK_S_IOERR)
-		counter_add(&q->counters->errors, 1);
-	r->next_free = q->free;
-	q->free = r;
-}
-
-/* What completes together looks at the clock once. */
-static uint64_t blk_took_ns(const struct blk_request *r)
-{
-	struct blk_queue *q = r->q;
-
-	if (!q->done_ns) {
-		q->done_ns = loop_now_ns();
-		vm_note_first(&q->blk->v.dev.vm->arrival.first_request_ns, q->done_ns);
-	}
-	return q->done_ns - r->begun_ns;
-}
-
-static void blk_done(struct disk_request *disk, int result)
-{
-	struct blk_request *r = container_of(disk, struct blk_request, disk);
-	bool is_write = disk->op == DISK_WRITE || disk->op == DISK_WRITE_ZEROES;
-
-	if (result)
-		blk_report_failed(&r->q->reports, &r->q->blk->v.dev, disk, r->q->blk->path,
-				  -result);
-	if (result || !is_write || !r->q->write_through) {
-		if (!result)
-			blk_count(r->q->counters, r->op, disk->len, blk_took_ns(r));
-		blk_finish(r, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
-		return;
-	}
-	disk->op = DISK_FLUSH;
-	disk_submit(r->q->disk, disk);
-}
-
-static int blk_submit(struct blk_request *r, const struct disk_request *what)
-{
-	r->disk = *what;
-	r->disk.done = blk_done;
-	r->op = what->op;
-	r->begun_ns = r->q->kicked_ns;
-	disk_submit(r->q->disk, &r->disk);
-	return PENDING;
-}
-
-static int blk_refuse(struct blk_request *r, const char *why)
-{
-	blk_report_refused(&r->q->reports, &r->q->blk->v.dev, &r->asked, why);
-	return VIRTIO_BLK_S_IOERR;
-}
-
-static bool blk_has_range(const struct blk *blk, uint64_t sector, uint64_t sectors)
-{
-	return sector <= blk->s.capacity && sectors <= blk->s.capacity - sector;
-}
-
-static int blk_transfer(struct blk_request *r, enum disk_op op, uint64_t sector)
-{
-	const struct blk *blk = r->q->blk;
-	bool is_read = op == DISK_READ;
-	uint64_t len = is_read ? r->vq.writable_bytes - 1 : r->vq.readable_bytes;
-	struct iovec *iov;
-	int n;
-
-	if (len % SECTOR_BYTES)
-		return blk_refuse(r, "its data is no whole sectors");
-	if (!blk_has_range(blk, sector, len / SECTOR_BYTES))
-		return blk_refuse(r, "it is not within the disk");
-	if (!is_read && blk->readonly)
-		return blk_refuse(r, "the disk is read-only");
-	if (!len)
-		return VIRTIO_BLK_S_OK;
-	n = is_read ? req_take_writable(&r->vq, len, &iov) : req_take_readable(&r->vq, len, &iov);
-	if (n < 0)
-		return blk_refuse(r, "it has more buffers than the device takes");
-	return blk_submit(r, &(struct disk_request){ .op = op,
-						     .iov = iov,
-						     .niov = (unsigned)n,
-						     .offset = sector * SECTOR_BYTES,
-						     .len = len });
-}
-
-/* 5.2.6.2 */
-static int blk_range(struct blk_request *r, enum disk_op op)
-{
-	bool is_discard = op == DISK_DISCARD;
-	struct blk *blk = r->q->blk;
-	struct virtio_blk_discard_write_zeroes range;
-	uint32_t sectors, flags;
-	uint64_t sector;
-
-	if (!virtio_has(&blk->v, is_discard ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES))
-		return VIRTIO_BLK_S_UNSUPP;
-	if (r->vq.readable_bytes != sizeof(range))
-		return blk_refuse(r, "it has not exactly one range");
-	req_read(&r->vq, &range, sizeof(range));
-	r->asked.sector = sector = le64toh(range.sector);
-	sectors = le32toh(range.num_sectors);
-	flags = le32toh(range.flags);
-	if (flags & ~(is_discard ? 0 : VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP))
-		return VIRTIO_BLK_S_UNSUPP;
-	if (sectors > RANGE_SECTORS_MAX)
-		return blk_refuse(r, "its range is longer than one may be");
-	if (!blk_has_range(blk, sector, sectors))
-		return blk_refuse(r, "its range is not within the disk");
-	if (!sectors)
-		return VIRTIO_BLK_S_OK;
-	return blk_submit(r, &(struct disk_request){ .op = op,
-						     .offset = sector * SECTOR_BYTES,
-						     .len = (uint64_t)sectors * SECTOR_BYTES,
-						     .unmap = flags && blk->sparse });
-}
-
-static int blk_get_id(struct blk_request *r)
-{
-	const struct blk *blk = r->q->blk;
-	char id[VIRTIO_BLK_ID_BYTES] = "";
-	const char *serial = blk->serial ? blk->serial : blk->v.dev.id;
-
-	memcpy(id, serial, strnlen(serial, sizeof(id)));
-	req_write(&r->vq, id, MIN(sizeof(id), r->vq.writable_bytes - 1));
-	return VIRTIO_BLK_S_OK;
-}
-
-/* Before any of it is taken: what is left beside the status byte. */
-static uint64_t blk_data_bytes(const struct blk_request *r, uint32_t type)
-{
-	bool has_data = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_OUT;
-
-	return has_data ? (uint64_t)r->vq.readable_bytes + r->vq.writable_bytes - 1 : 0;
-}
-
-/* Returns the status, or PENDING: blk_done() follows. */
-static int blk_begin(struct blk_request *r)
-{
-	struct virtio_blk_outhdr header = { 0 };
-	size_t len;
-
-	r->asked = (struct blk_asked){ .readable_bytes = r->vq.readable_bytes,
-				       .writable_bytes = r->vq.writable_bytes };
-	len = req_read(&r->vq, &header, sizeof(header));
-	r->asked.type = le32toh(header.type);
-	r->asked.sector = le64toh(header.sector);
-	if (!r->vq.writable_bytes)
-		return blk_refuse(r, "it has no room for a status");
-	if (len < sizeof(header))
-		return blk_refuse(r, "it has no whole header");
-	throttle_charge(&r->q->throttle, blk_data_bytes(r, r->asked.type));
-	switch (r->asked.type) {
-	case VIRTIO_BLK_T_IN:
-		return blk_transfer(r, DISK_READ, r->asked.sector);
-	case VIRTIO_BLK_T_OUT:
-		return blk_transfer(r, DISK_WRITE, r->asked.sector);
-	case VIRTIO_BLK_T_FLUSH:
-		return blk_submit(r, &(struct disk_request){ .op = DISK_FLUSH });
-	case VIRTIO_BLK_T_GET_ID:
-		return blk_get_id(r);
-	case VIRTIO_BLK_T_DISCARD:
-		return blk_range(r, DISK_DISCARD);
-	case VIRTIO_BLK_T_WRITE_ZEROES:
-		return blk_range(r, DISK_WRITE_ZEROES);
-	default:
-		return VIRTIO_BLK_S_UNSUPP;
-	}
-}
-
-static bool blk_next(struct blk_queue *q)
-{
-	struct blk_request *r = q->free;
-	int status;
-
-	if (q->throttle.closed || !vq_pop(q->vq, &r->vq))
-		return false;
-	q->free = r->next_free;
-	status = blk_begin(r);
-	if (status != PENDING)
-		blk_finish(r, (uint8_t)status);
-	return true;
-}
-
-static void blk_kick(struct virtio_device *v, struct virtqueue *vq)
-{
-	struct blk_queue *q = &container_of(v, struct blk, v)->queue[vq->index];
-	unsigned taken = 0;
-
-	if (!throttle_begin(&q->throttle))
-		return;
-	q->kicked_ns = loop_now_ns();
-	vq_disable_kicks(vq);
-	do {
-		while (taken < vq->s->size && blk_next(q))
-			taken++;
-	} while (!q->throttle.closed && vq_enable_kicks(vq) && taken < vq->s->size);
-	if (taken == vq->s->size)
-		virtio_kick(v, vq->index);
-	disk_commit(q->disk);
-	vq_flush(vq);
-}
-
-static void blk_batch_done(void *arg)
-{
-	struct blk_queue *q = arg;
-
-	q->done_ns = 0;
-	vq_flush(q->vq);
-}
-
-static int blk_queue_start(struct virtio_device *v, struct virtqueue *vq, struct loop *loop,
-			   struct err *e)
-{
-	struct blk *blk = container_of(v, struct blk, v);
-	struct blk_queue *q = &blk->queue[vq->index];
-	int r;
-
-	q->vq = vq;
-	/* 5.2.6.2: who cannot flush must not need to. */
-	q->write_through = !virtio_has(v, VIRTIO_BLK_F_FLUSH);
-	r = disk_queue_new(&q->disk, blk->disk, loop, blk->queue_size, blk_batch_done, q, e);
-	if (!r)
-		throttle_start(&q->throttle, rate_limit_limiter(&blk->limit, 0), vq, loop,
-			       &q->counters->throttled);
-	return r;
-}
-
-static void blk_queue_stop(struct virtio_device *v, struct virtqueue *vq)
-{
-	struct blk_queue *q = &container_of(v, struct blk, v)->queue[vq->index];
-
-	throttle_stop(&q->throttle);
-	disk_queue_free(q->disk);
-	q->disk = NULL;
-}
-
-static const struct virtio_class blk_virtio_class = {
-	.id = VIRTIO_ID_BLOCK,
-	.class_code = CLASS_CODE,
-	.kick = blk_kick,
-	.queue_start = blk_queue_start,
-	.queue_stop = blk_queue_stop,
-};
-
-/* Life: under the machine lock */
 
 /* From the options and the state only, so that they are the same on every host. */
 static void blk_set_config(struct blk *blk)
@@ -390,10 +76,10 @@ static void blk_set_config(struct blk *blk)
 		.physical_block_exp = (uint8_t)__builtin_ctz(physical / block),
 		.min_io_size = htole16((uint16_t)(physical / block)),
 		.num_queues = htole16(blk->num_queues),
-		.max_discard_sectors = htole32(RANGE_SECTORS_MAX),
+		.max_discard_sectors = htole32(BLK_RANGE_SECTORS_MAX),
 		.max_discard_seg = htole32(1),
-		.discard_sector_alignment = htole32(physical / SECTOR_BYTES),
-		.max_write_zeroes_sectors = htole32(RANGE_SECTORS_MAX),
+		.discard_sector_alignment = htole32(physical / BLK_SECTOR_BYTES),
+		.max_write_zeroes_sectors = htole32(BLK_RANGE_SECTORS_MAX),
 		.max_write_zeroes_seg = htole32(1),
 		.write_zeroes_may_unmap = blk->sparse,
 	};
@@ -490,6 +176,7 @@ static int blk_claim_requests(struct blk *blk, struct err *e)
 		};
 		q->blk = blk;
 		q->counters = device_counters(&blk->v.dev, i / per_queue);
+		q->parked = &blk->s.parked[i / per_queue];
 		q->free = free;
 	}
 	return 0;
@@ -520,7 +207,7 @@ static void blk_reset(struct device *dev)
 	struct blk *blk = blk_of(dev);
 
 	virtio_reset(dev);
-	blk->s.capacity = disk_size_bytes(blk->disk) / SECTOR_BYTES;
+	blk->s.capacity = disk_size_bytes(blk->disk) / BLK_SECTOR_BYTES;
 	blk->s.block_bytes = disk_block_bytes(blk->disk);
 	blk_set_config(blk);
 }
@@ -530,18 +217,20 @@ static int blk_loaded(struct device *dev, struct err *e)
 {
 	struct blk *blk = blk_of(dev);
 	uint64_t bytes = disk_size_bytes(blk->disk);
+	int r;
 
-	if (blk->s.capacity != bytes / SECTOR_BYTES)
+	if (blk->s.capacity != bytes / BLK_SECTOR_BYTES)
 		return err_set(e, -EINVAL,
 			       "%s: saved with a disk of %llu sectors, but %s has %llu; give the "
 			       "image that it was saved with",
 			       dev->id, (unsigned long long)blk->s.capacity, blk->path,
-			       (unsigned long long)(bytes / SECTOR_BYTES));
-	if (!is_power_of_two(blk->s.block_bytes) || blk->s.block_bytes < SECTOR_BYTES)
+			       (unsigned long long)(bytes / BLK_SECTOR_BYTES));
+	if (!is_power_of_two(blk->s.block_bytes) || blk->s.block_bytes < BLK_SECTOR_BYTES)
 		return err_set(e, -EINVAL, "%s: saved with blocks of %u bytes", dev->id,
 			       blk->s.block_bytes);
 	blk_set_config(blk);
-	return virtio_loaded(dev, e);
+	r = virtio_loaded(dev, e);
+	return r ? r : blk_parked_check(&blk->v, blk->s.parked, blk->s.nparked, e);
 }
 
 static int blk_resize(struct device *dev, uint64_t bytes, struct err *e)
@@ -554,7 +243,7 @@ static void blk_resized(struct device *dev)
 {
 	struct blk *blk = blk_of(dev);
 
-	blk->s.capacity = disk_size_bytes(blk->disk) / SECTOR_BYTES;
+	blk->s.capacity = disk_size_bytes(blk->disk) / BLK_SECTOR_BYTES;
 	blk_set_config(blk);
 	virtio_config_changed(&blk->v);
 }

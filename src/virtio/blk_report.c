@@ -4,18 +4,19 @@
 #include <string.h>
 
 #include "log.h"
+#include "vm.h"
 
 enum { PER_SECOND = 1 };
+
+static const char *const verb[] = { [DISK_READ] = "read",
+				    [DISK_WRITE] = "write",
+				    [DISK_FLUSH] = "flush",
+				    [DISK_DISCARD] = "discard",
+				    [DISK_WRITE_ZEROES] = "write zeroes to" };
 
 void blk_report_failed(struct blk_reports *p, struct device *dev, const struct disk_request *r,
 		       const char *path, int error)
 {
-	static const char *const verb[] = { [DISK_READ] = "read",
-					    [DISK_WRITE] = "write",
-					    [DISK_FLUSH] = "flush",
-					    [DISK_DISCARD] = "discard",
-					    [DISK_WRITE_ZEROES] = "write zeroes to" };
-
 	if (!pace_allows(&p->failed, PER_SECOND))
 		return;
 	device_tell(dev, "block", "io-error",
@@ -23,6 +24,20 @@ void blk_report_failed(struct blk_reports *p, struct device *dev, const struct d
 			      (json_int_t)r->offset, "reason", strerror(error)));
 	log_warn("%s: cannot %s %s at byte %llu: %s; the guest was told", dev->id, verb[r->op],
 		 path, (unsigned long long)r->offset, strerror(error));
+}
+
+void blk_report_parked(struct device *dev, const struct disk_request *r, const char *path,
+		       int error)
+{
+	struct vm_io_error io = { .operation = verb[r->op], .offset = r->offset, .error = error };
+
+	memcpy(io.id, dev->id, sizeof(io.id));
+	/* Of all that fail until it stands still, the first. */
+	if (vm_note_io_error(dev->vm, &io))
+		log_warn("%s: cannot %s %s at byte %llu: %s; the VM pauses, and tries again when "
+			 "it is resumed",
+			 dev->id, verb[r->op], path, (unsigned long long)r->offset,
+			 strerror(error));
 }
 
 void blk_report_refused(struct blk_reports *p, struct device *dev, const struct blk_asked *asked,

@@ -19,6 +19,9 @@ struct blk_reports {
 void blk_report_failed(struct blk_reports *, struct device *, const struct disk_request *,
 		       const char *path, int error);
 
+/* The same, and it is parked: the VM pauses. */
+void blk_report_parked(struct device *, const struct disk_request *, const char *path, int error);
+
 /* A request as the guest made it. */
 struct blk_asked {
 	uint32_t type;

@@ -223,23 +223,14 @@ static const char *walk_chain(struct virtqueue *vq, struct vq_request *req)
 	return why;
 }
 
-bool vq_pop(struct virtqueue *vq, struct vq_request *req)
+bool vq_fetch(struct virtqueue *vq, struct vq_request *req, uint16_t head)
 {
-	uint16_t size = vq->s->size, next = vq->s->next_avail;
-	uint16_t waiting;
 	const char *why;
 
 	assert(req->segment && req->range && req->segment_max);
-	if (vq->is_broken || vq->stopped)
+	if (vq->is_broken)
 		return false;
-	waiting = (uint16_t)(avail_idx(vq) - next);
-	if (!waiting)
-		return false;
-	if (waiting > size || vq->in_flight == size) {
-		vq_break(vq, "more requests are available than it has entries");
-		return false;
-	}
-	req->head = load_le16(&vq->avail->ring[next & (size - 1)], __ATOMIC_RELAXED);
+	req->head = head;
 	req->nreadable = req->nwritable = req->nranges = 0;
 	req->readable_bytes = req->writable_bytes = 0;
 	why = walk_chain(vq, req);
@@ -249,9 +240,34 @@ bool vq_pop(struct virtqueue *vq, struct vq_request *req)
 	}
 	req->read_at = 0;
 	req->write_at = req->nreadable;
-	vq->s->next_avail = (uint16_t)(next + 1);
 	vq->in_flight++;
 	return true;
+}
+
+bool vq_pop(struct virtqueue *vq, struct vq_request *req)
+{
+	uint16_t size = vq->s->size, next = vq->s->next_avail;
+	uint16_t waiting;
+
+	if (vq->is_broken || vq->stopped)
+		return false;
+	waiting = (uint16_t)(avail_idx(vq) - next);
+	if (!waiting)
+		return false;
+	if (waiting > size || vq->in_flight == size) {
+		vq_break(vq, "more requests are available than it has entries");
+		return false;
+	}
+	if (!vq_fetch(vq, req, load_le16(&vq->avail->ring[next & (size - 1)], __ATOMIC_RELAXED)))
+		return false;
+	vq->s->next_avail = (uint16_t)(next + 1);
+	return true;
+}
+
+void vq_park(struct virtqueue *vq)
+{
+	assert(vq->in_flight);
+	vq->in_flight--;
 }
 
 void vq_unpop(struct virtqueue *vq, unsigned n)

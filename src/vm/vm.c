@@ -67,6 +67,22 @@ void vm_raise(struct vm *vm, enum vm_event event)
 	loop_post(vm->loop, &vm->event_work);
 }
 
+bool vm_note_io_error(struct vm *vm, const struct vm_io_error *io)
+{
+	if (atomic_exchange(&vm->has_io_error, true))
+		return false;
+	vm->io_error = *io;
+	vm_raise(vm, VM_IO_ERROR);
+	return true;
+}
+
+json_t *vm_io_error_json(const struct vm_io_error *io)
+{
+	return json_pack("{s:s, s:s, s:I, s:i, s:s}", "id", io->id, "operation", io->operation,
+			 "offset", (json_int_t)io->offset, "errno", io->error, "reason",
+			 strerror(io->error));
+}
+
 void vm_fail(struct vm *vm, const char *fmt, ...)
 {
 	va_list ap;

@@ -29,7 +29,7 @@ shows 0 'Usage: godwit run [OPTION]... --kernel FILE' run --help
 shows 0 'Usage: godwit run [OPTION]... --kernel FILE' help run
 shows 0 '      bw=SIZE                      bytes per second, at most' help run
 shows 0 '      ops=N                        operations per second, at most' help run
-for flag in name kernel initrd append on-reboot on-panic stop-timeout lease config dry-run api-group audit metrics-socket cpus memory \
+for flag in name kernel initrd append on-reboot on-panic on-io-error stop-timeout lease config dry-run api-group audit metrics-socket cpus memory \
 	disk rate-limit-group rng serial console; do
 	"$godwit" run --help | grep -q -e "^  --$flag " || fail "run --help: no --$flag"
 done
@@ -200,6 +200,7 @@ sentence 2 '--config is given twice' run --config a --config b
 sentence 2 'no kernel is given; name one with --kernel FILE, or as kernel in the payload of the configuration' \
 	run --dry-run
 sentence 2 '--on-reboot must be restart or exit, not "halt"' run --on-reboot halt
+sentence 2 '--on-io-error must be report or pause, not "ask"' run --on-io-error ask
 sentence 2 '--on-panic must be exit, pause or restart, not "ask"' run --on-panic ask
 sentence 2 '--stop-timeout must be a number from 0 to 86400, not "soon"' run --stop-timeout soon
 sentence 2 'lease: "/run/lease" is no lease server; write unix:PATH' \
@@ -269,6 +270,8 @@ dry='run --dry-run --kernel k'
 	shows 0 '  "name": "web",' $dry --name web
 	shows 0 '  "on_reboot": "exit",' $dry --on-reboot exit
 	shows 0 '  "on_panic": "pause",' $dry --on-panic pause
+	shows 0 '  "on_io_error": "report",' $dry
+	shows 0 '  "on_io_error": "pause",' $dry --on-io-error pause
 	shows 0 '  "stop_timeout_s": 3' $dry --stop-timeout 3
 	shows 0 '  "lease": "unix:/run/lease"' $dry --lease unix:/run/lease
 	shows 0 '      "path": "a,b",' $dry --disk 'path="a,b"'

@@ -8,9 +8,14 @@ struct inner_state {
 	uint32_t old, added;
 };
 
+struct later_state {
+	uint32_t value;
+};
+
 struct grown_state {
 	uint32_t first, second, spare;
 	struct inner_state inner[2];
+	struct later_state later[1];
 };
 
 struct grown {
@@ -24,11 +29,15 @@ static const struct state_field inner_fields[] = {
 };
 static const struct state_desc inner_desc = STATE_DESC(struct inner_state, "inner", 2, 1,
 						       inner_fields);
+static const struct state_field later_fields[] = { STATE(struct later_state, value) };
+static const struct state_desc later_desc = STATE_DESC(struct later_state, "later", 1, 1,
+						       later_fields);
 static const struct state_field grown_fields[] = {
 	STATE(struct grown_state, first),
 	STATE(struct grown_state, second, .since = 3),
 	STATE(struct grown_state, spare, .since = 4, .spare = true),
 	STATE_STRUCTS(struct grown_state, inner, &inner_desc),
+	STATE_STRUCTS(struct grown_state, later, &later_desc, .since = 4),
 };
 static const struct state_desc grown_desc = STATE_DESC(struct grown_state, "grown", 4, 2,
 						       grown_fields);
@@ -70,7 +79,7 @@ static void assert_json(json_t *json, const char *expected)
 
 START_TEST(of_a_vm)
 {
-	assert_json(devices_versions(&rig.vm), "{\"grown\":4,\"inner\":2,\"toy\":1}");
+	assert_json(devices_versions(&rig.vm), "{\"grown\":4,\"inner\":2,\"later\":1,\"toy\":1}");
 	assert_json(devices_records(&rig.vm), "{\"grown\":[2,4],\"inner\":[1,2],\"toy\":[1,1]}");
 	state->spare = 1;
 	state->second = 8;
@@ -111,6 +120,13 @@ START_TEST(writer)
 	state->second = 8;
 	assert_blocked(checked_versions("{\"grown\": 2, \"inner\": 1, \"toy\": 1}"),
 		       "up to version 2, and the VM needs version 3");
+	/* A record that an older reader never gets need not be known, until it is needed. */
+	assert_blocked(checked_versions("{\"grown\": 3, \"inner\": 1, \"toy\": 1}"), NULL);
+	state->later[0].value = 1;
+	assert_blocked(checked_versions("{\"grown\": 4, \"inner\": 1, \"toy\": 1}"),
+		       "does not know \"later\"");
+	assert_blocked(checked_versions("{\"grown\": 4, \"inner\": 1, \"later\": 1, \"toy\": 1}"),
+		       NULL);
 }
 END_TEST
 
