@@ -67,9 +67,9 @@ struct disk_request {
 	unsigned niov;
 	uint64_t offset, len; /* bytes; len: sum of iov, or the range */
 	bool unmap; /* WRITE_ZEROES: may deallocate */
-	/* On the queue's thread; 0 or -errno.  A short read or write is completed before.  READ:
-	 * -ENODATA, the file has become shorter.  FLUSH: -ENOTRECOVERABLE, an earlier one failed, and
-	 * with it what had been written by way of the page cache. */
+	/* On the queue's thread; 0 or -errno.  A short read or write is completed before.
+	 * READ: -ENODATA, the file has become shorter.  FLUSH: -ENOTRECOVERABLE, an earlier one
+	 * failed after writes by way of the page cache. */
 	void (*done)(struct disk_request *, int result);
 	struct disk_request *next; /* the queue's, as is all below */
 	uint64_t done_bytes;

@@ -115,9 +115,8 @@ struct vm {
 	bool came_paused; /* from elsewhere, and its clocks stood still: see vm_away_ns() */
 	/* A disk's request that fails waits, and the VM pauses: vm_note_io_error(). */
 	bool pause_on_io_error;
-	/* The first error since the VM last stood still.  Set by any thread; once it is, io_error is
-	 * written by that thread, before VM_IO_ERROR is raised.  Cleared on main while nothing
-	 * moves. */
+	/* There was one since the VM last stood still: set by the thread that then writes io_error
+	 * and raises VM_IO_ERROR, cleared on main while nothing moves. */
 	atomic_bool has_io_error;
 	struct vm_io_error io_error;
 	struct err failure; /* written once, under the lock, before VM_FAILED is raised */
