@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keeps a ledger on its first disk: blocks of 4 KiB, each full of its number.  It is told what to do
- * by letters on the serial port:
+ * Keeps a ledger on its first disk: blocks of 4 KiB, each full of its number.  It is told what to
+ * do by letters on the serial port:
  *
- *	w	write the next PAGE_BLOCKS at once, then flush; "ledger: kept N" says that the disk
- *		promised all of the first N, "ledger: failed STATUS of N" how many of these writes and
- *		the flush it refused: none of them are taken for kept, and the next w is for the same
+ *	w	write the next PAGE_BLOCKS at once, then flush; "ledger: kept N" says that the
+ *		disk promised all of the first N, "ledger: failed REFUSED of N" that it did not:
+ *		then the next w is for the same blocks
  *	c	compare all that is kept with what the disk has: "ledger: checked N", or how many
  *		blocks cannot be read
  *	q	the end
  *
- * With "auto" on the command line it writes without being told, and starts anew at the disk's end.
+ * With "auto" on the command line it writes without being told.  At the disk's end it starts anew.
  */
 #include "lib/virtio.h"
 

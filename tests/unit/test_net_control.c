@@ -11,6 +11,7 @@
 
 #include "check_main.h"
 #include "log.h"
+#include "loop_rounds.h"
 #include "net_tap.h"
 
 enum {
@@ -295,6 +296,10 @@ START_TEST(test_tap_is_removed)
 		guest_start(&g);
 	}
 	ck_assert_uint_eq(used_idx(&g, RX), 0);
+	/* Nothing is left that keeps a thread awake. */
+	atomic_store(&loop_rounds, 0);
+	guest_run(&g, 100);
+	ck_assert_uint_lt(loop_rounds, ROUNDS_MAX);
 	close(host);
 	power_off(&g);
 }
