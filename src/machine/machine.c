@@ -116,7 +116,9 @@ static void machine_stop(struct machine *m)
 {
 	m->phase = PHASE_STOPPING;
 	m->vcpus_stopped = false;
-	machine_limit(m);
+	/* Where a disk fails, the rest of its requests may take long to fail, too. */
+	if (!m->io_failed || m->want_end)
+		machine_limit(m);
 	machine_stop_some(m, true);
 }
 
@@ -450,6 +452,8 @@ void machine_end(struct machine *m, int status, const char *why)
 	m->want_end = true;
 	m->end_status = status;
 	snprintf(m->end_why, sizeof(m->end_why), "%s", why ? why : "");
+	if (m->phase == PHASE_STOPPING)
+		machine_limit(m);
 	loop_post(m->vm.loop, &m->step);
 }
 

@@ -6,6 +6,7 @@
 
 #include "check_main.h"
 #include "disk_queue.h"
+#include "forbid.h"
 #include "image_file.h"
 #include "in_child.h"
 
@@ -223,6 +224,33 @@ START_TEST(test_block_device)
 }
 END_TEST
 
+static void check_sync(void)
+{
+	struct disk *d = open_disk(&here);
+	struct err e = { "" };
+
+	d->cached = true;
+	forbid_syscall(SYS_fdatasync, EIO);
+	ck_assert_int_eq(disk_sync(d, &e), -EIO);
+	ck_assert(d->lost);
+	disk_close(d);
+}
+
+/* A disk of which nobody knows what is on it is not given away. */
+START_TEST(test_lost)
+{
+	struct err e = { "" };
+	struct disk *d;
+
+	in_child(check_sync);
+	d = open_disk(&here);
+	d->lost = true;
+	ck_assert_int_eq(disk_sync(d, &e), -ENOTRECOVERABLE);
+	ck_assert_msg(strstr(e.text, "cannot write what"), "%s", e.text);
+	disk_close(d);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("disk_take");
@@ -237,6 +265,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_cache_is_dropped);
 	tcase_add_loop_test(tc, test_nothing_is_read_before, 0, 2);
 	tcase_add_test(tc, test_block_device);
+	tcase_add_test(tc, test_lost);
 	suite_add_tcase(s, tc);
 	return s;
 }
