@@ -7,8 +7,9 @@
  *
  * Registers run under the machine lock.  At DRIVER_OK, or at start, each enabled queue is
  * handed over to an I/O thread and comes back drained on stop or reset; no request is in
- * flight in a stream.  The queues of a class that is on_main go to the main loop in the same way:
- * where comments say the queue's I/O thread, that is main for them, under the machine lock.
+ * flight in a stream, and of one that a disk has parked (src/virtio/blk_parked.h) its head.
+ * The queues of a class that is on_main go to the main loop in the same way: where comments say
+ * the queue's I/O thread, that is main for them, under the machine lock.
  */
 #ifndef VIRTIO_H
 #define VIRTIO_H
