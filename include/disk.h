@@ -2,7 +2,7 @@
 /*
  * A disk image on the host: a raw file or a block device, opened and locked once by the
  * monitor, and read and written through queues.  Each queue belongs to one I/O thread and
- * uses io_uring, or a pool of threads where io_uring is forbidden.
+ * uses that thread's ring (io_uring), or a pool of threads where io_uring is forbidden.
  *
  * The lock is an open-file-description lock on the whole image: exclusive, or shared when
  * read-only, so that two VMs cannot write one disk.
@@ -21,6 +21,7 @@ extern const struct broker_service disk_lock_holder; /* broker.h */
 
 struct disk;
 struct disk_queue;
+struct disk_ring;
 
 struct disk_config {
 	const char *path; /* lives as long as the disk */
@@ -71,18 +72,33 @@ struct disk_request {
 	 * READ: -ENODATA, the file has become shorter.  FLUSH: -ENOTRECOVERABLE, an earlier one
 	 * failed after writes by way of the page cache. */
 	void (*done)(struct disk_request *, int result);
-	struct disk_request *next; /* the queue's, as is all below */
+	struct disk_queue *queue; /* the queue's, as is all below */
+	struct disk_request *next;
 	uint64_t done_bytes;
 	unsigned step;
 	int result;
 };
 
 /*
- * Everything of a queue happens on its loop's thread, the making too.  depth: requests in
- * flight at most, what is more waits inside.  batch_done(arg) follows the done() calls of
- * requests that completed together; both may submit.  Also during disk_commit().
+ * What a thread with a loop needs for queues: made on that thread, before it enters a sandbox that
+ * has no calls for it.  There is one, too, where io_uring is forbidden.  NULL: out of memory.
  */
-int disk_queue_new(struct disk_queue **, struct disk *, struct loop *, unsigned depth,
+struct disk_ring *disk_ring_new(struct loop *);
+void disk_ring_free(struct disk_ring *); /* without queues; any thread; NULL is fine */
+
+/*
+ * Before there are queues of that ring, so many of them: starts the threads that make blocking
+ * calls in its stead, of which a block device has one in any case, for discards.  On main.
+ */
+int disk_prepare(struct disk *, const struct disk_ring *, unsigned nqueues, struct err *);
+
+/*
+ * Everything of a queue happens on its ring's thread, the making too, during which others of the
+ * ring may complete.  What is more than a ring can have in flight waits inside.  batch_done(arg)
+ * follows the done() calls of requests that completed together; both may submit.  Also during
+ * disk_commit(), be it of another queue of the ring.
+ */
+int disk_queue_new(struct disk_queue **, struct disk *, struct disk_ring *,
 		   void (*batch_done)(void *arg), void *arg, struct err *);
 void disk_queue_free(struct disk_queue *); /* idle; NULL is fine */
 void disk_submit(struct disk_queue *, struct disk_request *);

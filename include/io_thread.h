@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A thread that runs one loop without any lock.  It owns the virtqueues handed to it and the
- * back ends behind them.  Threads are named "_ioN".
+ * A thread that runs one loop without any lock, and has one ring for the disks.  It owns the
+ * virtqueues handed to it and the back ends behind them.  Threads are named "_ioN".
  *
  * Where it shares a processor with a vCPU, a thread that wakes at a kick takes the processor from
  * the guest, which is right for a guest that waits for one request, and dear for one that is about
@@ -13,11 +13,13 @@
 
 #include "loop.h"
 
+struct disk_ring;
 struct io_thread;
 
 int io_thread_new(struct io_thread **, unsigned index, struct err *);
 void io_thread_free(struct io_thread *); /* ends and joins; NULL is fine */
 struct loop *io_thread_loop(struct io_thread *);
+struct disk_ring *io_thread_ring(struct io_thread *);
 
 /* On the thread itself: a kick found so many requests. */
 void io_thread_found(struct io_thread *, unsigned requests);

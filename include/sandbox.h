@@ -26,6 +26,7 @@ enum sandbox_role {
 	SANDBOX_MAIN, /* and the threads that do its work */
 	SANDBOX_VCPU,
 	SANDBOX_IO,
+	SANDBOX_DISK, /* blocking calls for the queues of one disk */
 	SANDBOX_API,
 	SANDBOX_MIGRATION, /* connections that carry memory, and those that are not known yet */
 	SANDBOX_SPAWNER, /* makes the others, and so is held to no less than all their lists */

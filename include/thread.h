@@ -14,6 +14,9 @@
  * the list of its role from the first.  Returns 0 or -errno. */
 int thread_new(pthread_t *, const char *name, enum sandbox_role, int own_signal,
 	       void *(*run)(void *arg), void *arg);
+/* prepare(), on the thread, has what its role forbids; 0, or the -errno that this then returns. */
+int thread_new_prepared(pthread_t *, const char *name, enum sandbox_role, int own_signal,
+			int (*prepare)(void *arg), void *(*run)(void *arg), void *arg);
 
 /* In a sandbox, whose threads may not make others: from now on one of them does it for all.  Its
  * own list is all lists (SANDBOX_SPAWNER).  0 or -errno. */

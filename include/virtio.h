@@ -94,6 +94,8 @@ void virtio_stop(struct device *);
 int virtio_fetch(struct device *, struct err *);
 int virtio_loaded(struct device *, struct err *);
 
+/* Which a queue is handed to; NULL: to main. */
+struct io_thread *virtio_thread(const struct virtio_device *, unsigned queue);
 /* Have the class's kick run once more, after other work of that queue's I/O thread.  Any thread. */
 void virtio_kick(struct virtio_device *, unsigned queue);
 /* Take all queues back and hand them over anew, by the class's queue_stop and queue_start; main.

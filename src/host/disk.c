@@ -253,6 +253,7 @@ void disk_close(struct disk *d)
 {
 	if (!d)
 		return;
+	disk_pool_end(d->pool);
 	if (d->zeroes != MAP_FAILED)
 		munmap(d->zeroes, DISK_ZEROES_BYTES);
 	if (d->direct_fd >= 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The engine for hosts that forbid io_uring: a few threads that make blocking calls.  They
- * start when there is work for them.  Requests reach them under one mutex, a batch at a time,
- * and come back through an eventfd that the queue's loop watches.
+ * The engine for hosts that forbid io_uring, and for what a ring cannot do: threads of a disk that
+ * make blocking calls for all its queues.  Requests reach them under one mutex, a batch at a time,
+ * and come back as work for the queue's loop.
  */
 #include <assert.h>
 #include <errno.h>
@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -19,20 +18,24 @@
 #include "disk_queue.h"
 #include "thread.h"
 
-enum { POOL_THREADS = 4 };
+enum { THREADS_MAX = 16 };
+
+struct disk_pool {
+	struct disk *disk;
+	unsigned nthreads;
+	pthread_t thread[THREADS_MAX];
+	pthread_mutex_t lock; /* of all below, and of queues' done */
+	pthread_cond_t work;
+	struct disk_fifo pending;
+	bool quit;
+};
 
 struct pool_queue {
 	struct disk_queue common;
-	struct watch watch; /* eventfd: done is not empty */
 	struct disk_fifo fresh; /* not committed; the queue's thread only */
-	unsigned nfresh, nthreads;
-	pthread_t thread[POOL_THREADS];
-
-	pthread_mutex_t lock; /* of all below */
-	pthread_cond_t work;
-	struct disk_fifo pending, done;
-	unsigned npending, idle;
-	bool quit;
+	unsigned nfresh;
+	struct work completed; /* posted: done is not empty */
+	struct disk_fifo done;
 };
 
 static struct pool_queue *pool_of(struct disk_queue *q)
@@ -80,123 +83,123 @@ static void run_request(struct disk *disk, struct disk_request *req)
 }
 
 /* Under the lock. */
-static void give_back(struct pool_queue *p, struct disk_request *req)
+static void give_back(struct disk_request *req)
 {
-	uint64_t one = 1;
+	struct pool_queue *q = pool_of(req->queue);
+	bool first = !q->done.first;
 
-	if (!p->done.first && write(p->watch.fd, &one, sizeof(one)) < 0)
-		assert(errno == EAGAIN);
-	disk_fifo_put(&p->done, req);
-}
-
-/* Under the lock, which is let go of during the work.  False: there is none. */
-static bool serve_one(struct pool_queue *p)
-{
-	struct disk_request *req = disk_fifo_take(&p->pending);
-
-	if (!req)
-		return false;
-	p->npending--;
-	pthread_mutex_unlock(&p->lock);
-	run_request(p->common.disk, req);
-	pthread_mutex_lock(&p->lock);
-	give_back(p, req);
-	return true;
+	disk_fifo_put(&q->done, req);
+	if (first)
+		loop_post(q->common.loop, &q->completed);
 }
 
 static void *pool_main(void *arg)
 {
-	struct pool_queue *p = arg;
+	struct disk_pool *p = arg;
+	struct disk_request *req;
 
 	pthread_mutex_lock(&p->lock);
 	while (!p->quit) {
-		if (serve_one(p))
+		req = disk_fifo_take(&p->pending);
+		if (!req) {
+			pthread_cond_wait(&p->work, &p->lock);
 			continue;
-		p->idle++;
-		pthread_cond_wait(&p->work, &p->lock);
-		p->idle--;
+		}
+		pthread_mutex_unlock(&p->lock);
+		run_request(p->disk, req);
+		pthread_mutex_lock(&p->lock);
+		give_back(req);
 	}
 	pthread_mutex_unlock(&p->lock);
 	return NULL;
 }
 
-/* As many as there is work for. */
-static void start_threads(struct pool_queue *p, unsigned wanted)
+int disk_pool_start(struct disk *disk, unsigned nthreads, struct err *e)
 {
-	while (p->nthreads < MIN(wanted, POOL_THREADS) &&
-	       !thread_new(&p->thread[p->nthreads], "_disk", SANDBOX_IO, 0, pool_main, p))
-		p->nthreads++;
+	struct disk_pool *p = calloc(1, sizeof(*p));
+	int r = 0;
+
+	if (!p)
+		return err_set(e, -ENOMEM, "out of memory");
+	p->disk = disk;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->work, NULL);
+	while (!r && p->nthreads < MIN(nthreads, THREADS_MAX)) {
+		r = thread_new(&p->thread[p->nthreads], "_disk", SANDBOX_DISK, 0, pool_main, p);
+		p->nthreads += !r;
+	}
+	if (!p->nthreads) {
+		disk_pool_end(p);
+		return err_set(e, r, "cannot start a thread for disk I/O: %s", strerror(-r));
+	}
+	disk->pool = p;
+	return 0;
+}
+
+void disk_pool_end(struct disk_pool *p)
+{
+	if (!p)
+		return;
+	pthread_mutex_lock(&p->lock);
+	assert(!p->pending.first);
+	p->quit = true;
+	pthread_cond_broadcast(&p->work);
+	pthread_mutex_unlock(&p->lock);
+	for (unsigned i = 0; i < p->nthreads; i++)
+		pthread_join(p->thread[i], NULL);
+	pthread_cond_destroy(&p->work);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
 }
 
 static void pool_submit(struct disk_queue *q, struct disk_request *req)
 {
 	struct pool_queue *p = pool_of(q);
 
+	req->queue = q;
 	disk_fifo_put(&p->fresh, req);
 	p->nfresh++;
 }
 
 static void pool_commit(struct disk_queue *q)
 {
+	struct disk_pool *pool = q->disk->pool;
 	struct pool_queue *p = pool_of(q);
 	struct disk_request *req;
-	unsigned wanted;
 
 	if (!p->nfresh)
 		return;
-	pthread_mutex_lock(&p->lock);
+	pthread_mutex_lock(&pool->lock);
 	while ((req = disk_fifo_take(&p->fresh)))
-		disk_fifo_put(&p->pending, req);
-	p->npending += p->nfresh;
+		disk_fifo_put(&pool->pending, req);
+	pthread_mutex_unlock(&pool->lock);
+	for (unsigned i = 0; i < MIN(p->nfresh, pool->nthreads); i++)
+		pthread_cond_signal(&pool->work);
 	p->nfresh = 0;
-	wanted = p->nthreads - p->idle + p->npending;
-	pthread_cond_broadcast(&p->work);
-	pthread_mutex_unlock(&p->lock);
-	start_threads(p, wanted);
-	if (p->nthreads)
-		return;
-	/* The host has no thread left: slow is better than never. */
-	pthread_mutex_lock(&p->lock);
-	while (serve_one(p))
-		;
-	pthread_mutex_unlock(&p->lock);
 }
 
-static void pool_ready(void *arg, uint32_t events)
+static void pool_completed(void *arg)
 {
 	struct pool_queue *p = arg;
 	struct disk_fifo done;
 	struct disk_request *req;
-	uint64_t count;
 
-	(void)events;
-	pthread_mutex_lock(&p->lock);
-	if (read(p->watch.fd, &count, sizeof(count)) < 0)
-		assert(errno == EAGAIN);
+	pthread_mutex_lock(&p->common.disk->pool->lock);
 	done = p->done;
 	p->done.first = NULL;
-	pthread_mutex_unlock(&p->lock);
+	pthread_mutex_unlock(&p->common.disk->pool->lock);
 	while ((req = disk_fifo_take(&done)))
 		req->done(req, req->result);
 	p->common.batch_done(p->common.arg);
 	pool_commit(&p->common);
 }
 
+/* Idle: what was posted has run, as it took all that was done. */
 static void pool_free(struct disk_queue *q)
 {
 	struct pool_queue *p = pool_of(q);
 
-	pthread_mutex_lock(&p->lock);
-	assert(!p->pending.first && !p->done.first);
-	p->quit = true;
-	pthread_cond_broadcast(&p->work);
-	pthread_mutex_unlock(&p->lock);
-	for (unsigned i = 0; i < p->nthreads; i++)
-		pthread_join(p->thread[i], NULL);
-	loop_unwatch(q->loop, &p->watch);
-	close(p->watch.fd);
-	pthread_cond_destroy(&p->work);
-	pthread_mutex_destroy(&p->lock);
+	assert(!p->nfresh && !p->done.first);
 	free(p);
 }
 
@@ -209,24 +212,13 @@ static const struct disk_engine pool_engine = {
 int disk_pool_new(struct disk_queue **out, const struct disk_queue *common, struct err *e)
 {
 	struct pool_queue *p = calloc(1, sizeof(*p));
-	int r;
 
 	if (!p)
 		return err_set(e, -ENOMEM, "out of memory");
+	assert(common->disk->pool);
 	p->common = *common;
 	p->common.engine = &pool_engine;
-	p->watch = (struct watch){ .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-				   .ready = pool_ready,
-				   .arg = p };
-	r = p->watch.fd < 0 ? -errno : loop_watch(common->loop, &p->watch, EPOLLIN);
-	if (r < 0) {
-		if (p->watch.fd >= 0)
-			close(p->watch.fd);
-		free(p);
-		return err_set(e, r, "cannot make an eventfd for disk I/O: %s", strerror(-r));
-	}
-	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->work, NULL);
+	p->completed = (struct work){ .run = pool_completed, .arg = p };
 	*out = &p->common;
 	return 0;
 }

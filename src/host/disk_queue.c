@@ -8,26 +8,32 @@
 #include "disk_queue.h"
 #include "log.h"
 
-/* io_uring is absent, switched off, filtered, or short of locked memory (before Linux 5.12). */
-static bool is_forbidden(int code)
+int disk_prepare(struct disk *disk, const struct disk_ring *ring, unsigned nqueues, struct err *e)
 {
-	return code == -EPERM || code == -EACCES || code == -ENOSYS || code == -ENOMEM;
+	enum { THREADS_PER_QUEUE = 4 };
+	int error = disk_ring_error(ring);
+
+	if (disk->pool)
+		return 0;
+	if (error) {
+		log_info("io_uring is not available here: %s; disk I/O uses threads",
+			 strerror(-error));
+		return disk_pool_start(disk, THREADS_PER_QUEUE * nqueues, e);
+	}
+	return disk->is_block_device ? disk_pool_start(disk, 1, e) : 0;
 }
 
-int disk_queue_new(struct disk_queue **out, struct disk *disk, struct loop *loop, unsigned depth,
+int disk_queue_new(struct disk_queue **out, struct disk *disk, struct disk_ring *ring,
 		   void (*batch_done)(void *arg), void *arg, struct err *e)
 {
-	const struct disk_queue common = {
-		.disk = disk, .loop = loop, .depth = depth, .batch_done = batch_done, .arg = arg
-	};
-	int r = disk_uring_new(out, &common, e);
+	const struct disk_queue common = { .disk = disk,
+					   .ring = ring,
+					   .loop = disk_ring_loop(ring),
+					   .batch_done = batch_done,
+					   .arg = arg };
 
-	if (!is_forbidden(r))
-		return r;
-	/* Once: a guest has its queues begin anew as often as it likes. */
-	if (!atomic_exchange(&disk->told, true))
-		log_info("%s; disk I/O uses threads", e->text);
-	return disk_pool_new(out, &common, e);
+	return disk_ring_error(ring) ? disk_pool_new(out, &common, e)
+				     : disk_uring_new(out, &common, e);
 }
 
 void disk_queue_free(struct disk_queue *q)

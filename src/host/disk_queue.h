@@ -12,7 +12,10 @@
 
 #include "disk.h"
 
-enum { DISK_ZEROES_BYTES = 1 << 20 };
+enum {
+	DISK_ZEROES_BYTES = 1 << 20,
+	DISK_RING_DISKS = 32, /* as many as a PCI bus has places */
+};
 
 struct disk {
 	struct disk_config config;
@@ -28,7 +31,7 @@ struct disk {
 	/* Something was written by way of the page cache; and the kernel failed to write such
 	 * out: nobody knows what is on the disk.  Any queue's thread. */
 	atomic_bool cached, lost;
-	atomic_bool told; /* that its queues have threads.  Any queue's thread. */
+	struct disk_pool *pool; /* NULL: its queues need none */
 };
 
 enum disk_step_kind {
@@ -67,13 +70,21 @@ struct disk_engine {
 struct disk_queue {
 	const struct disk_engine *engine;
 	struct disk *disk;
-	struct loop *loop;
-	unsigned depth;
+	struct disk_ring *ring;
+	struct loop *loop; /* the ring's */
 	void (*batch_done)(void *arg);
 	void *arg;
 };
 
-/* common: all but the engine, copied.  -EPERM, -ENOSYS, ...: the host forbids io_uring. */
+struct loop *disk_ring_loop(const struct disk_ring *);
+
+int disk_ring_error(const struct disk_ring *); /* 0, or why this host has none */
+
+/* The threads behind disk_pool_new(), which make the calls of all queues of the disk. */
+int disk_pool_start(struct disk *, unsigned nthreads, struct err *);
+void disk_pool_end(struct disk_pool *); /* without queues; NULL is fine */
+
+/* common: all but the engine, copied. */
 int disk_uring_new(struct disk_queue **, const struct disk_queue *common, struct err *);
 int disk_pool_new(struct disk_queue **, const struct disk_queue *common, struct err *);
 

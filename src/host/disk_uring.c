@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The io_uring engine: one ring per queue, made, fed and reaped by the queue's own thread.
- * The loop watches the ring's fd, which is readable while completions wait; they are taken
- * from shared memory, at once if they are there after a submit.  A system call is made only to
- * submit, once per batch.
+ * The io_uring engine: one ring per I/O thread, made by the thread before it enters its sandbox,
+ * and fed and reaped by it for all queues that it has.  The loop watches the ring's fd, which is
+ * readable while completions wait; they are taken from shared memory, at once if they are there
+ * after a submit.  A system call is made only to submit, once per batch.
+ *
+ * Files are registered by a request to the ring itself.  No more requests are in flight than
+ * completions have room, so that the kernel never has to keep one aside, for which it may lack
+ * memory.
  */
 #include <assert.h>
 #include <errno.h>
@@ -16,16 +20,39 @@
 #include "bits.h"
 #include "disk_queue.h"
 
-enum { REAP_BATCH = 64, RETRY_NS = 1000000 };
-enum { FILE_BUFFERED, FILE_DIRECT }; /* registered files */
+enum {
+	SUBMISSIONS = 256, /* by one system call */
+	COMPLETIONS = 2048,
+	IN_FLIGHT_MAX = COMPLETIONS - 1, /* and one that registers files */
+	REAP_BATCH = 64,
+	RETRY_NS = 1000000,
+};
+enum { FILE_BUFFERED, FILE_DIRECT, FILES }; /* registered, of each disk */
 
-struct uring_queue {
-	struct disk_queue common;
+struct disk_ring {
+	struct loop *loop;
+	int error; /* 0, or why this host has no ring */
 	struct io_uring ring;
 	struct watch watch;
 	struct timer retry; /* the host was short of memory at the last submit */
 	unsigned in_flight; /* SQEs, submitted or not */
-	struct disk_fifo waiting; /* for in_flight to fall below the depth */
+	struct disk_fifo waiting; /* for a submit, or for in_flight to fall */
+	struct uring_queue *completed; /* have requests that completed, and were not told yet */
+	struct {
+		const struct disk *disk; /* NULL: free */
+		unsigned nqueues;
+	} slot[DISK_RING_DISKS];
+	int files[FILES]; /* that are being registered */
+	bool registering;
+	int registered; /* as many, or -errno */
+};
+
+struct uring_queue {
+	struct disk_queue common;
+	unsigned slot; /* of the disk's files */
+	unsigned in_flight; /* the waiting ones too */
+	bool is_completed; /* in ring->completed */
+	struct uring_queue *next_completed;
 	struct disk_queue *ioctls; /* what the ring cannot do; NULL: nothing */
 };
 
@@ -34,168 +61,168 @@ static struct uring_queue *uring_of(struct disk_queue *q)
 	return container_of(q, struct uring_queue, common);
 }
 
-static void uring_issue(struct uring_queue *u, struct disk_request *req)
+static void prepare_step(struct io_uring_sqe *sqe, const struct disk_step *step, int file)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
-	struct disk_step step;
-
-	assert(sqe); /* the ring is as large as the depth */
-	disk_step_next(u->common.disk, req, &step);
-	switch (step.kind) {
+	switch (step->kind) {
 	case STEP_READ:
-		if (step.niov == 1)
-			io_uring_prep_read(sqe, 0, step.iov->iov_base,
-					   (unsigned)MIN(step.iov->iov_len, GIB), step.offset);
+		if (step->niov == 1)
+			io_uring_prep_read(sqe, file, step->iov->iov_base,
+					   (unsigned)MIN(step->iov->iov_len, GIB), step->offset);
 		else
-			io_uring_prep_readv(sqe, 0, step.iov, step.niov, step.offset);
+			io_uring_prep_readv(sqe, file, step->iov, step->niov, step->offset);
 		break;
 	case STEP_WRITE:
 	case STEP_WRITE_ZEROES:
-		if (step.niov == 1)
-			io_uring_prep_write(sqe, 0, step.iov->iov_base,
-					    (unsigned)MIN(step.iov->iov_len, GIB), step.offset);
+		if (step->niov == 1)
+			io_uring_prep_write(sqe, file, step->iov->iov_base,
+					    (unsigned)MIN(step->iov->iov_len, GIB), step->offset);
 		else
-			io_uring_prep_writev(sqe, 0, step.iov, step.niov, step.offset);
+			io_uring_prep_writev(sqe, file, step->iov, step->niov, step->offset);
 		break;
 	case STEP_PUNCH_HOLE:
 	case STEP_ZERO_RANGE:
-		io_uring_prep_fallocate(sqe, 0, disk_step_fallocate_mode(step.kind),
-					(off_t)step.offset, (off_t)step.len);
+		io_uring_prep_fallocate(sqe, file, disk_step_fallocate_mode(step->kind),
+					(off_t)step->offset, (off_t)step->len);
 		break;
 	case STEP_FLUSH:
 	case STEP_DISCARD: /* went to ioctls */
 	case STEP_UNDECIDED:
-		io_uring_prep_fsync(sqe, 0, IORING_FSYNC_DATASYNC);
+		io_uring_prep_fsync(sqe, file, IORING_FSYNC_DATASYNC);
 		break;
 	}
-	sqe->fd = step.direct ? FILE_DIRECT : FILE_BUFFERED;
 	sqe->flags |= IOSQE_FIXED_FILE;
+}
+
+/* False: there is no room now. */
+static bool ring_issue(struct disk_ring *r, struct disk_request *req)
+{
+	struct uring_queue *u = uring_of(req->queue);
+	struct io_uring_sqe *sqe = NULL;
+	struct disk_step step;
+
+	if (r->in_flight < IN_FLIGHT_MAX)
+		sqe = io_uring_get_sqe(&r->ring);
+	if (!sqe)
+		return false;
+	disk_step_next(u->common.disk, req, &step);
+	prepare_step(sqe, &step,
+		     (int)u->slot * FILES + (step.direct ? FILE_DIRECT : FILE_BUFFERED));
 	io_uring_sqe_set_data(sqe, req);
+	r->in_flight++;
+	return true;
 }
 
-static void uring_submit(struct disk_queue *q, struct disk_request *req)
+static void ring_put(struct disk_ring *r, struct disk_request *req)
 {
-	struct uring_queue *u = uring_of(q);
-
-	if (u->ioctls && req->op == DISK_DISCARD) {
-		disk_submit(u->ioctls, req);
-	} else if (u->in_flight == q->depth) {
-		disk_fifo_put(&u->waiting, req);
-	} else {
-		u->in_flight++;
-		uring_issue(u, req);
-	}
+	if (r->waiting.first || !ring_issue(r, req))
+		disk_fifo_put(&r->waiting, req);
 }
 
-static void uring_push(struct uring_queue *u)
+static void ring_push(struct disk_ring *r)
 {
-	while (io_uring_sq_ready(&u->ring)) {
-		int n = io_uring_submit(&u->ring);
+	int n;
 
-		if (n > 0 || n == -EINTR)
-			continue;
-		loop_timer_set(u->common.loop, &u->retry, loop_now_ns() + RETRY_NS);
-		break;
-	}
-	if (u->ioctls)
-		disk_commit(u->ioctls);
+	do {
+		while (r->waiting.first && ring_issue(r, r->waiting.first))
+			disk_fifo_take(&r->waiting);
+		if (!io_uring_sq_ready(&r->ring))
+			return;
+		n = io_uring_submit(&r->ring);
+	} while (n > 0 || n == -EINTR);
+	loop_timer_set(r->loop, &r->retry, loop_now_ns() + RETRY_NS);
 }
 
-static void uring_completed(struct uring_queue *u, struct disk_request *req, int result)
+static void ring_completed(struct disk_ring *r, struct disk_request *req, int result)
 {
-	struct disk_request *waiting;
+	struct uring_queue *u = uring_of(req->queue);
 
+	r->in_flight--;
 	if (!disk_step_done(u->common.disk, req, result)) {
-		uring_issue(u, req);
+		ring_put(r, req);
 		return;
 	}
-	waiting = disk_fifo_take(&u->waiting);
-	if (waiting)
-		uring_issue(u, waiting);
-	else
-		u->in_flight--;
+	u->in_flight--;
+	if (!u->is_completed) {
+		u->is_completed = true;
+		u->next_completed = r->completed;
+		r->completed = u;
+	}
 	req->done(req, req->result);
 }
 
-/* Whether any was there. */
-static bool uring_reap(struct uring_queue *u)
+static void ring_reap(struct disk_ring *r)
 {
 	struct io_uring_cqe *cqe[REAP_BATCH];
-	bool any = false;
 	unsigned n;
 
-	while ((n = io_uring_peek_batch_cqe(&u->ring, cqe, REAP_BATCH))) {
-		for (unsigned i = 0; i < n; i++)
-			uring_completed(u, io_uring_cqe_get_data(cqe[i]), cqe[i]->res);
-		io_uring_cq_advance(&u->ring, n);
-		any = true;
+	while ((n = io_uring_peek_batch_cqe(&r->ring, cqe, REAP_BATCH))) {
+		for (unsigned i = 0; i < n; i++) {
+			struct disk_request *req = io_uring_cqe_get_data(cqe[i]);
+
+			if (req) {
+				ring_completed(r, req, cqe[i]->res);
+			} else {
+				r->registering = false;
+				r->registered = cqe[i]->res;
+			}
+		}
+		io_uring_cq_advance(&r->ring, n);
 	}
-	return any;
 }
 
-/* Also of ioctls: what done() submitted may be for the ring. */
-static void uring_batch_done(void *arg)
+/* What follows from it is in the ring, and not pushed. */
+static void ring_complete(struct disk_ring *r)
 {
-	struct uring_queue *u = arg;
+	struct uring_queue *u;
 
-	u->common.batch_done(u->common.arg);
-	uring_push(u);
+	ring_reap(r);
+	while ((u = r->completed)) {
+		r->completed = u->next_completed;
+		u->is_completed = false;
+		u->common.batch_done(u->common.arg);
+		if (u->ioctls)
+			disk_commit(u->ioctls);
+	}
+}
+
+static void ring_ready(void *arg, uint32_t events)
+{
+	struct disk_ring *r = arg;
+
+	(void)events;
+	ring_complete(r);
+	ring_push(r);
 }
 
 /* What the page cache has is complete when it is submitted: no need to be told by the loop. */
-static void uring_commit(struct disk_queue *q)
+static void ring_commit(struct disk_ring *r)
 {
-	struct uring_queue *u = uring_of(q);
-
-	uring_push(u);
-	if (uring_reap(u))
-		uring_batch_done(u);
+	ring_push(r);
+	ring_complete(r);
+	ring_push(r);
 }
 
-static void uring_retry(void *arg)
+static void ring_retry(void *arg)
 {
-	uring_commit(arg);
+	ring_commit(arg);
 }
-
-static void uring_ready(void *arg, uint32_t events)
-{
-	struct uring_queue *u = arg;
-
-	(void)events;
-	uring_reap(u);
-	uring_batch_done(u);
-}
-
-static void uring_free(struct disk_queue *q)
-{
-	struct uring_queue *u = uring_of(q);
-
-	assert(!u->in_flight);
-	loop_timer_cancel(q->loop, &u->retry);
-	if (u->watch.fd >= 0)
-		loop_unwatch(q->loop, &u->watch);
-	disk_queue_free(u->ioctls);
-	io_uring_unregister_files(&u->ring); /* at once; the ring ends later */
-	io_uring_queue_exit(&u->ring);
-	free(u);
-}
-
-static const struct disk_engine uring_engine = {
-	.free = uring_free,
-	.submit = uring_submit,
-	.commit = uring_commit,
-};
 
 /* The first that the kernel knows: no locks for other submitters (6.0), completions without an
  * interrupt to this thread (5.19).  IORING_SETUP_DEFER_TASKRUN would not wake the loop. */
-static int uring_setup(struct io_uring *ring, unsigned entries)
+static int ring_setup(struct io_uring *ring)
 {
 	static const unsigned flags[] = { IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN,
 					  IORING_SETUP_COOP_TASKRUN, 0 };
 	int r = -EINVAL;
 
-	for (size_t i = 0; i < ARRAY_SIZE(flags) && r == -EINVAL; i++)
-		r = io_uring_queue_init(entries, ring, flags[i] | IORING_SETUP_R_DISABLED);
+	for (size_t i = 0; i < ARRAY_SIZE(flags) && r == -EINVAL; i++) {
+		struct io_uring_params p = {
+			.flags = flags[i] | IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE,
+			.cq_entries = COMPLETIONS,
+		};
+
+		r = io_uring_queue_init_params(SUBMISSIONS, ring, &p);
+	}
 	return r;
 }
 
@@ -206,12 +233,13 @@ static long ring_register(const struct io_uring *ring, unsigned op, const void *
 }
 
 /*
- * Whoever writes into its memory gets nothing of the ring but what uring_issue() asks for, of the
- * registered files: seccomp filters do not see what a ring is told (io_uring_register(2),
- * IORING_REGISTER_RESTRICTIONS; Linux 5.10).  Of what would register more, nothing is left but to
- * let go of the files.
+ * Whoever writes into its memory gets nothing of the ring but what prepare_step() asks for, but of
+ * any file that is open: seccomp filters do not see what a ring is told.  To have registered files
+ * only, IOSQE_FIXED_FILE would have to be required of each request, and the kernel refuses to
+ * register files by a request that has it.  The thread may read(), write() and fallocate() any file
+ * anyway.  (io_uring_register(2), IORING_REGISTER_RESTRICTIONS; Linux 5.10)
  */
-static int uring_restrict(struct io_uring *ring)
+static int ring_restrict(struct io_uring *ring)
 {
 	struct io_uring_restriction only[] = {
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ },
@@ -220,9 +248,8 @@ static int uring_restrict(struct io_uring *ring)
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FALLOCATE },
-		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE },
-		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
-		  .register_op = IORING_UNREGISTER_FILES },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FILES_UPDATE },
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_FIXED_FILE },
 	};
 
 	return ring_register(ring, IORING_REGISTER_RESTRICTIONS, only, ARRAY_SIZE(only)) ||
@@ -231,21 +258,157 @@ static int uring_restrict(struct io_uring *ring)
 		       : 0;
 }
 
-static int uring_connect(struct uring_queue *u)
+/* 0, or why there is no ring. */
+static int ring_begin(struct disk_ring *r)
 {
-	const struct disk *disk = u->common.disk;
-	int files[] = { disk->fd, disk->direct_fd }; /* -1: an empty slot */
-	int r = io_uring_register_files(&u->ring, files, ARRAY_SIZE(files));
+	int none[DISK_RING_DISKS * FILES];
+	int code = ring_setup(&r->ring);
 
-	r = r < 0 ? r : uring_restrict(&u->ring);
-	if (r < 0)
-		return r;
-	u->watch = (struct watch){ .fd = u->ring.ring_fd, .ready = uring_ready, .arg = u };
-	r = loop_watch(u->common.loop, &u->watch, EPOLLIN);
-	if (r < 0)
-		u->watch.fd = -1;
+	if (code)
+		return code;
+	memset(none, -1, sizeof(none));
+	code = io_uring_register_files(&r->ring, none, ARRAY_SIZE(none));
+	if (!code)
+		code = ring_restrict(&r->ring);
+	r->watch = (struct watch){ .fd = r->ring.ring_fd, .ready = ring_ready, .arg = r };
+	if (!code)
+		code = loop_watch(r->loop, &r->watch, EPOLLIN);
+	if (code)
+		io_uring_queue_exit(&r->ring);
+	return code;
+}
+
+struct disk_ring *disk_ring_new(struct loop *loop)
+{
+	struct disk_ring *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->loop = loop;
+	r->retry = (struct timer){ .expired = ring_retry, .arg = r };
+	r->error = ring_begin(r);
 	return r;
 }
+
+void disk_ring_free(struct disk_ring *r)
+{
+	if (r && !r->error) {
+		assert(!r->in_flight);
+		loop_timer_cancel(r->loop, &r->retry);
+		loop_unwatch(r->loop, &r->watch);
+		io_uring_queue_exit(&r->ring);
+	}
+	free(r);
+}
+
+int disk_ring_error(const struct disk_ring *r)
+{
+	return r->error;
+}
+
+struct loop *disk_ring_loop(const struct disk_ring *r)
+{
+	return r->loop;
+}
+
+/* Waits for the answer, which needs no device, and takes whatever else comes meanwhile. */
+static int ring_register_files(struct disk_ring *r, unsigned slot, int buffered, int direct)
+{
+	struct io_uring_sqe *sqe;
+
+	while (!(sqe = io_uring_get_sqe(&r->ring)))
+		io_uring_submit(&r->ring);
+	r->files[FILE_BUFFERED] = buffered;
+	r->files[FILE_DIRECT] = direct;
+	io_uring_prep_files_update(sqe, r->files, FILES, (int)slot * FILES);
+	io_uring_sqe_set_data(sqe, NULL);
+	r->registering = true;
+	while (r->registering) {
+		io_uring_submit_and_wait(&r->ring, 1);
+		ring_complete(r);
+	}
+	ring_push(r);
+	if (r->registered == FILES)
+		return 0;
+	return r->registered < 0 ? r->registered : -EIO;
+}
+
+/* A disk's files are registered once for all its queues.  -ENFILE: others have all places. */
+static int ring_add(struct disk_ring *r, const struct disk *disk, unsigned *slot)
+{
+	unsigned at = DISK_RING_DISKS;
+	int code = 0;
+
+	for (unsigned i = DISK_RING_DISKS; i-- > 0;)
+		if (r->slot[i].disk == disk ||
+		    (!r->slot[i].disk && (at == DISK_RING_DISKS || !r->slot[at].disk)))
+			at = i;
+	if (at == DISK_RING_DISKS)
+		return -ENFILE;
+	if (!r->slot[at].disk)
+		code = ring_register_files(r, at, disk->fd, disk->direct_fd); /* -1: none */
+	if (code)
+		return code;
+	r->slot[at].disk = disk;
+	r->slot[at].nqueues++;
+	*slot = at;
+	return 0;
+}
+
+static void ring_remove(struct disk_ring *r, unsigned slot)
+{
+	if (--r->slot[slot].nqueues)
+		return;
+	r->slot[slot].disk = NULL;
+	ring_register_files(r, slot, -1, -1);
+}
+
+static void uring_submit(struct disk_queue *q, struct disk_request *req)
+{
+	struct uring_queue *u = uring_of(q);
+
+	if (u->ioctls && req->op == DISK_DISCARD) {
+		disk_submit(u->ioctls, req);
+		return;
+	}
+	req->queue = q;
+	u->in_flight++;
+	ring_put(q->ring, req);
+}
+
+static void uring_commit(struct disk_queue *q)
+{
+	struct uring_queue *u = uring_of(q);
+
+	ring_commit(q->ring);
+	if (u->ioctls)
+		disk_commit(u->ioctls);
+}
+
+/* What done() submitted may be for the ring. */
+static void uring_ioctls_done(void *arg)
+{
+	struct uring_queue *u = arg;
+
+	u->common.batch_done(u->common.arg);
+	ring_push(u->common.ring);
+}
+
+static void uring_free(struct disk_queue *q)
+{
+	struct uring_queue *u = uring_of(q);
+
+	assert(!u->in_flight);
+	disk_queue_free(u->ioctls);
+	ring_remove(q->ring, u->slot);
+	free(u);
+}
+
+static const struct disk_engine uring_engine = {
+	.free = uring_free,
+	.submit = uring_submit,
+	.commit = uring_commit,
+};
 
 /* A block device is told of a discard by an ioctl, which blocks. */
 static int uring_add_ioctls(struct uring_queue *u, struct err *e)
@@ -254,7 +417,7 @@ static int uring_add_ioctls(struct uring_queue *u, struct err *e)
 
 	if (!common.disk->is_block_device)
 		return 0;
-	common.batch_done = uring_batch_done;
+	common.batch_done = uring_ioctls_done;
 	common.arg = u;
 	return disk_pool_new(&u->ioctls, &common, e);
 }
@@ -268,19 +431,13 @@ int disk_uring_new(struct disk_queue **out, const struct disk_queue *common, str
 		return err_set(e, -ENOMEM, "out of memory");
 	u->common = *common;
 	u->common.engine = &uring_engine;
-	u->watch.fd = -1;
-	u->retry = (struct timer){ .expired = uring_retry, .arg = u };
-	r = uring_setup(&u->ring, common->depth);
-	if (r < 0) {
+	r = ring_add(common->ring, common->disk, &u->slot);
+	if (r) {
 		free(u);
-		return err_set(e, r, "io_uring is not available here: %s", strerror(-r));
+		return err_set(e, r, "cannot use io_uring: %s", strerror(-r));
 	}
-	r = uring_connect(u);
-	if (r < 0)
-		err_set(e, r, "cannot use io_uring: %s", strerror(-r));
-	else
-		r = uring_add_ioctls(u, e);
-	if (r < 0) {
+	r = uring_add_ioctls(u, e);
+	if (r) {
 		uring_free(&u->common);
 		return r;
 	}

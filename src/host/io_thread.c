@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "disk.h"
 #include "io_thread.h"
 #include "thread.h"
 
@@ -18,10 +19,19 @@ enum {
 struct io_thread {
 	pthread_t thread;
 	struct loop *loop;
+	struct disk_ring *ring;
 	char name[16];
 	bool patient;
 	unsigned singles; /* in a row */
 };
+
+static int io_thread_begin(void *arg)
+{
+	struct io_thread *t = arg;
+
+	t->ring = disk_ring_new(t->loop);
+	return t->ring ? 0 : -ENOMEM;
+}
 
 static void *io_thread_main(void *arg)
 {
@@ -62,7 +72,8 @@ int io_thread_new(struct io_thread **out, unsigned index, struct err *e)
 	r = loop_new(&t->loop, e);
 	if (r)
 		goto free_thread;
-	r = thread_new(&t->thread, t->name, SANDBOX_IO, 0, io_thread_main, t);
+	r = thread_new_prepared(&t->thread, t->name, SANDBOX_IO, 0, io_thread_begin, io_thread_main,
+				t);
 	if (r) {
 		err_set(e, r, "cannot start an I/O thread: %s", strerror(-r));
 		goto free_loop;
@@ -70,6 +81,7 @@ int io_thread_new(struct io_thread **out, unsigned index, struct err *e)
 	*out = t;
 	return 0;
 free_loop:
+	disk_ring_free(t->ring);
 	loop_free(t->loop);
 free_thread:
 	free(t);
@@ -82,6 +94,7 @@ void io_thread_free(struct io_thread *t)
 		return;
 	loop_quit(t->loop);
 	pthread_join(t->thread, NULL);
+	disk_ring_free(t->ring);
 	loop_free(t->loop);
 	free(t);
 }
@@ -89,4 +102,9 @@ void io_thread_free(struct io_thread *t)
 struct loop *io_thread_loop(struct io_thread *t)
 {
 	return t->loop;
+}
+
+struct disk_ring *io_thread_ring(struct io_thread *t)
+{
+	return t->ring;
 }

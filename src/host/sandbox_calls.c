@@ -3,12 +3,12 @@
  * The lists: one line a call, with what it is for.  A call that is not here is one that nobody
  * needs; who adds one says here why.
  */
-#include <linux/if_tun.h>
+#include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/sockios.h>
 #include <linux/vhost.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -21,10 +21,11 @@
 #define MAIN ROLE(MAIN)
 #define VCPU ROLE(VCPU)
 #define IO ROLE(IO)
+#define DISK ROLE(DISK)
 #define API ROLE(API)
 #define MIGRATION ROLE(MIGRATION)
 #define SPAWNER ROLE(SPAWNER)
-#define ALL (MAIN | VCPU | IO | API | MIGRATION)
+#define ALL (MAIN | VCPU | IO | DISK | API | MIGRATION)
 
 /* All that a thread of this process is, and a process is not (clone(2)). */
 #define THREAD (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
@@ -45,14 +46,14 @@ const struct sandbox_call sandbox_calls[] = {
 	/* Memory, none of it executable.  malloc() gives it back by madvise(). */
 	{ SYS_brk, ALL, ANY },
 	{ SYS_mmap, ALL, IF_NOT(2, PROT_EXEC) },
-	{ SYS_mprotect, ALL, IF_NOT(2, PROT_EXEC) },
-	{ SYS_mremap, ALL, ANY },
+	{ SYS_mprotect, ALL & ~(IO | DISK), IF_NOT(2, PROT_EXEC) },
+	{ SYS_mremap, ALL & ~(IO | DISK), ANY },
 	{ SYS_munmap, ALL, ANY },
 	{ SYS_madvise, ALL, ANY },
 
 	/* Threads and time.  Most clocks are read without a call. */
 	{ SYS_futex, ALL, ANY },
-	{ SYS_clock_gettime, ALL, ANY },
+	{ SYS_clock_gettime, ALL & ~DISK, ANY },
 	{ SYS_exit, ALL, ANY }, /* of the thread */
 	{ SYS_restart_syscall, ALL, ANY }, /* a wait that SIGSTOP cut short */
 
@@ -66,17 +67,16 @@ const struct sandbox_call sandbox_calls[] = {
 	{ SYS_prctl, ALL, IF(0, PR_GET_NAME) }, /* who made a call that is not here */
 
 	/* Eventfds, back ends, connections, and the log, which asks whether it is a terminal. */
-	{ SYS_read, ALL, ANY },
+	{ SYS_read, ALL & ~DISK, ANY },
 	{ SYS_write, ALL, ANY },
-	{ SYS_close, ALL, ANY },
+	{ SYS_close, ALL & ~(IO | DISK), ANY },
 	IOCTL(TCGETS, ALL),
 	IOCTL(TCSETS, ALL), /* put back, before the process ends */
 	{ SYS_readv, MAIN | IO | MIGRATION, ANY },
 	{ SYS_writev, MAIN | IO | MIGRATION, ANY },
 	{ SYS_recvfrom, MAIN | IO | API | MIGRATION, ANY },
-	{ SYS_sendto, ALL, ANY },
-	{ SYS_poll, MAIN | VCPU | IO | MIGRATION,
-	  ANY }, /* of a terminal that takes no more, of a peer */
+	{ SYS_sendto, ALL & ~(IO | DISK), ANY },
+	{ SYS_poll, MAIN | VCPU | MIGRATION, ANY }, /* a terminal that takes no more, a peer */
 
 	/* Loops. */
 	{ SYS_epoll_wait, MAIN | IO | API, ANY },
@@ -97,22 +97,13 @@ const struct sandbox_call sandbox_calls[] = {
 	IOCTL(KVM_IRQFD, MAIN | VCPU),
 	IOCTL(KVM_SET_GSI_ROUTING, MAIN | VCPU),
 
-	/* Disks.  A queue's ring is made by its thread, and restricted (disk_uring.c); a pool of
-	 * threads stands in where there is none, and does what a ring cannot do. */
-	{ SYS_io_uring_setup, IO, ANY },
-	{ SYS_io_uring_register, IO, ANY },
+	/* Disks.  Rings were made, and restricted, before (disk_uring.c); a pool of threads
+	 * stands in where there is none, and does what a ring cannot do. */
 	{ SYS_io_uring_enter, IO, ANY },
-	{ SYS_preadv, IO, ANY },
-	{ SYS_pwritev, IO, ANY },
-	{ SYS_fdatasync, MAIN | IO, ANY },
-	IOCTL(BLKDISCARD, IO),
-	{ SYS_eventfd2, MAIN | IO, ANY },
-	{ SYS_clone, SPAWNER | IO,
-	  IF_ALL_BUT(0, THREAD, NAMESPACES) }, /* clone3() says that it is not there */
-	{ SYS_set_robust_list, SPAWNER | IO, ANY }, /* of the new thread, as is the next */
-	{ SYS_rseq, SPAWNER | IO, ANY },
-	{ SYS_seccomp, SPAWNER | IO, ANY }, /* its own filter, which only takes away */
-	{ SYS_prctl, SPAWNER | IO, IF(0, PR_SET_NAME) },
+	{ SYS_preadv, MAIN | DISK, ANY },
+	{ SYS_pwritev, MAIN | DISK, ANY },
+	{ SYS_fdatasync, MAIN | DISK, ANY },
+	IOCTL(BLKDISCARD, DISK),
 
 	/* Networks: offloads and queues that the driver asks for, and the kernel as a back end. */
 	IOCTL(TUNSETOFFLOAD, IO),
@@ -128,13 +119,13 @@ const struct sandbox_call sandbox_calls[] = {
 	{ SYS_sendmsg, MAIN | IO | API, ANY },
 
 	/* Memory that the guest gave back. */
-	{ SYS_fallocate, MAIN | IO | MIGRATION, ANY },
+	{ SYS_fallocate, MAIN | IO | DISK | MIGRATION, ANY },
 
 	/* How requests come: an I/O thread waits for more of them at once, or does not. */
 	{ SYS_sched_getscheduler, IO, ANY },
 	{ SYS_sched_setscheduler, IO, ANY },
 	{ SYS_sysinfo, MAIN | IO, ANY }, /* qsort() asks how much memory there is */
-	{ SYS_getrandom, ALL, ANY }, /* the guest's, and keys */
+	{ SYS_getrandom, ALL & ~DISK, ANY }, /* the guest's, and keys */
 
 	/* Clients. */
 	{ SYS_accept4, MAIN | API, ANY },
@@ -145,6 +136,15 @@ const struct sandbox_call sandbox_calls[] = {
 
 	/* Pages that changed. */
 	IOCTL(KVM_CLEAR_DIRTY_LOG, MAIN | MIGRATION),
+
+	/* Threads are made, and before an I/O thread is in its role it makes its ring. */
+	{ SYS_clone, SPAWNER, IF_ALL_BUT(0, THREAD, NAMESPACES) }, /* clone3() is not there */
+	{ SYS_set_robust_list, SPAWNER, ANY },
+	{ SYS_rseq, SPAWNER, ANY },
+	{ SYS_seccomp, SPAWNER, ANY }, /* its own filter, which only takes away */
+	{ SYS_prctl, SPAWNER, IF(0, PR_SET_NAME) },
+	{ SYS_io_uring_setup, SPAWNER, ANY },
+	{ SYS_io_uring_register, SPAWNER, ANY },
 
 	/* A machine is made, saved and changed. */
 	IOCTL(KVM_GET_API_VERSION, MAIN),
@@ -192,6 +192,7 @@ const struct sandbox_call sandbox_calls[] = {
 	IOCTL(KVM_SET_PIT2, MAIN),
 	IOCTL(KVM_GET_CLOCK, MAIN),
 	IOCTL(KVM_SET_CLOCK, MAIN),
+	{ SYS_eventfd2, MAIN, ANY },
 	{ SYS_memfd_create, MAIN, ANY },
 	{ SYS_signalfd4, MAIN, ANY },
 	{ SYS_uname, MAIN, ANY },
@@ -211,8 +212,6 @@ const struct sandbox_call sandbox_calls[] = {
 	{ SYS_lseek, MAIN, ANY },
 	{ SYS_pread64, MAIN, ANY },
 	{ SYS_pwrite64, MAIN, ANY },
-	{ SYS_preadv, MAIN, ANY },
-	{ SYS_pwritev, MAIN, ANY },
 	{ SYS_ftruncate, MAIN, ANY },
 	{ SYS_fadvise64, MAIN, ANY },
 	{ SYS_fsync, MAIN, ANY },

@@ -13,6 +13,7 @@ struct beginning {
 	const char *name;
 	enum sandbox_role role;
 	int own_signal;
+	int (*prepare)(void *arg); /* NULL: nothing */
 	void *(*run)(void *arg);
 	void *arg;
 	int result;
@@ -37,7 +38,8 @@ static void *begin(void *arg)
 	int r;
 
 	prctl(PR_SET_NAME, b->name);
-	r = b->result = sandbox_enter(b->role);
+	r = b->prepare ? b->prepare(run_arg) : 0;
+	b->result = r = r ? r : sandbox_enter(b->role);
 	if (r)
 		pthread_detach(pthread_self()); /* nobody knows of it */
 	sem_post(&b->begun); /* and b is gone */
@@ -92,13 +94,14 @@ static void ask_spawner(struct beginning *b)
 	pthread_mutex_unlock(&spawner.lock);
 }
 
-int thread_new(pthread_t *thread, const char *name, enum sandbox_role role, int own_signal,
-	       void *(*run)(void *arg), void *arg)
+int thread_new_prepared(pthread_t *thread, const char *name, enum sandbox_role role, int own_signal,
+			int (*prepare)(void *arg), void *(*run)(void *arg), void *arg)
 {
 	struct beginning b = { .thread = thread,
 			       .name = name,
 			       .role = role,
 			       .own_signal = own_signal,
+			       .prepare = prepare,
 			       .run = run,
 			       .arg = arg };
 	int r = 0;
@@ -123,6 +126,12 @@ int thread_spawner_new(void)
 		pthread_detach(thread);
 	spawner.works = !r;
 	return r;
+}
+
+int thread_new(pthread_t *thread, const char *name, enum sandbox_role role, int own_signal,
+	       void *(*run)(void *arg), void *arg)
+{
+	return thread_new_prepared(thread, name, role, own_signal, NULL, run, arg);
 }
 
 /* More than a set holds is enough for everything. */

@@ -132,7 +132,12 @@ static int blk_open(struct device *dev, struct err *e)
 		return r;
 	list_init(&blk->entry.node);
 	r = device_claim(dev, blk_close, blk, e);
-	return r ? r : disk_open(&blk->disk, &config, e);
+	if (!r)
+		r = disk_open(&blk->disk, &config, e);
+	for (unsigned i = 0; !r && i < dev->vm->nio_threads; i++)
+		r = disk_prepare(blk->disk, io_thread_ring(dev->vm->io_thread[i]), blk->num_queues,
+				 e);
+	return r;
 }
 
 static void blk_enter(struct blk *blk)

@@ -288,7 +288,8 @@ static int blk_queue_start(struct virtio_device *v, struct virtqueue *vq, struct
 	/* 5.2.6.2: who cannot flush must not need to. */
 	q->write_through = !virtio_has(v, VIRTIO_BLK_F_FLUSH);
 	q->retry = q->parked->n;
-	r = disk_queue_new(&q->disk, blk->disk, loop, blk->queue_size, blk_batch_done, q, e);
+	r = disk_queue_new(&q->disk, blk->disk, io_thread_ring(virtio_thread(v, vq->index)),
+			   blk_batch_done, q, e);
 	if (!r)
 		throttle_start(&q->throttle, rate_limit_limiter(&blk->limit, 0), vq, loop,
 			       &q->counters->throttled);

@@ -171,7 +171,7 @@ int virtio_signal_fd(const struct virtio_device *v, unsigned queue)
 }
 
 /* The slot spreads devices that have one queue. */
-static struct io_thread *queue_thread(const struct virtio_device *v, unsigned index)
+struct io_thread *virtio_thread(const struct virtio_device *v, unsigned index)
 {
 	const struct vm *vm = v->dev.vm;
 
@@ -190,7 +190,7 @@ int virtio_queue_attach(struct virtio_queue *q, struct virtio_device *v, unsigne
 				    .broken = virtio_queue_broken,
 				    .signal = virtio_queue_signal,
 				    .drained = virtio_queue_drained };
-	q->thread = queue_thread(v, index);
+	q->thread = virtio_thread(v, index);
 	q->loop = q->thread ? io_thread_loop(q->thread) : v->dev.vm->loop;
 	q->kick = (struct watch){ .ready = kicked, .arg = q };
 	q->give = (struct work){ .run = run_give, .arg = q };

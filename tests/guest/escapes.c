@@ -92,6 +92,7 @@ static const struct escape escapes[] = {
 	  0 },
 	{ "makes a process", SYS_clone, { SIGCHLD }, 0, 0 },
 	{ "the same by the old call", SYS_fork, { 0 }, 0, 0 },
+	{ "makes a thread", SYS_clone, { CLONE_VM | CLONE_THREAD }, EINVAL, 0 },
 	{ "makes a thread elsewhere",
 	  SYS_clone,
 	  { CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
@@ -144,7 +145,7 @@ static const struct escape escapes[] = {
 	{ "unmounts", SYS_umount2, { P(nothing), 0 }, ENOENT, 0 },
 	{ "changes the root of all", SYS_pivot_root, { P(nothing), P(nothing) }, ENOENT, 0 },
 	{ "may be dumped", SYS_prctl, { PR_SET_DUMPABLE, 1 }, 0, 0 },
-	{ "has a filter of its own", SYS_seccomp, { 0, 1, 0 }, EINVAL, ROLE(IO) },
+	{ "has a filter of its own", SYS_seccomp, { 0, 1, 0 }, EINVAL, 0 },
 	{ "reads keys", SYS_keyctl, { 0, 0, 0, 0, 0 }, ANSWERS, 0 },
 	/* The kernel and the machine */
 	{ "loads a module", SYS_init_module, { P(memory), 0, P(nothing) }, ANSWERS, 0 },
@@ -152,7 +153,8 @@ static const struct escape escapes[] = {
 	{ "loads another kernel", SYS_kexec_load, { 0, 17, 0, -1 }, ANSWERS, 0 },
 	{ "has a program in the kernel", SYS_bpf, { -1, P(memory), 0 }, EINVAL, 0 },
 	{ "counts in the kernel", SYS_perf_event_open, { P(memory), 0, -1, -1, 0 }, ANSWERS, 0 },
-	{ "has a ring of its own", SYS_io_uring_setup, { 0, P(memory) }, EINVAL, ROLE(IO) },
+	{ "has a ring of its own", SYS_io_uring_setup, { 0, P(memory) }, EINVAL, 0 },
+	{ "has more of a ring", SYS_io_uring_register, { NOWHERE, 0, 0, 0 }, ANSWERS, 0 },
 	{ "has the ports", SYS_iopl, { 4 }, ANSWERS, 0 },
 	{ "sets the clock", SYS_clock_settime, { 99, P(memory) }, EINVAL, 0 },
 	{ "swaps", SYS_swapon, { P(nothing), 0 }, ENOENT, 0 },
@@ -171,8 +173,8 @@ static const struct role {
 	const char *name;
 	enum sandbox_role role;
 } roles[] = {
-	{ "main", SANDBOX_MAIN }, { "vcpu", SANDBOX_VCPU },           { "io", SANDBOX_IO },
-	{ "api", SANDBOX_API },   { "migration", SANDBOX_MIGRATION },
+	{ "main", SANDBOX_MAIN }, { "vcpu", SANDBOX_VCPU }, { "io", SANDBOX_IO },
+	{ "disk", SANDBOX_DISK }, { "api", SANDBOX_API },   { "migration", SANDBOX_MIGRATION },
 };
 
 static void *attempt(void *arg)

@@ -60,6 +60,7 @@ static void check_threads_are_told_of_once(void)
 	const struct disk_config c = { .path = image };
 	char said[1024] = "";
 	struct disk_queue *q;
+	struct disk_ring *ring;
 	struct loop *loop;
 	struct disk *d;
 	struct err e;
@@ -70,15 +71,19 @@ static void check_threads_are_told_of_once(void)
 	forbid_syscall(SYS_io_uring_setup, EPERM);
 	make_image(4096);
 	ck_assert_int_eq(loop_new(&loop, &e), 0);
+	ring = disk_ring_new(loop);
+	ck_assert_ptr_nonnull(ring);
 	ck_assert_int_eq(disk_open(&d, &c, &e), 0);
 	for (unsigned i = 0; i < 3; i++) {
-		ck_assert_int_eq(disk_queue_new(&q, d, loop, 8, NULL, NULL, &e), 0);
+		ck_assert_int_eq(disk_prepare(d, ring, 1, &e), 0);
+		ck_assert_int_eq(disk_queue_new(&q, d, ring, NULL, NULL, &e), 0);
 		disk_queue_free(q);
 	}
 	ck_assert_int_gt(pread(fd, said, sizeof(said) - 1, 0), 0);
 	ck_assert_ptr_nonnull(strstr(said, "disk I/O uses threads"));
 	ck_assert_ptr_eq(strchr(said, '\n'), strrchr(said, '\n'));
 	disk_close(d);
+	disk_ring_free(ring);
 	loop_free(loop);
 }
 

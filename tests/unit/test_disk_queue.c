@@ -2,137 +2,13 @@
 /* Both engines with the same requests. */
 #include <errno.h>
 #include <fcntl.h>
-#include <liburing.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "check_main.h"
-#include "disk_queue.h"
+#include "disk_rig.h"
 #include "forbid.h"
-#include "image_file.h"
 #include "in_child.h"
-
-enum { DEPTH = 8 };
-
-static bool all_zeroes(const uint8_t *p, size_t len)
-{
-	return !*p && !memcmp(p, p + 1, len - 1);
-}
-
-struct fixture {
-	struct loop *loop;
-	struct disk *disk;
-	struct disk_queue *queue;
-	struct timer watchdog;
-	unsigned outstanding, batches;
-};
-
-struct job {
-	struct disk_request req;
-	struct fixture *f;
-	struct iovec iov[4];
-	int result;
-	struct job *then; /* submitted when this one is done */
-};
-
-/* The loop test's number says what is used. */
-enum { ON_POOL = 1, DIRECT = 2, VARIANTS = 4 };
-
-static void late(void *arg)
-{
-	(void)arg;
-	ck_abort_msg("requests did not complete");
-}
-
-static void batch_done(void *arg)
-{
-	struct fixture *f = arg;
-
-	f->batches++;
-	if (!f->outstanding)
-		loop_quit(f->loop);
-}
-
-static void open_fixture(struct fixture *f, int variant, const char *path)
-{
-	struct disk_config c = { .path = path, .direct = variant & DIRECT };
-	struct disk_queue common = { .depth = DEPTH, .batch_done = batch_done, .arg = f };
-	struct err e;
-	int r;
-
-	*f = (struct fixture){ .watchdog = { .expired = late } };
-	ck_assert_int_eq(loop_new(&f->loop, &e), 0);
-	r = disk_open(&f->disk, &c, &e);
-	ck_assert_msg(!r, "%s", e.text);
-	common.disk = f->disk;
-	common.loop = f->loop;
-	if (variant & ON_POOL)
-		r = disk_pool_new(&f->queue, &common, &e);
-	else
-		r = disk_queue_new(&f->queue, f->disk, f->loop, DEPTH, batch_done, f, &e);
-	ck_assert_msg(!r, "%s", e.text);
-}
-
-static void close_fixture(struct fixture *f)
-{
-	disk_queue_free(f->queue);
-	disk_close(f->disk);
-	loop_timer_cancel(f->loop, &f->watchdog);
-	loop_free(f->loop);
-}
-
-static void job_done(struct disk_request *req, int result)
-{
-	struct job *job = container_of(req, struct job, req);
-
-	job->result = result;
-	job->f->outstanding--;
-	if (job->then) {
-		job->f->outstanding++;
-		disk_submit(job->f->queue, &job->then->req);
-	}
-}
-
-static void prepare_job(struct fixture *f, struct job *job, enum disk_op op, uint64_t offset,
-			uint64_t len)
-{
-	job->f = f;
-	job->result = 1;
-	job->req = (struct disk_request){
-		.op = op, .iov = job->iov, .offset = offset, .len = len, .done = job_done
-	};
-}
-
-static void job_buffer(struct job *job, void *buffer, size_t len)
-{
-	job->iov[job->req.niov++] = (struct iovec){ .iov_base = buffer, .iov_len = len };
-}
-
-static void submit(struct job *job)
-{
-	job->f->outstanding++;
-	disk_submit(job->f->queue, &job->req);
-}
-
-static void run(struct fixture *f)
-{
-	loop_timer_set(f->loop, &f->watchdog, loop_now_ns() + UINT64_C(20000000000));
-	disk_commit(f->queue);
-	loop_run(f->loop);
-}
-
-static int run_one(struct fixture *f, enum disk_op op, uint64_t offset, void *buffer, size_t len)
-{
-	struct job job = {};
-
-	prepare_job(f, &job, op, offset, len);
-	if (buffer)
-		job_buffer(&job, buffer, len);
-	submit(&job);
-	run(f);
-	return job.result;
-}
 
 START_TEST(test_write_and_read_back)
 {
@@ -199,10 +75,10 @@ START_TEST(test_direct_and_buffered_agree)
 }
 END_TEST
 
-/* Far more requests than the depth, each followed by another from its done(). */
+/* More requests than a ring has in flight, each followed by another from its done(). */
 START_TEST(test_many_and_chained)
 {
-	enum { N = 40 * DEPTH };
+	enum { N = RING_HAS + 3 * ENTRIES / 2 };
 	_Alignas(4096) static uint8_t out[N][512], in[N][512];
 	static struct job writes[N], reads[N];
 	struct fixture f;
@@ -332,69 +208,6 @@ START_TEST(test_errors_are_reported)
 }
 END_TEST
 
-/* The only ring of this process. */
-static int ring_fd(void)
-{
-	char path[32], what[32] = "";
-
-	for (int fd = 0; fd < 64; fd++) {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		memset(what, 0, sizeof(what));
-		if (readlink(path, what, sizeof(what) - 1) > 0 &&
-		    !strcmp(what, "anon_inode:[io_uring]"))
-			return fd;
-	}
-	ck_abort_msg("there is no ring");
-}
-
-/* Its memory, as whoever owns the process would use it. */
-static void steal_ring(struct io_uring *ring)
-{
-	struct io_uring_params p = { 0 };
-	struct io_uring twin;
-	int fd = ring_fd();
-
-	ck_assert_int_eq(io_uring_queue_init_params(DEPTH, &twin, &p), 0);
-	ck_assert_int_eq(io_uring_queue_mmap(fd, &p, ring), 0);
-	io_uring_queue_exit(&twin);
-}
-
-static int result_of(struct io_uring *ring)
-{
-	struct io_uring_cqe *cqe;
-	int r;
-
-	ck_assert_int_eq(io_uring_submit_and_wait(ring, 1), 1);
-	ck_assert_int_eq(io_uring_peek_cqe(ring, &cqe), 0);
-	r = cqe->res;
-	io_uring_cqe_seen(ring, cqe);
-	return r;
-}
-
-START_TEST(test_ring_does_nothing_else)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET };
-	static uint8_t in[4096];
-	struct io_uring ring;
-	struct fixture f;
-
-	open_fixture(&f, 0, image);
-	steal_ring(&ring);
-	io_uring_prep_read(io_uring_get_sqe(&ring), 0, in, sizeof(in), 0);
-	ck_assert_int_eq(result_of(&ring), -EACCES); /* of no registered file */
-	io_uring_prep_openat(io_uring_get_sqe(&ring), AT_FDCWD, "/etc/passwd", O_RDONLY, 0);
-	ck_assert_int_eq(result_of(&ring), -EACCES);
-	io_uring_prep_connect(io_uring_get_sqe(&ring), 0, (void *)&to, sizeof(to));
-	ck_assert_int_eq(result_of(&ring), -EACCES);
-	ck_assert_int_eq(io_uring_register_files_update(&ring, 0, (int[]){ 0 }, 1), -EACCES);
-	ck_assert_int_eq(io_uring_register_eventfd(&ring, 0), -EACCES);
-	io_uring_prep_read(io_uring_get_sqe(&ring), 0, in, sizeof(in), 0);
-	ring.sq.sqes[(ring.sq.sqe_tail - 1) & *ring.sq.kring_mask].flags |= IOSQE_FIXED_FILE;
-	ck_assert_int_eq(result_of(&ring), sizeof(in));
-	close_fixture(&f);
-}
-END_TEST
-
 static void check_without_io_uring(void)
 {
 	static uint8_t in[512];
@@ -414,12 +227,56 @@ START_TEST(test_without_io_uring)
 }
 END_TEST
 
-/* The work is done, if slowly. */
+/* Two queues of a disk that has one set of threads; each is told of its own requests. */
+START_TEST(test_queues_share_threads)
+{
+	enum { QUEUES = 2, JOBS = 20 };
+	static uint8_t in[QUEUES][JOBS][512];
+	static struct job jobs[QUEUES][JOBS];
+	struct fixture f[QUEUES];
+	struct disk_queue common = { .batch_done = batch_done, .arg = &f[1] };
+	struct err e;
+
+	open_fixture(&f[0], ON_POOL, image);
+	f[1] = (struct fixture){ .loop = common.loop = f[0].loop, .disk = f[0].disk };
+	common.disk = f[0].disk;
+	ck_assert_int_eq(disk_pool_new(&f[1].queue, &common, &e), 0);
+	for (unsigned i = 0; i < QUEUES * JOBS; i++) {
+		struct job *job = &jobs[i % QUEUES][i / QUEUES];
+
+		prepare_job(&f[i % QUEUES], job, DISK_READ, i * 512, 512);
+		job_buffer(job, in[i % QUEUES][i / QUEUES], 512);
+		submit(job);
+	}
+	disk_commit(f[1].queue);
+	while (f[0].outstanding || f[1].outstanding)
+		run(&f[0]);
+	for (unsigned i = 0; i < QUEUES; i++)
+		ck_assert(f[i].batches >= 1 && f[i].batches <= JOBS && !f[i].done);
+	disk_queue_free(f[1].queue);
+	close_fixture(&f[0]);
+}
+END_TEST
+
 static void check_without_threads(void)
 {
+	const struct disk_config c = { .path = image };
+	struct disk_ring *ring;
+	struct loop *loop;
+	struct disk *disk;
+	struct err e;
+
+	forbid_syscall(SYS_io_uring_setup, EPERM);
 	forbid_syscall(SYS_clone3, EAGAIN);
 	forbid_syscall(SYS_clone, EAGAIN);
-	check_without_io_uring();
+	ck_assert_int_eq(loop_new(&loop, &e), 0);
+	ck_assert_int_eq(disk_open(&disk, &c, &e), 0);
+	ring = disk_ring_new(loop);
+	ck_assert_int_eq(disk_prepare(disk, ring, 1, &e), -EAGAIN);
+	ck_assert_ptr_nonnull(strstr(e.text, "cannot start a thread for disk I/O"));
+	disk_close(disk);
+	disk_ring_free(ring);
+	loop_free(loop);
 }
 
 START_TEST(test_without_threads)
@@ -480,8 +337,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(queue_case, test_discard, 0, VARIANTS);
 	tcase_add_loop_test(queue_case, test_errors_are_reported, 0, VARIANTS);
 	tcase_add_loop_test(queue_case, test_block_device, 0, VARIANTS);
-	tcase_add_test(queue_case, test_ring_does_nothing_else);
 	tcase_add_test(queue_case, test_without_io_uring);
+	tcase_add_test(queue_case, test_queues_share_threads);
 	tcase_add_test(queue_case, test_without_threads);
 	suite_add_tcase(s, queue_case);
 	return s;
