@@ -347,19 +347,21 @@ static int serve_tap(const json_t *ask, const int *fd, unsigned nfds, struct bro
 {
 	struct tap_config c = { .npairs = 0 };
 	struct tap t = { .link_fd = -1 };
-	uint8_t guest_mac[6];
-	const char *mac;
+	uint8_t mac[6]; /* a card's, as it is: only to make another of it */
+	const char *guest_mac;
 	int mtu, npairs, r;
 
 	(void)fd;
 	(void)nfds;
 	if (json_unpack((json_t *)ask, "{s?s, s?s, s?s, s?s, s?s, s:s, s:i, s:i}", "name", &c.name,
 			"bridge", &c.bridge, "ip", &c.ip, "mask", &c.mask, "host_mac", &c.host_mac,
-			"guest_mac", &mac, "mtu", &mtu, "npairs", &npairs) ||
-	    tap_parse_mac(mac, guest_mac) || npairs < 1 || npairs > TAP_PAIRS_MAX ||
-	    mtu != (uint16_t)mtu || (c.name && (!*c.name || strlen(c.name) >= IFNAMSIZ)))
+			"guest_mac", &guest_mac, "mtu", &mtu, "npairs", &npairs) ||
+	    sscanf(guest_mac, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &mac[0], &mac[1], &mac[2],
+		   &mac[3], &mac[4], &mac[5]) != 6 ||
+	    npairs < 1 || npairs > TAP_PAIRS_MAX || mtu != (uint16_t)mtu ||
+	    (c.name && (!*c.name || strlen(c.name) >= IFNAMSIZ)))
 		return err_set(e, -EINVAL, "there can be no such tap");
-	c.guest_mac = guest_mac;
+	c.guest_mac = mac;
 	c.mtu = (uint16_t)mtu;
 	c.npairs = (unsigned)npairs;
 	r = open_pairs(&t, &c, e);

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What threads of a monitor may ask of the kernel, and what becomes of those that ask for more."""
+import errno
 import os
 import subprocess
 import time
 
 from api_client import monitor, wants
 from rig import LIMIT, Skipped, check
+
 
 def confines(rig):
     if rig.watches_threads():
@@ -25,7 +27,7 @@ def test_sandbox_escapes(rig):
     check(not done.returncode and not done.stderr and all(line.startswith("ok ") for line in lines),
           done.stdout + done.stderr)
     names = {line.split(" ", 2)[2] for line in lines}
-    check(len(names) >= 60 and len({line.split()[1] for line in lines}) == 5, done.stdout)
+    check(len(names) >= 60 and len({line.split()[1] for line in lines}) == 6, done.stdout)
     print(f"# {len(names)} attempts, {len(lines)} with all roles")
 
 
@@ -71,3 +73,55 @@ def test_sandbox_log(rig):
     rig.run("devices", "--sandbox", "log", "--memory", "256M", "--disk", f"path={rig.disk()}",
             "--balloon", "size=0", "--rng", "src=/dev/urandom")
     check("sandbox" not in rig.said, rig.said)
+
+
+def state_of(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+            return f.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def test_sandbox_process(rig):
+    """What the process has left, as the manual's second table says it."""
+    confines(rig)
+    command = rig.command("echo", "--api-socket", rig.path("api.sock"))
+    with monitor(rig, *command[1:]) as (process, client):
+        wants(client, 200, "GET", "vmm.ping")
+        where = f"/proc/{process.pid}"
+        with open(where + "/status", encoding="ascii") as f:
+            caps = [int(line.split()[1], 16) for line in f if line.startswith("Cap")]
+        check(len(caps) == 5 and not any(caps), caps)
+        check(os.listdir(where + "/root") == [] and os.listdir(where + "/cwd") == [], "files")
+        for name in ("mnt", "net", "ipc"):
+            check(os.readlink(f"{where}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"), name)
+        check(os.stat(where + "/mem").st_uid == 0, "others of its user may read its memory")
+        try:
+            os.mkdir(where + "/root/x")
+            check(False, "its root can be written to")
+        except OSError as e:
+            check(e.errno in (errno.EROFS, errno.EACCES), e)
+        wants(client, 204, "PUT", "vmm.shutdown")
+
+
+def test_sandbox_broker(rig):
+    """It is the monitor's only child, and does not outlive it, however that ends."""
+    confines(rig)
+    for kill in (False, True):
+        command = rig.command("echo", "--api-socket", rig.path("api.sock"))
+        with monitor(rig, *command[1:]) as (process, client):
+            wants(client, 200, "GET", "vmm.ping")
+            with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as f:
+                broker, = f.read().split()
+            with open(f"/proc/{broker}/comm", encoding="ascii") as f:
+                check(f.read() == "broker\n", "it is no broker")
+            if kill:
+                process.kill()
+            else:
+                wants(client, 204, "PUT", "vmm.shutdown")
+            process.wait(LIMIT)
+            deadline = time.monotonic() + LIMIT
+            while state_of(broker) not in ("", "Z", "X"):
+                check(time.monotonic() < deadline, "the broker lives on")
+                time.sleep(0.01)
