@@ -8,12 +8,20 @@
 #ifndef ERR_H
 #define ERR_H
 
+#include <stdarg.h>
+
 struct err {
 	char text[512];
 };
 
-/* Write the sentence; returns code, so that "return err_set(e, -EBUSY, ...)" reads well. */
+/*
+ * Write the sentence; returns code, so that "return err_set(e, -EBUSY, ...)" reads well.  One that
+ * is too long is cut.  It is UTF-8, as JSON has to be: what is not, such as a part of a character,
+ * is a question mark for each byte.
+ */
 int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int err_vset(struct err *e, int code, const char *fmt, va_list)
+	__attribute__((format(printf, 3, 0)));
 
 /* Put "prefix: " before a sentence that a lower layer wrote; returns code. */
 int err_prefix(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

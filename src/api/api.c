@@ -13,7 +13,6 @@ enum {
 	/* What takes time, in which no other client is served, is not a body's length but the
 	 * number of its values: up to 20 ms for so many. */
 	JSON_VALUES_MAX = 65536,
-	UTF8_BYTES_MAX = 4, /* of a character */
 };
 
 static const char application_json[] = "application/json";
@@ -74,22 +73,15 @@ void call_answer_json(struct call *c, json_t *json)
 
 void call_fail(struct call *c, int status, const char *fmt, ...)
 {
-	char sentence[sizeof(struct err)];
-	json_t *json = NULL;
+	struct err e;
+	json_t *json;
 	va_list ap;
-	size_t len;
 
 	va_start(ap, fmt);
-	vsnprintf(sentence, sizeof(sentence), fmt, ap);
+	err_vset(&e, 0, fmt, ap);
 	va_end(ap);
-	/* One that is too long was cut, perhaps within a character. */
-	len = strlen(sentence);
-	for (size_t cut = 0; !json && cut < MIN(len, UTF8_BYTES_MAX); cut++)
-		json = json_pack("[s%]", sentence, len - cut);
-	/* A file's name in it need not be text. */
-	if (!json)
-		json = json_pack("[s]", "the reason cannot be written down as text");
-	answer(c, status, application_json, dump(json), sentence);
+	json = json_pack("[s]", e.text);
+	answer(c, status, application_json, dump(json), e.text);
 	json_decref(json);
 }
 

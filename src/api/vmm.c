@@ -57,7 +57,7 @@ void vmm_fail(struct vmm *v, enum vmm_fault fault, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(v->current->e.text, sizeof(v->current->e.text), fmt, ap);
+	err_vset(&v->current->e, 0, fmt, ap);
 	va_end(ap);
 	vmm_finish(v, fault);
 }

@@ -279,17 +279,17 @@ bool migration_free(struct migration *m)
 
 int migration_refuse(const json_t *blockers, struct err *e)
 {
+	char text[sizeof(e->text)] = "";
 	const json_t *blocker;
 	size_t i, at = 0;
 
-	e->text[0] = '\0';
 	json_array_foreach(blockers, i, blocker)
 	{
-		at += (size_t)snprintf(e->text + at, sizeof(e->text) - at, "%s%s", i ? "; " : "",
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", i ? "; " : "",
 				       json_string_value(blocker));
-		at = MIN(at, sizeof(e->text) - 1);
+		at = MIN(at, sizeof(text) - 1);
 	}
-	return -ENOTSUP;
+	return err_set(e, -ENOTSUP, "%s", text);
 }
 
 void migration_move_on(struct migration *m)

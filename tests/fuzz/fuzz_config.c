@@ -11,13 +11,24 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* What is wrong can be said in JSON, as to whoever wants to send such a VM. */
+static void check_sentence(const struct err *e)
+{
+	json_auto_t *sentence = json_string(e->text);
+
+	if (!sentence || !*e->text)
+		abort();
+}
+
 static void check_config(const json_t *json)
 {
 	struct config first, second;
 	struct err e;
 
-	if (config_load(&first, json, &e))
+	if (config_load(&first, json, &e)) {
+		check_sentence(&e);
 		return;
+	}
 	if (config_load(&second, first.json, &e) || !json_equal(first.json, second.json) ||
 	    strcmp(first.uuid, second.uuid) || strcmp(first.name, second.name))
 		abort();
@@ -32,8 +43,10 @@ static void check_text(unsigned digit, const char *text)
 	json_auto_t *config = json_object(), *object = NULL;
 	struct err e;
 
-	if (option_parse(t, "--option", text, &object, &e))
+	if (option_parse(t, "--option", text, &object, &e)) {
+		check_sentence(&e);
 		return;
+	}
 	json_object_set_new(config, "payload", json_pack("{s:s}", "kernel", "k"));
 	json_object_set_new(config, s->key,
 			    s->many ? json_pack("[O]", object) : json_incref(object));
