@@ -129,14 +129,13 @@ static int take_answer(struct broker_answer *a, struct err *e)
 	json_auto_t *all = a->json;
 	json_t *answer = json_object_get(all, "answer");
 	json_int_t r = json_integer_value(json_object_get(all, "result"));
-	char why[sizeof(e->text)];
+	const char *why = json_string_value(json_object_get(all, "why"));
 
 	a->json = json_incref(answer);
 	if (!r)
 		return 0;
 	broker_answer_free(a);
-	broker_take_bytes(json_object_get(all, "why"), why, sizeof(why));
-	return err_set(e, (int)r, "%s", why);
+	return err_set(e, (int)r, "%s", why ? why : "");
 }
 
 int broker_ask(const struct broker_service *s, json_t *ask, const int *fd, unsigned nfds,

@@ -122,6 +122,14 @@ static bool is_named(const struct broker *b, const char *path, const json_t *nam
 	return false;
 }
 
+/* Of any process: who shares a control group with the monitor. */
+static bool is_stat(const char *path)
+{
+	int end = 0;
+
+	return sscanf(path, "/proc/%*u/stat%n", &end) == 0 && end && !path[end];
+}
+
 static enum right right_of_process(pid_t pid, const char *path)
 {
 	static const char *const files[] = { "/status",    "/stat",    "/cgroup",
@@ -198,6 +206,7 @@ static enum right right_of(struct broker *b, const char *path)
 	enum right right = right_of_process(b->monitor, path);
 
 	right = right ? right : right_of_process(getpid(), path);
+	right = right ? right : is_stat(path) ? READ : NONE;
 	right = right ? right : right_of_rundir(b, path);
 	if (!right && is_in(path, b->statedir))
 		right = path[strlen(b->statedir)] ? BENEATH : WRITE;

@@ -30,8 +30,8 @@ static void serve_one(const struct broker *b, const json_t *question, const int 
 	struct broker_answer a = { .nfds = 0 };
 	struct err e = { .text = "there is no such service" };
 	int r = s ? s->serve(json_object_get(question, "ask"), fd, nfds, &a, &e) : -ENOSYS;
-	json_auto_t *all = json_pack("{s:i, s:o*, s:O*}", "result", r, "why",
-				     r ? broker_bytes(e.text) : NULL, "answer", a.json);
+	json_auto_t *all = json_pack("{s:i, s:s*, s:O*}", "result", r, "why", r ? e.text : NULL,
+				     "answer", a.json);
 
 	/* Without an answer the monitor would wait for ever. */
 	if (broker_send(b->channel, all, a.fd, r ? 0 : a.nfds))

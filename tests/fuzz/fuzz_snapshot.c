@@ -119,7 +119,7 @@ static void make_good(void)
 
 static void path_of(char *path, const char *in, unsigned file)
 {
-	snprintf(path, PATH_BYTES, "%s/%s", in, names[file]);
+	require(snprintf(path, PATH_BYTES, "%s/%s", in, names[file]) < PATH_BYTES);
 }
 
 static int open_changed(unsigned file)

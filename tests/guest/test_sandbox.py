@@ -2,6 +2,7 @@
 """What threads of a monitor may ask of the kernel, and what becomes of those that ask for more."""
 import errno
 import os
+import signal
 import subprocess
 import time
 
@@ -108,15 +109,15 @@ def test_sandbox_process(rig):
 def test_sandbox_broker(rig):
     """It is the monitor's only child, and does not outlive it, however that ends."""
     confines(rig)
-    for kill in (False, True):
+    for status in (0, -signal.SIGKILL):
         command = rig.command("echo", "--api-socket", rig.path("api.sock"))
-        with monitor(rig, *command[1:]) as (process, client):
+        with monitor(rig, *command[1:], status=status) as (process, client):
             wants(client, 200, "GET", "vmm.ping")
             with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as f:
                 broker, = f.read().split()
             with open(f"/proc/{broker}/comm", encoding="ascii") as f:
                 check(f.read() == "broker\n", "it is no broker")
-            if kill:
+            if status:
                 process.kill()
             else:
                 wants(client, 204, "PUT", "vmm.shutdown")
