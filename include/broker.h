@@ -29,6 +29,7 @@ struct broker_answer {
 /* ask, fd: as the monitor gave them, which may be anybody's by now; fds stay who gave them's. */
 struct broker_service {
 	const char *name;
+	bool is_slow; /* asks other hosts or programs: those that are not do not wait for it */
 	int (*serve)(const json_t *ask, const int *fd, unsigned nfds, struct broker_answer *,
 		     struct err *);
 };
@@ -43,6 +44,10 @@ void broker_answer_free(struct broker_answer *);
  * to size. */
 json_t *broker_bytes(const char *);
 void broker_take_bytes(const json_t *, char *text, size_t size);
+
+/* Of a service that changes something of the host: the configuration has that word, or a client may
+ * have named it; also where there is no broker. */
+bool broker_knows(const char *word);
 
 struct broker_config {
 	const struct broker_service *const *services; /* up to NULL */

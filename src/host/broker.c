@@ -23,10 +23,10 @@ enum { MESSAGE_BYTES = 64 << 10 };
 
 /* The monitor's side. */
 static struct {
-	pthread_mutex_t lock; /* from a question to its answer */
-	int channel; /* 0: there is no broker */
-	pid_t pid;
-} own = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	pthread_mutex_t lock[BROKER_CHANNELS]; /* from a question to its answer */
+	int channel[BROKER_CHANNELS];
+	pid_t pid; /* 0: there is no broker */
+} own = { .lock = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER } };
 
 int broker_send(int channel, const json_t *json, const int *fd, unsigned nfds)
 {
@@ -141,19 +141,20 @@ static int take_answer(struct broker_answer *a, struct err *e)
 int broker_ask(const struct broker_service *s, json_t *ask, const int *fd, unsigned nfds,
 	       struct broker_answer *out, struct err *e)
 {
+	const unsigned way = s->is_slow ? BROKER_SLOW : BROKER_QUICK;
 	json_auto_t *question = NULL;
 	int r;
 
 	*out = (struct broker_answer){ .nfds = 0 };
-	if (!own.channel) {
+	if (!own.pid) {
 		question = ask;
 		return s->serve(ask, fd, nfds, out, e);
 	}
 	question = json_pack("{s:s, s:o*}", "service", s->name, "ask", ask);
-	pthread_mutex_lock(&own.lock);
-	r = question ? broker_send(own.channel, question, fd, nfds) : -ENOMEM;
-	r = r ? r : broker_receive(own.channel, &out->json, out->fd, &out->nfds);
-	pthread_mutex_unlock(&own.lock);
+	pthread_mutex_lock(&own.lock[way]);
+	r = question ? broker_send(own.channel[way], question, fd, nfds) : -ENOMEM;
+	r = r ? r : broker_receive(own.channel[way], &out->json, out->fd, &out->nfds);
+	pthread_mutex_unlock(&own.lock[way]);
 	return r ? err_set(e, r, "the broker does not answer: %s", strerror(-r))
 		 : take_answer(out, e);
 }
@@ -193,34 +194,60 @@ static int find_own(struct broker *b, struct err *e)
 	return 0;
 }
 
+static int open_channels(struct broker *b, struct err *e)
+{
+	for (unsigned i = 0; i < BROKER_CHANNELS; i++) {
+		int pair[2];
+
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+			return err_set(e, -errno, "no socket for the broker: %s", strerror(errno));
+		own.channel[i] = pair[0];
+		b->channel[i] = pair[1];
+	}
+	return 0;
+}
+
+static void close_all(int fd[BROKER_CHANNELS])
+{
+	for (unsigned i = 0; i < BROKER_CHANNELS; i++)
+		cleanup_fd(&fd[i]);
+}
+
+static void be_broker(struct broker *b)
+{
+	close_all(own.channel);
+	own.pid = 0;
+	prctl(PR_SET_NAME, "broker");
+	leave_signals();
+	unsetenv("NOTIFY_SOCKET"); /* not for programs that are started, as the next */
+	close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+	broker_learn(b->config.named);
+	if (b->config.named_later)
+		broker_let_name();
+	_exit(broker_main(b));
+}
+
 int broker_start(const struct broker_config *config, struct err *e)
 {
-	struct broker b = { .config = *config, .monitor = getpid(), .memory = -1, .pagemap = -1 };
-	int pair[2], r = find_own(&b, e);
+	struct broker b = { .config = *config,
+			    .monitor = getpid(),
+			    .channel = { -1, -1 },
+			    .memory = -1,
+			    .pagemap = -1 };
+	int r = find_own(&b, e);
 
 	r = r ? r : open_monitor(&b, e);
-	if (!r && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-		r = err_set(e, -errno, "no socket for the broker: %s", strerror(errno));
+	r = r ? r : open_channels(&b, e);
 	if (!r) {
-		b.channel = pair[1];
-		own.channel = pair[0];
 		own.pid = fork();
+		if (!own.pid)
+			be_broker(&b);
 		if (own.pid < 0)
 			r = err_set(e, -errno, "no broker can be made: %s", strerror(errno));
 	}
-	if (!r && !own.pid) {
-		close(own.channel);
-		own.channel = 0;
-		prctl(PR_SET_NAME, "broker");
-		leave_signals();
-		unsetenv("NOTIFY_SOCKET"); /* not for programs that are started, as the next */
-		close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
-		if (config->named_later)
-			broker_let_name();
-		_exit(broker_main(&b));
-	}
-	if (!r)
-		close(b.channel);
+	if (r)
+		own.pid = 0; /* and the process is about to end */
+	close_all(b.channel);
 	cleanup_fd(&b.memory);
 	cleanup_fd(&b.pagemap);
 	return r;
@@ -229,16 +256,16 @@ int broker_start(const struct broker_config *config, struct err *e)
 int broker_attach(int listener, struct err *e)
 {
 	json_auto_t *nothing = json_object();
-	int r = broker_send(own.channel, nothing, &listener, 1);
+	int r = broker_send(own.channel[BROKER_QUICK], nothing, &listener, 1);
 
 	return r ? err_set(e, r, "the broker does not listen: %s", strerror(-r)) : 0;
 }
 
 void broker_end(void)
 {
-	if (!own.channel)
+	if (!own.pid)
 		return;
-	close(own.channel);
-	own.channel = 0;
+	close_all(own.channel);
 	waitpid(own.pid, NULL, 0);
+	own.pid = 0;
 }

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "bits.h"
@@ -63,13 +65,20 @@ static void path_of(const struct broker_place *p, char path[PATH_MAX])
 	snprintf(path, PATH_MAX, "/proc/self/fd/%d%s%s", p->parent, *p->name ? "/" : "", p->name);
 }
 
-/* Memory of machines and ports, which any policy would be in vain with. */
-static bool is_harmless(int fd)
+/* Memory of machines and processes, with which any policy would be in vain: however the path leads
+ * there, over links too. */
+static bool is_harmless(const struct broker_place *p, int fd)
 {
+	struct statfs fs;
 	struct stat st;
 
-	return !fstat(fd, &st) && !(S_ISCHR(st.st_mode) && major(st.st_rdev) == 1 &&
-				    (minor(st.st_rdev) < 3 || minor(st.st_rdev) == 4));
+	if (fstat(fd, &st) || fstatfs(fd, &fs))
+		return false;
+	if (S_ISCHR(st.st_mode) && major(st.st_rdev) == 1 &&
+	    (minor(st.st_rdev) < 3 || minor(st.st_rdev) == 4))
+		return false;
+	return p->is_kernels || (fs.f_type != PROC_SUPER_MAGIC && fs.f_type != SYSFS_MAGIC &&
+				 fs.f_type != DEBUGFS_MAGIC && fs.f_type != TRACEFS_MAGIC);
 }
 
 static bool is_pagemap(const struct broker *b, const char *path)
@@ -100,7 +109,7 @@ static void open_file(struct broker *b, int dir, uint64_t path, int flags, mode_
 		o->fd = open(full, flags | O_CLOEXEC | O_NOCTTY);
 	}
 	o->result = o->fd < 0 ? -errno : 0;
-	if (o->fd >= 0 && !is_harmless(o->fd)) {
+	if (o->fd >= 0 && !is_harmless(&p, o->fd)) {
 		cleanup_fd(&o->fd);
 		o->fd = -1;
 		o->result = -EACCES;
@@ -193,6 +202,9 @@ static void serve_symlinkat(struct broker *b, arguments a, struct outcome *o)
 	char text[PATH_MAX];
 
 	o->result = find(b, (int)a[1], a[2], true, &p);
+	/* Elsewhere links are followed. */
+	if (!o->result && !p.beneath && !b->config.log)
+		o->result = -EACCES;
 	if (!o->result)
 		o->result = read_text(b, a[0], text, sizeof(text));
 	if (!o->result && symlinkat(text, p.parent, p.name))

@@ -10,6 +10,8 @@
 
 struct seccomp_notif;
 
+enum { BROKER_QUICK, BROKER_SLOW, BROKER_CHANNELS }; /* services */
+
 /* What the monitor has under that number, and its calls may refer to: a directory or another place,
  * or a socket that has no address yet. */
 struct broker_seen {
@@ -20,7 +22,7 @@ struct broker_seen {
 struct broker {
 	struct broker_config config;
 	pid_t monitor;
-	int channel, listener;
+	int channel[BROKER_CHANNELS], listener;
 	int memory, pagemap; /* the monitor's, opened when it could be */
 	char cwd[PATH_MAX], rundir[PATH_MAX], statedir[PATH_MAX];
 	char own[NAME_MAX + 1]; /* the monitor's in the rundir; "": not known yet */
@@ -40,6 +42,7 @@ struct broker_place {
 	char name[NAME_MAX + 1];
 	char path[PATH_MAX]; /* for the next that begins there */
 	bool beneath; /* links lead nowhere */
+	bool is_kernels; /* a file of the kernel's that the monitor may have */
 };
 
 /* dir: the monitor's number, or AT_FDCWD.  -EACCES: not for the monitor. */
@@ -50,6 +53,7 @@ void broker_forget(struct broker *, int number);
 
 void broker_removed(struct broker *, const char *path); /* the next of its name may be another */
 bool broker_may_name(void); /* whether they may */
+void broker_learn(const json_t *named); /* for broker_knows() */
 
 /* broker_calls.c: does what is asked and answers. */
 void broker_serve_call(struct broker *, const struct seccomp_notif *);

@@ -24,6 +24,7 @@ enum { REFUSED_TOLD_MAX = 20 };
 
 /* A client that may has connected, or a VM is to come: they name paths. */
 static atomic_bool called;
+static const json_t *words; /* of the configuration; NULL: this is no broker */
 
 void broker_let_name(void)
 {
@@ -33,6 +34,44 @@ void broker_let_name(void)
 bool broker_may_name(void)
 {
 	return atomic_load(&called);
+}
+
+/* Whether a string anywhere in it fits; but of the guest's command line. */
+static bool any_fits(const json_t *named, bool (*fits)(const char *text, const void *arg),
+		     const void *arg)
+{
+	const char *key;
+	json_t *value;
+	size_t i;
+
+	if (json_is_string(named))
+		return fits(json_string_value(named), arg);
+	json_array_foreach(named, i, value)
+	{
+		if (any_fits(value, fits, arg))
+			return true;
+	}
+	json_object_foreach((json_t *)named, key, value)
+	{
+		if (strcmp(key, "cmdline") && any_fits(value, fits, arg))
+			return true;
+	}
+	return false;
+}
+
+static bool is_word(const char *text, const void *word)
+{
+	return !strcmp(text, word);
+}
+
+bool broker_knows(const char *word)
+{
+	return !words || broker_may_name() || any_fits(words, is_word, word);
+}
+
+void broker_learn(const json_t *named)
+{
+	words = named;
 }
 
 enum right { NONE, READ, WRITE, BENEATH }; /* BENEATH: WRITE, and links lead nowhere */
@@ -90,36 +129,31 @@ static bool is_beside(const char *path, const char *named)
 	return !strncmp(other, name + 1, n) && other[n] == '.';
 }
 
-static bool is_of(const struct broker *b, const char *path, const char *text)
+struct wanted {
+	const char *cwd, *path;
+};
+
+static bool is_of(const char *text, const void *arg)
 {
+	const struct wanted *w = arg;
 	char full[PATH_MAX];
 	size_t n;
 
 	if (!strncmp(text, "unix:", 5))
 		text += 5;
-	if (!*text || snprintf(full, sizeof(full), "%s%s%s", *text == '/' ? "" : b->cwd,
+	if (!*text || snprintf(full, sizeof(full), "%s%s%s", *text == '/' ? "" : w->cwd,
 			       *text == '/' ? "" : "/", text) >= (int)sizeof(full))
 		return false;
 	for (n = strlen(full); n > 1 && full[n - 1] == '/'; n--)
 		full[n - 1] = '\0';
-	return is_in(path, full) || is_beside(path, full);
+	return is_in(w->path, full) || is_beside(w->path, full);
 }
 
-static bool is_named(const struct broker *b, const char *path, const json_t *named)
+static bool is_named(const struct broker *b, const char *path)
 {
-	const char *key;
-	json_t *value;
-	size_t i;
+	const struct wanted w = { b->cwd, path };
 
-	if (json_is_string(named))
-		return is_of(b, path, json_string_value(named));
-	if (json_is_array(named)) {
-		json_array_foreach(named, i, value) if (is_named(b, path, value)) return true;
-		return false;
-	}
-	json_object_foreach((json_t *)named, key, value) if (strcmp(key, "cmdline") &&
-							     is_named(b, path, value)) return true;
-	return false;
+	return any_fits(b->config.named, is_of, &w);
 }
 
 /* Of any process: who shares a control group with the monitor. */
@@ -201,17 +235,22 @@ void broker_removed(struct broker *b, const char *path)
 		b->own[0] = '\0';
 }
 
-static enum right right_of(struct broker *b, const char *path)
+static enum right right_of_kernels(const struct broker *b, const char *path)
 {
 	enum right right = right_of_process(b->monitor, path);
 
 	right = right ? right : right_of_process(getpid(), path);
 	right = right ? right : is_stat(path) ? READ : NONE;
-	right = right ? right : right_of_rundir(b, path);
+	return right ? right : right_of_kernel(path);
+}
+
+static enum right right_of(struct broker *b, const char *path)
+{
+	enum right right = right_of_rundir(b, path);
+
 	if (!right && is_in(path, b->statedir))
 		right = path[strlen(b->statedir)] ? BENEATH : WRITE;
-	right = right ? right : right_of_kernel(path);
-	if (!right && is_named(b, path, b->config.named))
+	if (!right && is_named(b, path))
 		right = WRITE;
 	if (!right && broker_may_name() && !is_in(path, "/proc") && !is_in(path, "/sys"))
 		right = WRITE;
@@ -337,7 +376,9 @@ int broker_find(struct broker *b, int dir, const char *path, bool write, struct 
 	r = join(p->path, base_path, path);
 	if (r)
 		return r;
-	right = right_of(b, p->path);
+	right = right_of_kernels(b, p->path);
+	p->is_kernels = right;
+	right = right ? right : right_of(b, p->path);
 	if (right < (write ? WRITE : READ) && (r = refuse(b, p->path, write)))
 		return r;
 	p->beneath = right == BENEATH && !b->config.log;

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Two threads, so that the monitor's calls do not wait for a service, which may ask other hosts for
- * a name.
- */
+/* A thread for the monitor's calls, and one for each kind of service: no kind waits for another. */
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -23,7 +20,8 @@ static const struct broker_service *find(const struct broker *b, const char *nam
 	return NULL;
 }
 
-static void serve_one(const struct broker *b, const json_t *question, const int *fd, unsigned nfds)
+static void serve_one(const struct broker *b, int channel, const json_t *question, const int *fd,
+		      unsigned nfds)
 {
 	const char *name = json_string_value(json_object_get(question, "service"));
 	const struct broker_service *s = name ? find(b, name) : NULL;
@@ -34,26 +32,31 @@ static void serve_one(const struct broker *b, const json_t *question, const int 
 				     "answer", a.json);
 
 	/* Without an answer the monitor would wait for ever. */
-	if (broker_send(b->channel, all, a.fd, r ? 0 : a.nfds))
+	if (broker_send(channel, all, a.fd, r ? 0 : a.nfds))
 		_exit(1);
 	broker_answer_free(&a);
 }
 
+struct way {
+	const struct broker *broker;
+	int channel;
+};
+
 /* Until the monitor closes its end, or is gone. */
 static void *serve(void *arg)
 {
-	struct broker *b = arg;
+	const struct way *w = arg;
 	int fd[BROKER_FDS];
 
 	for (;;) {
 		json_auto_t *question = NULL;
 		unsigned nfds = 0;
-		int r = broker_receive(b->channel, &question, fd, &nfds);
+		int r = broker_receive(w->channel, &question, fd, &nfds);
 
 		if (r == -EPIPE || r == -ECONNRESET)
 			_exit(0);
 		if (!r)
-			serve_one(b, question, fd, nfds);
+			serve_one(w->broker, w->channel, question, fd, nfds);
 		for (unsigned i = 0; i < nfds; i++)
 			close(fd[i]);
 	}
@@ -76,16 +79,20 @@ static void next_call(struct broker *b)
 int broker_main(struct broker *b)
 {
 	json_auto_t *hello = NULL;
+	struct way way[BROKER_CHANNELS];
 	int fd[BROKER_FDS];
-	unsigned nfds;
 	pthread_t thread;
+	unsigned nfds;
 
-	if (broker_receive(b->channel, &hello, fd, &nfds) || nfds != 1)
+	if (broker_receive(b->channel[BROKER_QUICK], &hello, fd, &nfds) || nfds != 1)
 		return 0; /* it did not come so far */
 	b->listener = fd[0];
-	if (pthread_create(&thread, NULL, serve, b)) {
-		log_error("the broker has no memory");
-		return 1;
+	for (unsigned i = 0; i < BROKER_CHANNELS; i++) {
+		way[i] = (struct way){ b, b->channel[i] };
+		if (pthread_create(&thread, NULL, serve, &way[i])) {
+			log_error("the broker has no memory");
+			return 1;
+		}
 	}
 	for (;;) {
 		struct pollfd p = { .fd = b->listener, .events = POLLIN };
@@ -94,7 +101,7 @@ int broker_main(struct broker *b)
 			continue;
 		if (p.revents & POLLIN)
 			next_call(b);
-		else if (p.revents)
+		else if (p.revents & POLLHUP)
 			return 0; /* nobody is left who could call */
 	}
 }

@@ -99,7 +99,7 @@ static int serve_caller(const json_t *ask, const int *fd, unsigned nfds, struct 
 	return 0;
 }
 
-const struct broker_service caller_service = { "caller", serve_caller };
+const struct broker_service caller_service = { "caller", false, serve_caller };
 
 int caller_let_in(int fd, const struct caller_group *group, struct ucred *peer)
 {

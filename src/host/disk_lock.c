@@ -125,7 +125,7 @@ static int serve_holder(const json_t *ask, const int *fd, unsigned nfds, struct 
 	return 0;
 }
 
-const struct broker_service disk_lock_holder = { "disk_lock_holder", serve_holder };
+const struct broker_service disk_lock_holder = { "disk_lock_holder", true, serve_holder };
 
 /* The first process that holds a lock on the image; 0: none that this user can see. */
 static pid_t find_holder(const struct stat *image, char *text, size_t size)

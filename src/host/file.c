@@ -26,7 +26,7 @@ static int serve_stat(const json_t *ask, const int *fd, unsigned nfds, struct br
 	return 0;
 }
 
-const struct broker_service file_service = { "file", serve_stat };
+const struct broker_service file_service = { "file", false, serve_stat };
 
 const char *file_below(const char *path, int *dir)
 {

@@ -118,7 +118,7 @@ static int serve_open(const json_t *ask, const int *fd, unsigned nfds, struct br
 	return 0;
 }
 
-const struct broker_service kvm_service = { "kvm", serve_open };
+const struct broker_service kvm_service = { "kvm", false, serve_open };
 
 int kvm_open_unchecked(int *fd, struct err *e)
 {

@@ -135,11 +135,13 @@ static int serve_let_in(const json_t *ask, const int *fd, unsigned nfds, struct 
 			&group))
 		return err_set(e, -EINVAL, "no socket is named");
 	broker_take_bytes(json_object_get(ask, "path"), path, sizeof(path));
+	if (nfds ? strchr(path, '/') != NULL : !broker_knows(path))
+		return err_set(e, -EACCES, "it is not the VM's");
 	r = open_to(nfds ? *fd : AT_FDCWD, path, (dev_t)dev, (ino_t)ino, (gid_t)group);
 	return r ? err_set(e, r, "%s", strerror(-r)) : 0;
 }
 
-const struct broker_service listener_service = { "listener", serve_let_in };
+const struct broker_service listener_service = { "listener", false, serve_let_in };
 
 static int ask_to_open(const struct listener *l, gid_t group, struct err *e)
 {

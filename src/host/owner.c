@@ -49,7 +49,7 @@ static int serve_path(const json_t *ask, const int *fd, unsigned nfds, struct br
 	return 0;
 }
 
-const struct broker_service owner_path = { "owner_path", serve_path };
+const struct broker_service owner_path = { "owner_path", false, serve_path };
 
 static int path_of(const struct disk *d, char path[PATH_MAX], struct err *e)
 {

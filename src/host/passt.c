@@ -187,8 +187,8 @@ static int serve_start(const json_t *ask, const int *fd, unsigned nfds, struct b
 
 	(void)fd;
 	(void)nfds;
-	if (!n || n > ARGUMENTS_MAX)
-		return err_set(e, -EINVAL, "passt has no such arguments");
+	if (!n || n > ARGUMENTS_MAX || !broker_knows("passt"))
+		return err_set(e, -EINVAL, "passt is not asked for so");
 	for (size_t i = 0; i < n; i++)
 		argv[i] = (char *)json_string_value(json_array_get(words, i));
 	argv[0] = "passt"; /* and no other program */
@@ -219,8 +219,8 @@ static int serve_stop(const json_t *ask, const int *fd, unsigned nfds, struct br
 	return 0;
 }
 
-const struct broker_service passt_start_service = { "passt_start", serve_start };
-const struct broker_service passt_stop_service = { "passt_stop", serve_stop };
+const struct broker_service passt_start_service = { "passt_start", true, serve_start };
+const struct broker_service passt_stop_service = { "passt_stop", true, serve_stop };
 
 static int start(struct passt *p, char *const argv[], struct err *e)
 {

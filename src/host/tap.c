@@ -361,6 +361,9 @@ static int serve_tap(const json_t *ask, const int *fd, unsigned nfds, struct bro
 	    npairs < 1 || npairs > TAP_PAIRS_MAX || mtu != (uint16_t)mtu ||
 	    (c.name && (!*c.name || strlen(c.name) >= IFNAMSIZ)))
 		return err_set(e, -EINVAL, "there can be no such tap");
+	if ((c.name && !broker_knows(c.name)) || (c.bridge && !broker_knows(c.bridge)) ||
+	    (c.ip && !broker_knows(c.ip)))
+		return err_set(e, -EACCES, "the configuration has no such tap");
 	c.guest_mac = mac;
 	c.mtu = (uint16_t)mtu;
 	c.npairs = (unsigned)npairs;
@@ -374,7 +377,7 @@ static int serve_tap(const json_t *ask, const int *fd, unsigned nfds, struct bro
 	return r;
 }
 
-const struct broker_service tap_service = { "tap", serve_tap };
+const struct broker_service tap_service = { "tap", true, serve_tap };
 
 /* {"name": "tap0"}: true or false */
 static int serve_is_there(const json_t *ask, const int *fd, unsigned nfds,
@@ -389,7 +392,7 @@ static int serve_is_there(const json_t *ask, const int *fd, unsigned nfds,
 	return 0;
 }
 
-const struct broker_service tap_is_there_service = { "tap_is_there", serve_is_there };
+const struct broker_service tap_is_there_service = { "tap_is_there", false, serve_is_there };
 
 bool tap_is_there(const char *name)
 {

@@ -99,7 +99,7 @@ static int serve_names(const json_t *ask, const int *fd, unsigned nfds, struct b
 	return 0;
 }
 
-const struct broker_service tcp_names = { "tcp_names", serve_names };
+const struct broker_service tcp_names = { "tcp_names", true, serve_names };
 
 struct addresses {
 	unsigned n;
