@@ -83,8 +83,8 @@ static const struct flag {
 	{ "--plaintext", NULL, "let --incoming be reached from other hosts without certificates",
 	  RUN, FLAG_PLAINTEXT, NULL, NULL },
 	{ "--sandbox", "on|log|off",
-	  "take from the process what it has no need of: files, networks, rights, system calls; log: "
-	  "only say which other calls it makes (on)",
+	  "take from the process what it has no need of: files, networks, rights, system calls; "
+	  "log: only say which other calls it makes (on)",
 	  BOTH, FLAG_SANDBOX, NULL, NULL },
 	{ "--dry-run", NULL, "print the complete JSON and start nothing", RUN, FLAG_DRY_RUN, NULL,
 	  NULL },

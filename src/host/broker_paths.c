@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -61,7 +62,7 @@ static bool any_fits(const json_t *named, bool (*fits)(const char *text, const v
 
 static bool is_word(const char *text, const void *word)
 {
-	return !strcmp(text, word);
+	return !strcasecmp(text, word);
 }
 
 bool broker_knows(const char *word)

@@ -361,8 +361,7 @@ static int serve_tap(const json_t *ask, const int *fd, unsigned nfds, struct bro
 	    npairs < 1 || npairs > TAP_PAIRS_MAX || mtu != (uint16_t)mtu ||
 	    (c.name && (!*c.name || strlen(c.name) >= IFNAMSIZ)))
 		return err_set(e, -EINVAL, "there can be no such tap");
-	if ((c.name && !broker_knows(c.name)) || (c.bridge && !broker_knows(c.bridge)) ||
-	    (c.ip && !broker_knows(c.ip)))
+	if ((c.name && !broker_knows(c.name)) || (c.bridge && !broker_knows(c.bridge)))
 		return err_set(e, -EACCES, "the configuration has no such tap");
 	c.guest_mac = mac;
 	c.mtu = (uint16_t)mtu;
