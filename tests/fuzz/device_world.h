@@ -266,22 +266,39 @@ static inline void plug_all(struct guest_mem *m)
 	require(!r || !guest_mem_plug(m, 0, (unsigned)(r->size_bytes / r->block_bytes)));
 }
 
+static inline void world_save(struct world *w, struct state_buf *state)
+{
+	struct err e;
+
+	pthread_mutex_lock(&w->vm.lock);
+	require(!devices_save(&w->vm, NULL, state, &e));
+	pthread_mutex_unlock(&w->vm.lock);
+}
+
+static inline bool world_load(struct world *w, const struct state_buf *state)
+{
+	struct device *dev;
+	struct err e;
+	int r;
+
+	pthread_mutex_lock(&w->vm.lock);
+	list_for_each (dev, &w->vm.devices, node)
+		device_reset(dev);
+	plug_all(w->vm.mem);
+	r = devices_load(&w->vm, state->data, state->len, &e);
+	pthread_mutex_unlock(&w->vm.lock);
+	return !r;
+}
+
 /* STOPPED: what the devices have come to they must take back, and come to it again. */
 static inline void world_move(struct world *w)
 {
 	struct state_buf before = { 0 }, after = { 0 };
-	struct device *dev;
-	struct err e;
 
-	pthread_mutex_lock(&w->vm.lock);
-	require(!devices_save(&w->vm, NULL, &before, &e));
-	list_for_each (dev, &w->vm.devices, node)
-		device_reset(dev);
-	plug_all(w->vm.mem);
-	require(!devices_load(&w->vm, before.data, before.len, &e));
-	require(!devices_save(&w->vm, NULL, &after, &e));
+	world_save(w, &before);
+	require(world_load(w, &before));
+	world_save(w, &after);
 	require(before.len == after.len && !memcmp(before.data, after.data, before.len));
-	pthread_mutex_unlock(&w->vm.lock);
 	state_buf_free(&before);
 	state_buf_free(&after);
 }

@@ -38,7 +38,7 @@ enum action {
 };
 
 /* While all devices are stopped */
-enum { RESTART, RESET, MOVE, RESIZE, STOPS };
+enum { RESTART, RESET, MOVE, RESIZE, ALTER, STOPS };
 
 enum deed { BUTTON, TIME, TYPE, ROOM, SIZE, WIRE, ASK, HINT, REMOVE, ADD, WANT, WITHDRAW, DEEDS };
 
@@ -52,6 +52,7 @@ enum {
 	INDIRECT = 0x300,
 	RING_SIZE = 16,
 	SEGMENTS = 4, /* of a request */
+	CHANGES = 8, /* to a state */
 	BUFFERS = RINGS + SLOTS * QUEUES * RING_BYTES,
 	BAR_SPACE = 0x10000, /* of a slot */
 	NOTIFY = 0x3000, /* in BAR 0: four bytes for each queue */
@@ -172,18 +173,17 @@ static void turn(struct fuzz *f)
 		world_pump(&f->w);
 }
 
-static void write_bar0(struct fuzz *f, const struct pci_function *fn, unsigned offset,
-		       unsigned width, uint64_t value)
+static void write_bar0(struct fuzz *f, uint64_t bar, unsigned offset, unsigned width,
+		       uint64_t value)
 {
 	pthread_mutex_lock(&f->w.vm.lock);
-	bus_write(&f->w.vm.mmio, fn->bar[0].region.base + offset, width, value);
+	bus_write(&f->w.vm.mmio, bar + offset, width, value);
 	pthread_mutex_unlock(&f->w.vm.lock);
 }
 
-static uint64_t read_bar0(struct fuzz *f, const struct pci_function *fn, unsigned offset,
-			  unsigned width)
+static uint64_t read_bar0(struct fuzz *f, uint64_t bar, unsigned offset, unsigned width)
 {
-	return bus_read(&f->w.vm.mmio, fn->bar[0].region.base + offset, width);
+	return bus_read(&f->w.vm.mmio, bar + offset, width);
 }
 
 static gpa_t ring_of(unsigned slot, unsigned queue)
@@ -191,32 +191,31 @@ static gpa_t ring_of(unsigned slot, unsigned queue)
 	return RINGS + (gpa_t)(slot * QUEUES + queue) * RING_BYTES;
 }
 
-static void set_queue(struct fuzz *f, const struct pci_function *fn, unsigned slot, unsigned queue,
-		      unsigned vectors)
+static void set_queue(struct fuzz *f, uint64_t bar, unsigned slot, unsigned queue, unsigned vectors)
 {
 	gpa_t ring = ring_of(slot, queue);
 	const uint8_t none[4] = { 0 };
 
 	f->made[slot][queue] = 0;
 	guest_put(&f->w, ring + AVAIL, none, sizeof(none));
-	write_bar0(f, fn, VIRTIO_PCI_COMMON_Q_SELECT, 2, queue);
-	write_bar0(f, fn, VIRTIO_PCI_COMMON_Q_SIZE, 2, f->size[slot]);
-	write_bar0(f, fn, VIRTIO_PCI_COMMON_Q_MSIX, 2, vectors ? queue % vectors : MSIX_NO_VECTOR);
-	write_bar0(f, fn, VIRTIO_PCI_COMMON_Q_DESCLO, 4, ring);
-	write_bar0(f, fn, VIRTIO_PCI_COMMON_Q_AVAILLO, 4, ring + AVAIL);
-	write_bar0(f, fn, VIRTIO_PCI_COMMON_Q_USEDLO, 4, ring + USED);
-	write_bar0(f, fn, VIRTIO_PCI_COMMON_Q_ENABLE, 2, 1);
+	write_bar0(f, bar, VIRTIO_PCI_COMMON_Q_SELECT, 2, queue);
+	write_bar0(f, bar, VIRTIO_PCI_COMMON_Q_SIZE, 2, f->size[slot]);
+	write_bar0(f, bar, VIRTIO_PCI_COMMON_Q_MSIX, 2, vectors ? queue % vectors : MSIX_NO_VECTOR);
+	write_bar0(f, bar, VIRTIO_PCI_COMMON_Q_DESCLO, 4, ring);
+	write_bar0(f, bar, VIRTIO_PCI_COMMON_Q_AVAILLO, 4, ring + AVAIL);
+	write_bar0(f, bar, VIRTIO_PCI_COMMON_Q_USEDLO, 4, ring + USED);
+	write_bar0(f, bar, VIRTIO_PCI_COMMON_Q_ENABLE, 2, 1);
 }
 
-static void agree(struct fuzz *f, const struct pci_function *fn, uint64_t refused)
+static void agree(struct fuzz *f, uint64_t bar, uint64_t refused)
 {
 	for (unsigned half = 0; half < 2; half++) {
 		uint64_t offered;
 
-		write_bar0(f, fn, VIRTIO_PCI_COMMON_DFSELECT, 4, half);
-		write_bar0(f, fn, VIRTIO_PCI_COMMON_GFSELECT, 4, half);
-		offered = read_bar0(f, fn, VIRTIO_PCI_COMMON_DF, 4);
-		write_bar0(f, fn, VIRTIO_PCI_COMMON_GF, 4, offered & ~(refused >> 32 * half));
+		write_bar0(f, bar, VIRTIO_PCI_COMMON_DFSELECT, 4, half);
+		write_bar0(f, bar, VIRTIO_PCI_COMMON_GFSELECT, 4, half);
+		offered = read_bar0(f, bar, VIRTIO_PCI_COMMON_DF, 4);
+		write_bar0(f, bar, VIRTIO_PCI_COMMON_GF, 4, offered & ~(refused >> 32 * half));
 	}
 }
 
@@ -236,23 +235,25 @@ static void bring_up(struct fuzz *f)
 	unsigned slot = take_below(f, SLOTS), size = 1u << take_below(f, 5);
 	unsigned vectors = take_below(f, 8), status = 0;
 	uint64_t refused = take(f, 5); /* bits 40 to 63 are to have some use yet */
-	const struct pci_function *fn = function_at(f, slot);
+	uint64_t bar;
 
-	if (!slot || !fn)
+	if (!slot || !function_at(f, slot))
 		return;
 	f->size[slot] = (uint16_t)size;
 	place(f, slot);
-	write_bar0(f, fn, VIRTIO_PCI_COMMON_STATUS, 1, 0);
-	for (int i = 0; i < RESET_POLLS && read_bar0(f, fn, VIRTIO_PCI_COMMON_STATUS, 1); i++)
+	/* From here on the device may go. */
+	bar = function_at(f, slot)->bar[0].region.base;
+	write_bar0(f, bar, VIRTIO_PCI_COMMON_STATUS, 1, 0);
+	for (int i = 0; i < RESET_POLLS && read_bar0(f, bar, VIRTIO_PCI_COMMON_STATUS, 1); i++)
 		turn(f);
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		if (steps[i] == VIRTIO_CONFIG_S_FEATURES_OK)
-			agree(f, fn, refused);
+			agree(f, bar, refused);
 		if (steps[i] == VIRTIO_CONFIG_S_DRIVER_OK)
 			for (unsigned queue = 0; queue < QUEUES; queue++)
-				set_queue(f, fn, slot, queue, vectors);
+				set_queue(f, bar, slot, queue, vectors);
 		status |= steps[i];
-		write_bar0(f, fn, VIRTIO_PCI_COMMON_STATUS, 1, status);
+		write_bar0(f, bar, VIRTIO_PCI_COMMON_STATUS, 1, status);
 	}
 }
 
@@ -261,7 +262,7 @@ static void kick(struct fuzz *f, unsigned slot, unsigned queue)
 	const struct pci_function *fn = function_at(f, slot);
 
 	if (fn)
-		write_bar0(f, fn, NOTIFY + 4 * queue, 2, queue);
+		write_bar0(f, fn->bar[0].region.base, NOTIFY + 4 * queue, 2, queue);
 }
 
 static uint32_t put_buffer(struct fuzz *f, uint32_t len, bool written)
@@ -464,6 +465,24 @@ static void resize_disks(struct fuzz *f, uint64_t sectors)
 			device_resized(dev);
 }
 
+/* As a source may have it that is no friend; what it refuses is the end of the VM. */
+static bool alter(struct fuzz *f)
+{
+	struct state_buf state = { 0 };
+	unsigned changes = take_below(f, CHANGES);
+	bool taken;
+
+	world_save(&f->w, &state);
+	for (unsigned i = 0; i < changes; i++) {
+		size_t at = take(f, 2) % state.len;
+
+		state.data[at] = (uint8_t)take(f, 1);
+	}
+	taken = world_load(&f->w, &state);
+	state_buf_free(&state);
+	return taken;
+}
+
 static void stop(struct fuzz *f)
 {
 	unsigned what = take_below(f, STOPS);
@@ -477,7 +496,10 @@ static void stop(struct fuzz *f)
 		world_move(&f->w);
 	if (what == RESIZE)
 		resize_disks(f, take(f, 1));
-	world_start(&f->w);
+	if (what == ALTER && !alter(f))
+		f->at = f->end;
+	else
+		world_start(&f->w);
 }
 
 /* What the guest does at once, under the lock */
