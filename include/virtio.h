@@ -42,6 +42,8 @@ struct virtio_class {
 	int (*queue_start)(struct virtio_device *, struct virtqueue *, struct loop *, struct err *);
 	/* After its last request, on its I/O thread; may be NULL. */
 	void (*queue_stop)(struct virtio_device *, struct virtqueue *);
+	/* Then on main, under the machine lock: what of it is state.  May be NULL. */
+	void (*queue_returned)(struct virtio_device *, unsigned queue);
 	/* The guest reset the device: what of its own state goes with that; may be NULL. */
 	void (*driver_reset)(struct virtio_device *);
 	/* The guest wrote v->config, which holds the new bytes; NULL: read-only. */

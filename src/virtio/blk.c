@@ -181,7 +181,6 @@ static int blk_claim_requests(struct blk *blk, struct err *e)
 		};
 		q->blk = blk;
 		q->counters = device_counters(&blk->v.dev, i / per_queue);
-		q->parked = &blk->s.parked[i / per_queue];
 		q->free = free;
 	}
 	return 0;

@@ -48,7 +48,8 @@ struct blk_queue {
 	uint64_t done_ns; /* when the batch came that completes now; 0: not looked yet */
 	struct blk_request *free;
 	bool write_through; /* the driver will not flush */
-	struct blk_parked *parked;
+	struct blk_parked
+		parked; /* in blk_state as it was when the queue was last started or stopped */
 	bool retry; /* they are from before the queue was started */
 	struct blk_reports reports;
 };

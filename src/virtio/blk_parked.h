@@ -15,7 +15,7 @@
 
 #include "virtio.h"
 
-/* Of a queue: its I/O thread's while handed over. */
+/* Of a queue. */
 struct blk_parked {
 	uint32_t n;
 	uint16_t head[VIRTQUEUE_SIZE_MAX];

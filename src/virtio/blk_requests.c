@@ -56,7 +56,7 @@ static void blk_park(struct blk_request *r, int result)
 {
 	struct blk_queue *q = r->q;
 
-	blk_parked_add(q->parked, r->vq.head);
+	blk_parked_add(&q->parked, r->vq.head);
 	vq_park(q->vq);
 	blk_report_parked(&q->blk->v.dev, &r->disk, q->blk->path, -result);
 	r->next_free = q->free;
@@ -238,7 +238,7 @@ static bool blk_next(struct blk_queue *q)
 
 static void blk_retry(struct blk_queue *q)
 {
-	struct blk_parked *p = q->parked;
+	struct blk_parked *p = &q->parked;
 
 	for (uint32_t i = 0; i < p->n && vq_fetch(q->vq, &q->free->vq, p->head[i]); i++)
 		blk_take(q);
@@ -256,7 +256,7 @@ static void blk_kick(struct virtio_device *v, struct virtqueue *vq)
 	q->kicked_ns = loop_now_ns();
 	if (q->retry)
 		blk_retry(q);
-	if (q->parked->n)
+	if (q->parked.n)
 		return; /* blk_parked.h */
 	vq_disable_kicks(vq);
 	do {
@@ -287,7 +287,8 @@ static int blk_queue_start(struct virtio_device *v, struct virtqueue *vq, struct
 	q->vq = vq;
 	/* 5.2.6.2: who cannot flush must not need to. */
 	q->write_through = !virtio_has(v, VIRTIO_BLK_F_FLUSH);
-	q->retry = q->parked->n;
+	q->parked = blk->s.parked[vq->index];
+	q->retry = q->parked.n;
 	r = disk_queue_new(&q->disk, blk->disk, io_thread_ring(virtio_thread(v, vq->index)),
 			   blk_batch_done, q, e);
 	if (!r)
@@ -305,6 +306,13 @@ static void blk_queue_stop(struct virtio_device *v, struct virtqueue *vq)
 	q->disk = NULL;
 }
 
+static void blk_queue_returned(struct virtio_device *v, unsigned queue)
+{
+	struct blk *blk = container_of(v, struct blk, v);
+
+	blk->s.parked[queue] = blk->queue[queue].parked;
+}
+
 static void blk_driver_reset(struct virtio_device *v)
 {
 	struct blk *blk = container_of(v, struct blk, v);
@@ -320,5 +328,6 @@ const struct virtio_class blk_virtio_class = {
 	.kick = blk_kick,
 	.queue_start = blk_queue_start,
 	.queue_stop = blk_queue_stop,
+	.queue_returned = blk_queue_returned,
 	.driver_reset = blk_driver_reset,
 };

@@ -132,6 +132,8 @@ static void run_returned(void *arg)
 
 	q->handed_over = q->recalled = false;
 	q->v->handed_over--;
+	if (q->v->class->queue_returned)
+		q->v->class->queue_returned(q->v, q->vq.index);
 	virtio_settle(q->v);
 	virtio_look_restarted(q->v);
 }

@@ -132,7 +132,9 @@ START_TEST(it_waits)
 	wait_until(&g, used_is, 2);
 	ck_assert_uint_eq(status_of(0), VIRTIO_BLK_S_OK);
 	is_written(0, FULL);
+	stand_still();
 	ck_assert_uint_eq(saved()->parked[0].n, 0);
+	go_on();
 	ck_assert_uint_eq(counter_of(&g.vm, "disk0", "errors"), 0);
 	ck_assert_uint_eq(request(&g, VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
 	ck_assert_uint_eq(errors, 2);
