@@ -65,14 +65,12 @@ class Ledger(Side):
     def fails(self, number, operation, times=1):
         """The VM pauses for that, and says so everywhere."""
         failures = self.until(lambda: self.failures(times), "no error is told")
-        self.until(lambda: wants(self.api, 200, "GET", "vm.info")["state"] == "Paused",
-                   "it does not pause")
+        self.until(lambda: self.events()[-1][0] == "paused", "it does not pause")
         check(failures[-1]["id"] == "disk0" and failures[-1]["errno"] == number and
               failures[-1]["operation"] == operation, failures)
         info = wants(self.api, 200, "GET", "vm.info")
-        check(info["io_error"] == failures[-1], info["io_error"])
+        check(info["state"] == "Paused" and info["io_error"] == failures[-1], info)
         check(self.logged.count("the VM pauses") == times, self.logged)
-        check(self.events()[-1][0] == "paused", self.events())
 
     def failures(self, times):
         found = [p for event, p in self.events() if event == "io-error"]
