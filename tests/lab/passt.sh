@@ -41,7 +41,8 @@ passt() {
 	cmp data back
 	vm_answers 2222 "how are you"
 	[[ $(stat -c %u "/proc/$vm") == 65534 ]]
-	kill -KILL "$(grep -l "^PPid:.*\<$vm\$" /proc/[0-9]*/status | cut -d / -f 3)"
+	# The broker's child, which is the VM's.
+	kill -KILL "$(grep -l "^Name:.*\<passt$" /proc/[0-9]*/status | cut -d / -f 3)"
 	vm_says "guest: the link is down"
 	vm_ends 0
 	grep -q "net0: passt has ended" stderr
