@@ -148,7 +148,10 @@ int broker_ask(const struct broker_service *s, json_t *ask, const int *fd, unsig
 	*out = (struct broker_answer){ .nfds = 0 };
 	if (!own.pid) {
 		question = ask;
-		return s->serve(ask, fd, nfds, out, e);
+		r = s->serve(ask, fd, nfds, out, e);
+		if (r)
+			broker_answer_free(out);
+		return r;
 	}
 	question = json_pack("{s:s, s:o*}", "service", s->name, "ask", ask);
 	pthread_mutex_lock(&own.lock[way]);

@@ -204,7 +204,7 @@ START_TEST(bad_text_is_refused_with_what_is_allowed)
 		assert_refused(text, why);
 	}
 	assert_refused("colour=pink", "--thing: colour must be Red, Green or Blue, not \"pink\"");
-	assert_refused("path=\xff", "--thing: path must be UTF-8 text, not \"\xff\"");
+	assert_refused("path=\xff", "--thing: path must be UTF-8 text, not \"?\"");
 	assert_refused("small=1,small=2", "--thing: small is given twice");
 	assert_refused("x,path=y", "--thing: path is given twice");
 	assert_refused("x,y", "--thing: expected key=value instead of \"y\"");
@@ -372,7 +372,7 @@ START_TEST(what_is_not_supported_is_taken_at_its_default_only)
 		ck_assert_msg(load(json, &t, &object, &e) == -EINVAL, "%s", refused[i]);
 		json_decref(object);
 	}
-	assert_refused("gone=\xff", "--thing: gone must be UTF-8 text, not \"\xff\"");
+	assert_refused("gone=\xff", "--thing: gone must be UTF-8 text, not \"?\"");
 	assert_refused("gone=on", "--thing: gone is not supported by this version; leave it out");
 	assert_refused("default_on=off",
 		       "--thing: default_on is supported only as on by this version; leave it out");
