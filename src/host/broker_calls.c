@@ -211,27 +211,17 @@ static void serve_symlinkat(struct broker *b, arguments a, struct outcome *o)
 		o->result = -errno;
 }
 
-static void change_mode(struct broker *b, int dir, uint64_t path, mode_t mode, struct outcome *o)
+static void serve_fchmodat(struct broker *b, arguments a, struct outcome *o)
 {
 	__attribute__((cleanup(cleanup_place))) struct broker_place p;
 	char full[PATH_MAX];
 
-	o->result = find(b, dir, path, true, &p);
+	o->result = find(b, (int)a[0], a[1], true, &p);
 	if (o->result)
 		return;
 	path_of(&p, full);
-	if (chmod(full, mode & 0777))
+	if (chmod(full, (mode_t)a[2] & 0777))
 		o->result = -errno;
-}
-
-static void serve_chmod(struct broker *b, arguments a, struct outcome *o)
-{
-	change_mode(b, AT_FDCWD, a[0], (mode_t)a[1], o);
-}
-
-static void serve_fchmodat(struct broker *b, arguments a, struct outcome *o)
-{
-	change_mode(b, (int)a[0], a[1], (mode_t)a[2], o);
 }
 
 /* To a group, and of a place that is open: neither of files nor to another user. */
@@ -348,10 +338,9 @@ static const struct {
 	{ SYS_mkdir, serve_mkdir },         { SYS_mkdirat, serve_mkdirat },
 	{ SYS_unlink, serve_unlink },       { SYS_unlinkat, serve_unlinkat },
 	{ SYS_rmdir, serve_rmdir },         { SYS_renameat, serve_renameat },
-	{ SYS_symlinkat, serve_symlinkat }, { SYS_chmod, serve_chmod },
-	{ SYS_fchmodat, serve_fchmodat },   { SYS_fchown, serve_fchown },
-	{ SYS_socket, serve_socket },       { SYS_bind, serve_bind },
-	{ SYS_connect, serve_connect },
+	{ SYS_symlinkat, serve_symlinkat }, { SYS_fchmodat, serve_fchmodat },
+	{ SYS_fchown, serve_fchown },       { SYS_socket, serve_socket },
+	{ SYS_bind, serve_bind },           { SYS_connect, serve_connect },
 };
 
 /* The number that the monitor has it under; -1: it is no more, or cannot have more. */

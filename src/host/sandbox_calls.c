@@ -248,6 +248,6 @@ const unsigned nsandbox_calls = ARRAY_SIZE(sandbox_calls);
 
 /* What the kernel shows to the broker, which makes them in its stead (broker_calls.c). */
 const int sandbox_asked[] = { SYS_openat,   SYS_access, SYS_mkdir,    SYS_mkdirat,   SYS_unlink,
-			      SYS_unlinkat, SYS_rmdir,  SYS_renameat, SYS_symlinkat, SYS_chmod,
-			      SYS_fchmodat, SYS_fchown, SYS_socket,   SYS_bind,      SYS_connect };
+			      SYS_unlinkat, SYS_rmdir,  SYS_renameat, SYS_symlinkat, SYS_fchmodat,
+			      SYS_fchown,   SYS_socket, SYS_bind,     SYS_connect };
 const unsigned nsandbox_asked = ARRAY_SIZE(sandbox_asked);
