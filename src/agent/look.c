@@ -50,6 +50,7 @@ void look_at(struct agent *a, const char *name, pid_t pid)
 {
 	json_auto_t *info = NULL, *counters = NULL;
 	struct client c;
+	uint64_t read_ns;
 	struct err e;
 
 	if (!client_open(&c, name, &e)) {
@@ -57,9 +58,10 @@ void look_at(struct agent *a, const char *name, pid_t pid)
 		if (!client_get(&c, "vm.info", &info, &e))
 			client_get(&c, "vm.counters", &counters, &e);
 	}
+	read_ns = loop_now_ns();
 	client_close(&c);
 	pthread_mutex_lock(&a->lock);
-	inventory_add(a, name, pid, info, counters, loop_now_ns());
+	inventory_add(a, name, pid, info, counters, read_ns);
 	pthread_mutex_unlock(&a->lock);
 }
 

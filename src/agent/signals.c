@@ -25,6 +25,23 @@ static double share(uint64_t from, uint64_t to, double of)
 	return v > 1 ? 1 : v;
 }
 
+struct shares {
+	double run, delay, throttled;
+};
+
+/* When a VM read its counters is known only nearly: they are never more than all the time there was
+ * (snapshot_read.c). */
+static struct shares shares_of(const struct signal_counts *from, const struct signal_counts *to,
+			       double of)
+{
+	double run = (double)(to->run - from->run), delay = (double)(to->delay - from->delay),
+	       throttled = (double)(to->throttled - from->throttled);
+
+	of = MAX(of, run + delay + throttled);
+	return of > 0 ? (struct shares){ run / of, delay / of, throttled / of }
+		      : (struct shares){ 0 };
+}
+
 static bool went_back(const struct signal_counts *from, const struct signal_counts *to)
 {
 	return to->run < from->run || to->delay < from->delay || to->throttled < from->throttled ||
@@ -45,11 +62,11 @@ static void learn_use(struct signals *s, double cores, double elapsed_s)
 static void end_window(struct signals *s, const struct signal_counts *c, uint64_t vcpus,
 		       double elapsed_ns)
 {
-	double time = elapsed_ns * (double)vcpus;
+	struct shares of = shares_of(&s->begin, c, elapsed_ns * (double)vcpus);
 
-	windows_push(&s->run, share(s->begin.run, c->run, time));
-	windows_push(&s->delay, share(s->begin.delay, c->delay, time));
-	windows_push(&s->throttled, share(s->begin.throttled, c->throttled, time));
+	windows_push(&s->run, of.run);
+	windows_push(&s->delay, of.delay);
+	windows_push(&s->throttled, of.throttled);
 	windows_push(&s->mem, share(s->begin.mem, c->mem, elapsed_ns));
 	windows_push(&s->io, share(s->begin.io, c->io, elapsed_ns));
 }
@@ -65,9 +82,11 @@ void signals_add(struct signals *s, uint64_t now_ns, const struct signal_counts 
 		s->begin = *c;
 		s->window_ns = now_ns;
 	} else {
+		struct shares now = shares_of(&s->last, c, elapsed_ns * (double)vcpus);
+
 		s->now_s = elapsed_ns / NS_PER_S;
-		s->run_now = share(s->last.run, c->run, elapsed_ns * (double)vcpus);
-		s->delay_now = share(s->last.delay, c->delay, elapsed_ns * (double)vcpus);
+		s->run_now = now.run;
+		s->delay_now = now.delay;
 		learn_use(s, (double)(c->run - s->last.run) / elapsed_ns, s->now_s);
 	}
 	s->last = *c;

@@ -159,15 +159,35 @@ static void explain_host(const struct planner *p, uint32_t host, FILE *f)
 			rule_word(p->barred[i]));
 }
 
+/* Of what is known, but makes no sense. */
+static const char *why_refused(const struct snapshot *s, const char *name)
+{
+	static const char *const kinds[] = { "VM ", "host " };
+	const size_t len = strlen(name);
+
+	for (uint32_t i = 0; i < s->nrefused; i++)
+		for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+			const char *sentence = s->refused[i].sentence;
+			const size_t n = strlen(kinds[k]);
+
+			if (!strncmp(sentence, kinds[k], n) && !strncmp(sentence + n, name, len) &&
+			    sentence[n + len] == ' ')
+				return sentence;
+		}
+	return NULL;
+}
+
 int explain_name(const struct snapshot *s, const char *name, FILE *f, struct err *e)
 {
 	uint32_t number = names_find(&s->names, name);
 	uint32_t vm = snapshot_vm(s, number), host = snapshot_host(s, number);
+	const char *refused = why_refused(s, name);
 	struct planner p;
 	int r;
 
 	if (vm == NOWHERE && host == NOWHERE)
-		return err_set(e, -ENOENT, "there is no VM and no host %.64s", name);
+		return refused ? err_set(e, -EINVAL, "%s", refused)
+			       : err_set(e, -ENOENT, "there is no VM and no host %.64s", name);
 	r = planner_new(&p, s, e);
 	if (r)
 		return r;

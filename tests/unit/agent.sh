@@ -55,6 +55,9 @@ shows 0 'host c: 4 cores, expected use 0.000, expected loss 0.00 vCPUs' explain 
 sentence 1 '--what-if drain=d: there is no host d' explain --snapshot "$s" --what-if add-host=c \
 	--what-if drain=c --what-if=drain=d
 sentence 1 'there is no VM and no host c' explain --snapshot "$s" c
+sed 's/"run":\[0.5\],"delay":\[0\]/"run":[0.5],"delay":[0.9]/' "$s" >"$work/absurd"
+sentence 1 'VM web is absurd: its vCPUs ran and waited for more time than there was' \
+	explain --snapshot "$work/absurd" web
 echo '{"snapshot":[]}' >"$work/bad"
 sentence 1 "$work/bad: line 1: it is of version 0, not 1" plan --snapshot "$work/bad"
 

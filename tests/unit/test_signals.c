@@ -58,6 +58,23 @@ START_TEST(windows)
 }
 END_TEST
 
+/* A look says later than another when the VM has read its counters. */
+START_TEST(late)
+{
+	struct signals s = { 0 };
+	struct signal_counts c = { 0 };
+	uint64_t now = SECOND;
+
+	signals_add(&s, now, &c, 2, WINDOW);
+	now = look(&s, &c, now, 1, 9, 3);
+	ck_assert_double_eq_tol(s.run_now, 0.75, 1e-9);
+	ck_assert_double_eq_tol(s.delay_now, 0.25, 1e-9);
+	look(&s, &c, now, 5, 9, 3);
+	ck_assert_double_eq_tol(s.run.value[0], 0.75, 1e-9);
+	ck_assert_double_eq_tol(s.delay.value[0], 0.25, 1e-9);
+}
+END_TEST
+
 START_TEST(another_process)
 {
 	struct signals s = { 0 };
@@ -80,6 +97,7 @@ static Suite *signals_suite(void)
 	TCase *c = tcase_create("windows");
 
 	tcase_add_test(c, windows);
+	tcase_add_test(c, late);
 	tcase_add_test(c, another_process);
 	suite_add_tcase(s, c);
 	return s;
