@@ -16,7 +16,9 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "cgroup_home.h"
 #include "err.h"
+#include "user.h"
 
 enum { BROKER_FDS = 32 };
 
@@ -54,6 +56,8 @@ struct broker_config {
 	const json_t *named; /* strings anywhere in it are paths that may be opened */
 	bool named_later; /* by a VM that comes from elsewhere: as if a client had connected */
 	bool log; /* what is refused is said, and done */
+	const struct cgroup_home *home; /* left when the monitor is over; or NULL */
+	struct user user; /* if given: with whose rights what a client names is done */
 };
 
 /* Of a service, when it has seen a client that may: from now on paths may be others than those of
@@ -65,5 +69,8 @@ int broker_start(const struct broker_config *, struct err *);
 /* listener: of the filter that shows calls to the broker. */
 int broker_attach(int listener, struct err *);
 void broker_end(void); /* with the process */
+
+/* Who started this process, whichever user it has become.  Any thread. */
+uid_t broker_owner(void);
 
 #endif

@@ -3,7 +3,9 @@
 #ifndef FILE_H
 #define FILE_H
 
+#include <stddef.h>
 #include <sys/stat.h>
+#include <sys/types.h>
 
 extern const struct broker_service file_service;
 
@@ -15,5 +17,9 @@ int file_lstat(int dir, const char *path, struct stat *);
 /* Of "/proc/self/fd/5/x", where 5 is the process's own, the number and "x"; NULL: it begins in
  * another way. */
 const char *file_below(const char *path, int *dir);
+
+/* As pread(2) and pwrite(2), by the calls that a sandbox has. */
+ssize_t file_read_at(int fd, void *data, size_t len, off_t at);
+ssize_t file_write_at(int fd, const void *data, size_t len, off_t at);
 
 #endif

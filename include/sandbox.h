@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 #include "err.h"
+#include "user.h"
 
 enum sandbox_mode {
 	SANDBOX_ON,
@@ -38,6 +39,8 @@ struct sandbox_config {
 	const struct broker_service *const *services; /* up to NULL (broker.h), or NULL */
 	const json_t *named; /* strings anywhere in it are paths that may be opened */
 	bool named_later; /* and more by a VM that comes from elsewhere */
+	const struct cgroup_home *home; /* or NULL: the broker leaves it in the end */
+	struct user user; /* whom a process of root's becomes, if given */
 	void (*last_words)(
 		void); /* before a refused call ends the process; async-signal-safe, or NULL */
 };

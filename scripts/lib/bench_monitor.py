@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What scripts/bench runs: monitors as processes, and rounds of them."""
 import contextlib
+import itertools
 import os
 import select
 import signal
@@ -28,12 +29,20 @@ class Programs:
         self.guests = f"{build}/tests/guest"
         self.godwit = os.environ.get("GODWIT", f"{build}/godwit")
         self.qemu = os.environ.get("QEMU", "qemu-system-x86_64")
+        self.started = itertools.count()
 
     def has_godwit(self):
         return os.access(self.godwit, os.X_OK)
 
     def elf(self, guest):
         return f"{self.guests}/{guest}.elf"
+
+    def run(self, guest):
+        """godwit's command; each has a name of its own."""
+        return [self.godwit, "run", "--name", f"bench-{os.getpid()}-{next(self.started)}", "--cpus",
+                "1", "--memory", f"{guest.mib}M", "--kernel", self.elf(guest.program),
+                "--append", guest.words, "--disk", f"path={guest.disk}", "--serial", "tty",
+                *(["--api-socket", guest.control] if guest.control else [])]
 
     def floor(self, guest, words="", mib=1024):
         """The command of a bare loop."""

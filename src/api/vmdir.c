@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "broker.h"
 #include "cleanup.h"
 #include "file.h"
 #include "rundir.h"
@@ -28,16 +29,16 @@ static int open_parent(int *fd, struct err *e)
 	char path[256];
 	struct stat st;
 
-	if (rundir_path(geteuid(), path, sizeof(path)))
+	if (rundir_path(broker_owner(), path, sizeof(path)))
 		return err_set(e, -ENAMETOOLONG, "XDG_RUNTIME_DIR is too long");
-	if (mkdir(path, geteuid() ? 0700 : 0755) && errno != EEXIST)
+	if (mkdir(path, broker_owner() ? 0700 : 0755) && errno != EEXIST)
 		return err_set(e, -errno,
 			       "%s cannot be made: %s; set XDG_RUNTIME_DIR to a directory of yours",
 			       path, strerror(errno));
 	opened = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (opened < 0 || fstat(opened, &st))
 		return err_set(e, -errno, "%s cannot be opened: %s", path, strerror(errno));
-	if (st.st_uid && st.st_uid != geteuid())
+	if (st.st_uid && st.st_uid != broker_owner())
 		return err_set(e, -EPERM,
 			       "%s belongs to another user; set XDG_RUNTIME_DIR to a directory of "
 			       "yours",
@@ -92,7 +93,8 @@ static void remove_files(const struct vmdir *d)
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir)))
-		unlinkat(d->fd, entry->d_name, 0); /* which "." and ".." survive */
+		if (entry->d_name[0] != '.') /* there are none of ours */
+			unlinkat(d->fd, entry->d_name, 0);
 	if (dir)
 		closedir(dir);
 }

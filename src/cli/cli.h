@@ -9,6 +9,8 @@
 #include "config.h"
 #include "err.h"
 #include "log.h"
+#include "cgroup_home.h"
+#include "option.h"
 #include "sandbox.h"
 
 extern const struct program godwit;
@@ -77,6 +79,9 @@ struct run_options {
 	bool plaintext; /* without it */
 	enum log_level log_level;
 	enum sandbox_mode sandbox;
+	struct user user;
+	struct cgroup_limits cgroup; /* its strings are the next's */
+	json_t *cgroup_json; /* NULL: not given */
 	bool dry_run, help;
 	bool signal_ends; /* the VM and the process, without asking the guest */
 };
@@ -96,6 +101,9 @@ bool place_is_given(const struct place *);
 int place_take(struct place *, const char *name, const char *text, struct err *);
 int sandbox_take(enum sandbox_mode *, const char *name, const char *const words[3],
 		 const char *text, struct err *);
+
+extern const struct option_table cgroup_options;
+int cgroup_take(struct run_options *, const char *name, const char *text, struct err *);
 
 /* What a monitor begins with. */
 enum lifecycle_begin {

@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "crc32c.h"
 #include "dump.h"
+#include "file.h"
 #include "stream.h"
 
 enum { JSON_BYTES_MAX = 1 << 20, PIECE_BYTES = 1 << 20 };
@@ -87,7 +88,7 @@ static int sum(int fd, uint64_t at, uint64_t len, uint32_t *crc, bool *zero, str
 	if (!piece)
 		return err_set(e, -ENOMEM, "out of memory");
 	while (len) {
-		n = pread(fd, piece, MIN(len, (uint64_t)PIECE_BYTES), (off_t)at);
+		n = file_read_at(fd, piece, MIN(len, (uint64_t)PIECE_BYTES), (off_t)at);
 		if (n <= 0)
 			return err_set(e, n ? -errno : -EBADMSG, "cannot read all of it: %s",
 				       n ? strerror(errno) : "it is cut short");

@@ -236,7 +236,7 @@ static int let_through(int dir_fd, const struct caller_group *group, struct err 
 	if (!group->given)
 		return 0;
 	if (fchown(dir_fd, (uid_t)-1, group->id) || fchmod(dir_fd, 0710) ||
-	    (geteuid() && fchmodat(dir_fd, "..", 0711, 0)))
+	    (broker_owner() && fchmodat(dir_fd, "..", 0711, 0)))
 		return err_set(e, -errno,
 			       "the run directory of the VM cannot be opened to group %u: %s",
 			       (unsigned)group->id, strerror(errno));
@@ -373,6 +373,15 @@ static json_t *paths_of(const struct run_options *o)
 			 getenv("NOTIFY_SOCKET"), o->json);
 }
 
+static int join_cgroup(struct cgroup_home *home, const struct run_options *o, struct err *e)
+{
+	const char *name = json_string_value(json_object_get(o->json, "name"));
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", (int)getpid());
+	return cgroup_join(home, "", &o->cgroup, name ? name : number, e);
+}
+
 int lifecycle_run(const struct run_options *options, enum lifecycle_begin begin)
 {
 	struct lifecycle l = {
@@ -394,18 +403,22 @@ int lifecycle_run(const struct run_options *options, enum lifecycle_begin begin)
 		.status = CLI_FAILED
 	};
 	json_auto_t *named = paths_of(options);
+	struct cgroup_home home = { .joined = false };
 	CLEANUP(free) char *api_path = absolute(options->api_socket.path);
 	const struct sandbox_config sandbox = { .mode = options->sandbox,
 						.services = services,
 						.named = named,
 						.named_later = begin == LIFECYCLE_RECEIVE ||
 							       begin == LIFECYCLE_RESTORE,
+						.home = &home,
+						.user = options->user,
 						.last_words = chardev_restore_terminal };
 	struct err e;
 
 	l.api_path = api_path;
 	log_set_level(options->log_level);
-	if (sandbox_begin(&sandbox, &e) || lifecycle_open(&l, &e)) {
+	if (join_cgroup(&home, options, &e) || sandbox_begin(&sandbox, &e) ||
+	    lifecycle_open(&l, &e)) {
 		log_error("%s", e.text);
 	} else {
 		begin_with(&l);
@@ -413,5 +426,6 @@ int lifecycle_run(const struct run_options *options, enum lifecycle_begin begin)
 	}
 	lifecycle_close(&l);
 	broker_end();
+	cgroup_leave(&home); /* the broker has, if there was one */
 	return l.status;
 }

@@ -24,6 +24,8 @@ enum flag_kind {
 	FLAG_TLS,
 	FLAG_PLAINTEXT,
 	FLAG_SANDBOX,
+	FLAG_USER,
+	FLAG_CGROUP,
 	FLAG_DRY_RUN,
 	FLAG_RESUME,
 	FLAG_HELP
@@ -86,6 +88,11 @@ static const struct flag {
 	  "take from the process what it has no need of: files, networks, rights, system calls; "
 	  "log: only say which other calls it makes (on)",
 	  BOTH, FLAG_SANDBOX, NULL, NULL },
+	{ "--user", "USER[:GROUP]",
+	  "become that user once all is open, as whom a client's files are opened, too; for root",
+	  BOTH, FLAG_USER, NULL, NULL },
+	{ "--cgroup", "auto|PATH|KEY=VALUE,...", "run in a control group of version 2, with limits",
+	  BOTH, FLAG_CGROUP, NULL, NULL },
 	{ "--dry-run", NULL, "print the complete JSON and start nothing", RUN, FLAG_DRY_RUN, NULL,
 	  NULL },
 	{ "--resume", NULL, "let the guest go on at once", RESTORE, FLAG_RESUME, NULL, NULL },
@@ -300,6 +307,13 @@ static int group_take(struct caller_group *g, const char *name, const char *text
 	return caller_group_find(g, text, e);
 }
 
+static int user_take(struct user *u, const char *name, const char *text, struct err *e)
+{
+	if (u->given)
+		return err_set(e, -EINVAL, "%s is given twice", name);
+	return user_find(u, text, e);
+}
+
 /* A path may have a comma in it, so the group is behind the last one. */
 static int take_metrics_socket(struct run_options *o, const char *name, const char *text,
 			       struct err *e)
@@ -353,6 +367,10 @@ static int take_flag(struct parser *p, const struct flag *f, const char *text, s
 	case FLAG_SANDBOX:
 		return sandbox_take(&p->out->sandbox, f->name,
 				    (const char *const[]){ "on", "log", "off" }, text, e);
+	case FLAG_USER:
+		return user_take(&p->out->user, f->name, text, e);
+	case FLAG_CGROUP:
+		return cgroup_take(p->out, f->name, text, e);
 	case FLAG_DRY_RUN:
 		p->out->dry_run = true;
 		return 0;
@@ -496,6 +514,9 @@ static int parse(struct parser *p, int argc, char **argv, struct err *e)
 					.log_level = LOG_INFO };
 	for (int i = 1; !rc && i < argc && !p->out->help; i += used)
 		rc = take_argument(p, argv + i, &used, e);
+	if (!rc && p->out->user.given && !p->out->help &&
+	    (geteuid() || p->out->sandbox == SANDBOX_OFF))
+		rc = err_set(e, -EINVAL, "--user is for root, with a sandbox");
 	return rc;
 }
 
@@ -521,6 +542,8 @@ void run_options_free(struct run_options *o)
 {
 	json_decref(o->json);
 	o->json = NULL;
+	json_decref(o->cgroup_json);
+	o->cgroup_json = NULL;
 	free(o->metrics_path);
 	o->metrics_path = NULL;
 }
@@ -534,7 +557,7 @@ static void each_of(enum flag_user user,
 		if (flags[i].user & user)
 			each(arg,
 			     &(struct verb_option){ flags[i].name, flags[i].form, flags[i].help },
-			     NULL);
+			     flags[i].kind == FLAG_CGROUP ? &cgroup_options : NULL);
 	for (size_t i = 0; i < nconfig_sections; i++) {
 		const struct config_section *s = &config_sections[i];
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <linux/close_range.h>
 #include <pthread.h>
@@ -26,6 +27,8 @@ static struct {
 	pthread_mutex_t lock[BROKER_CHANNELS]; /* from a question to its answer */
 	int channel[BROKER_CHANNELS];
 	pid_t pid; /* 0: there is no broker */
+	bool is_known; /* the next */
+	uid_t owner;
 } own = { .lock = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER } };
 
 int broker_send(int channel, const json_t *json, const int *fd, unsigned nfds)
@@ -190,7 +193,7 @@ static int find_own(struct broker *b, struct err *e)
 
 	if (!getcwd(b->cwd, sizeof(b->cwd)))
 		return err_set(e, -errno, "the current directory is gone: %s", strerror(errno));
-	if (rundir_path(geteuid(), b->rundir, sizeof(b->rundir)))
+	if (rundir_path(own.owner, b->rundir, sizeof(b->rundir)))
 		b->rundir[0] = '\0'; /* who needs it says why */
 	if (statedir_path(b->statedir, sizeof(b->statedir), &ignored))
 		b->statedir[0] = '\0';
@@ -222,6 +225,8 @@ static void be_broker(struct broker *b)
 	own.pid = 0;
 	prctl(PR_SET_NAME, "broker");
 	leave_signals();
+	if (b->config.user.given)
+		setgroups(0, NULL);
 	unsetenv("NOTIFY_SOCKET"); /* not for programs that are started, as the next */
 	close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
 	broker_learn(b->config.named);
@@ -230,15 +235,24 @@ static void be_broker(struct broker *b)
 	_exit(broker_main(b));
 }
 
+uid_t broker_owner(void)
+{
+	return own.is_known ? own.owner : geteuid();
+}
+
 int broker_start(const struct broker_config *config, struct err *e)
 {
 	struct broker b = { .config = *config,
 			    .monitor = getpid(),
+			    .ending = PTHREAD_MUTEX_INITIALIZER,
 			    .channel = { -1, -1 },
 			    .memory = -1,
 			    .pagemap = -1 };
-	int r = find_own(&b, e);
+	int r;
 
+	own.owner = geteuid();
+	own.is_known = true;
+	r = find_own(&b, e);
 	r = r ? r : open_monitor(&b, e);
 	r = r ? r : open_channels(&b, e);
 	if (!r) {

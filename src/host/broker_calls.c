@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -214,25 +215,53 @@ static void serve_symlinkat(struct broker *b, arguments a, struct outcome *o)
 static void serve_fchmodat(struct broker *b, arguments a, struct outcome *o)
 {
 	__attribute__((cleanup(cleanup_place))) struct broker_place p;
-	char full[PATH_MAX];
+	CLEANUP(fd) int fd = -1;
+	char full[32];
 
 	o->result = find(b, (int)a[0], a[1], true, &p);
+	if (!o->result && p.is_kernels && !b->config.log)
+		o->result = -EACCES;
 	if (o->result)
 		return;
-	path_of(&p, full);
-	if (chmod(full, (mode_t)a[2] & 0777))
+	/* Not of what a link leads to. */
+	fd = openat(p.parent, *p.name ? p.name : ".", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	snprintf(full, sizeof(full), "/proc/self/fd/%d", fd);
+	if (fd < 0 || chmod(full, (mode_t)a[2] & 0777))
 		o->result = -errno;
 }
 
-/* To a group, and of a place that is open: neither of files nor to another user. */
+/* What the monitor has under that number, if it is its own: its run directory, or a socket that has
+ * no address yet. */
+static const struct broker_seen *find_own(struct broker *b, int number)
+{
+	const struct broker_seen *s = broker_seen(b, number);
+
+	return s && (!s->path || broker_is_own(b, s->path)) ? s : NULL;
+}
+
+static void serve_fchmod(struct broker *b, arguments a, struct outcome *o)
+{
+	const struct broker_seen *s = find_own(b, (int)a[0]);
+	const mode_t mode = (mode_t)a[1] & 0777;
+	char full[32];
+
+	if (!s) {
+		o->result = -EACCES;
+		return;
+	}
+	snprintf(full, sizeof(full), "/proc/self/fd/%d", s->fd);
+	if (s->path ? chmod(full, mode) : fchmod(s->fd, mode))
+		o->result = -errno;
+}
+
+/* To a group, not to another user. */
 static void serve_fchown(struct broker *b, arguments a, struct outcome *o)
 {
-	const int number = (int)a[0];
+	const struct broker_seen *s = find_own(b, (int)a[0]);
 
-	if ((uid_t)a[1] != (uid_t)-1 || number < 0 || (unsigned)number >= b->nseen ||
-	    b->seen[number].fd < 0)
-		o->result = -EPERM;
-	else if (fchownat(b->seen[number].fd, "", (uid_t)-1, (gid_t)a[2], AT_EMPTY_PATH))
+	if ((uid_t)a[1] != (uid_t)-1 || !s)
+		o->result = -EACCES;
+	else if (fchownat(s->fd, "", (uid_t)-1, (gid_t)a[2], AT_EMPTY_PATH))
 		o->result = -errno;
 }
 
@@ -298,12 +327,13 @@ static void address_socket(struct broker *b, arguments a, struct outcome *o,
 			   int (*call)(int, const struct sockaddr *, socklen_t))
 {
 	const int number = (int)a[0];
+	const struct broker_seen *s = broker_seen(b, number);
 	struct sockaddr_storage address;
 	CLEANUP(fd) int parent = -1;
 	socklen_t len = (socklen_t)a[2];
 	int r;
 
-	if (number < 0 || (unsigned)number >= b->nseen || b->seen[number].fd < 0) {
+	if (!s) {
 		o->result = -EISCONN;
 		return;
 	}
@@ -312,7 +342,7 @@ static void address_socket(struct broker *b, arguments a, struct outcome *o,
 		r = find_socket(b, (struct sockaddr_un *)&address, &len, &parent);
 	else if (!r && address.ss_family != AF_NETLINK && !broker_may_name() && !b->config.log)
 		r = -EACCES;
-	if (!r && call(b->seen[number].fd, (struct sockaddr *)&address, len))
+	if (!r && call(s->fd, (struct sockaddr *)&address, len))
 		r = -errno;
 	o->result = r;
 	/* The last to close it is the monitor.  Who did not get the address may try another. */
@@ -339,9 +369,26 @@ static const struct {
 	{ SYS_unlink, serve_unlink },       { SYS_unlinkat, serve_unlinkat },
 	{ SYS_rmdir, serve_rmdir },         { SYS_renameat, serve_renameat },
 	{ SYS_symlinkat, serve_symlinkat }, { SYS_fchmodat, serve_fchmodat },
-	{ SYS_fchown, serve_fchown },       { SYS_socket, serve_socket },
-	{ SYS_bind, serve_bind },           { SYS_connect, serve_connect },
+	{ SYS_fchmod, serve_fchmod },       { SYS_fchown, serve_fchown },
+	{ SYS_socket, serve_socket },       { SYS_bind, serve_bind },
+	{ SYS_connect, serve_connect },
 };
+
+void broker_be_user(const struct broker *b)
+{
+	if (!b->config.user.given)
+		return;
+	setfsgid(b->config.user.gid);
+	setfsuid(b->config.user.uid);
+}
+
+static void be_oneself(const struct broker *b)
+{
+	if (!b->config.user.given)
+		return;
+	setfsuid(geteuid());
+	setfsgid(getegid());
+}
 
 /* The number that the monitor has it under; -1: it is no more, or cannot have more. */
 static int hand_over(const struct broker *b, uint64_t id, int fd)
@@ -375,6 +422,7 @@ void broker_serve_call(struct broker *b, const struct seccomp_notif *n)
 		if (calls[i].number == n->data.nr) {
 			o.result = 0;
 			calls[i].serve(b, n->data.args, &o);
+			be_oneself(b);
 		}
 	if (o.fd >= 0) {
 		o.result = hand_over(b, n->id, o.fd);

@@ -4,6 +4,7 @@
 #define BROKER_INTERNAL_H
 
 #include <limits.h>
+#include <pthread.h>
 #include <sys/types.h>
 
 #include "broker.h"
@@ -22,6 +23,7 @@ struct broker_seen {
 struct broker {
 	struct broker_config config;
 	pid_t monitor;
+	pthread_mutex_t ending;
 	int channel[BROKER_CHANNELS], listener;
 	int memory, pagemap; /* the monitor's, opened when it could be */
 	char cwd[PATH_MAX], rundir[PATH_MAX], statedir[PATH_MAX];
@@ -48,14 +50,18 @@ struct broker_place {
 /* dir: the monitor's number, or AT_FDCWD.  -EACCES: not for the monitor. */
 int broker_find(struct broker *, int dir, const char *path, bool write, struct broker_place *);
 void broker_place_free(struct broker_place *);
-struct broker_seen *broker_see(struct broker *, int number); /* NULL: out of memory */
+struct broker_seen *broker_see(struct broker *, int number); /* anew; NULL: out of memory */
+struct broker_seen *broker_seen(const struct broker *, int number); /* NULL: none */
 void broker_forget(struct broker *, int number);
 
 void broker_removed(struct broker *, const char *path); /* the next of its name may be another */
+bool broker_is_own(struct broker *, const char *path); /* below its run directory, or that */
 bool broker_may_name(void); /* whether they may */
 void broker_learn(const json_t *named); /* for broker_knows() */
 
-/* broker_calls.c: does what is asked and answers. */
+/* broker_calls.c: files are the user's of --user, from now on until the call is done. */
+void broker_be_user(const struct broker *);
+/* does what is asked and answers. */
 void broker_serve_call(struct broker *, const struct seccomp_notif *);
 
 #endif

@@ -75,7 +75,8 @@ void broker_learn(const json_t *named)
 	words = named;
 }
 
-enum right { NONE, READ, WRITE, BENEATH }; /* BENEATH: WRITE, and links lead nowhere */
+/* BENEATH: WRITE, and links lead nowhere; USERS: as far as the user may */
+enum right { NONE, READ, WRITE, BENEATH, USERS };
 
 struct broker_seen *broker_see(struct broker *b, int number)
 {
@@ -98,14 +99,20 @@ struct broker_seen *broker_see(struct broker *b, int number)
 
 void broker_forget(struct broker *b, int number)
 {
-	struct broker_seen *s = number >= 0 && (unsigned)number < b->nseen ? &b->seen[number]
-									   : NULL;
+	struct broker_seen *s = broker_seen(b, number);
 
 	if (!s)
 		return;
 	cleanup_fd(&s->fd);
 	free(s->path);
 	*s = (struct broker_seen){ .fd = -1 };
+}
+
+struct broker_seen *broker_seen(const struct broker *b, int number)
+{
+	bool is = number >= 0 && (unsigned)number < b->nseen && b->seen[number].fd >= 0;
+
+	return is ? &b->seen[number] : NULL;
 }
 
 /* The path itself, or one below. */
@@ -228,6 +235,11 @@ static enum right right_of_rundir(struct broker *b, const char *path)
 	return READ; /* who has a name already */
 }
 
+bool broker_is_own(struct broker *b, const char *path)
+{
+	return right_of_rundir(b, path) == BENEATH;
+}
+
 void broker_removed(struct broker *b, const char *path)
 {
 	size_t n = strlen(b->rundir);
@@ -253,11 +265,11 @@ static enum right right_of(struct broker *b, const char *path)
 		right = path[strlen(b->statedir)] ? BENEATH : WRITE;
 	if (!right && is_named(b, path))
 		right = WRITE;
-	if (!right && broker_may_name() && !is_in(path, "/proc") && !is_in(path, "/sys"))
-		right = WRITE;
 	/* A directory that is to be made, and is above one of these: its own part is made first. */
 	if (!right && (is_in(b->statedir, path) || is_in(b->rundir, path)))
 		right = WRITE;
+	if (!right && broker_may_name() && !is_in(path, "/proc") && !is_in(path, "/sys"))
+		right = USERS;
 	return right;
 }
 
@@ -365,14 +377,14 @@ int broker_find(struct broker *b, int dir, const char *path, bool write, struct 
 		path = own;
 	}
 	if (dir != AT_FDCWD && *path != '/') {
-		const bool is_seen = dir >= 0 && (unsigned)dir < b->nseen && b->seen[dir].fd >= 0 &&
-				     b->seen[dir].path;
+		const struct broker_seen *s = broker_seen(b, dir);
+		const bool is_seen = s && s->path;
 
 		/* What it was given when it began is the broker's, too. */
 		if (!is_seen && !(rest && !*rest && dir <= STDERR_FILENO))
 			return -EBADF;
-		base = is_seen ? b->seen[dir].fd : dir;
-		base_path = is_seen ? b->seen[dir].path : "/dev/null";
+		base = is_seen ? s->fd : dir;
+		base_path = is_seen ? s->path : "/dev/null";
 	}
 	r = join(p->path, base_path, path);
 	if (r)
@@ -383,6 +395,8 @@ int broker_find(struct broker *b, int dir, const char *path, bool write, struct 
 	if (right < (write ? WRITE : READ) && (r = refuse(b, p->path, write)))
 		return r;
 	p->beneath = right == BENEATH && !b->config.log;
+	if (right == USERS)
+		broker_be_user(b);
 	if (*path)
 		return split(b, p, base, path);
 	p->parent = fcntl(base, F_DUPFD_CLOEXEC, 0);

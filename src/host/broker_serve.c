@@ -12,6 +12,20 @@
 #include "broker_internal.h"
 #include "log.h"
 
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS /* Linux 6.6 */
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
+#endif
+
+/* The monitor is: several threads may find that. */
+static _Noreturn void end(struct broker *b, int status)
+{
+	pthread_mutex_lock(&b->ending);
+	if (b->config.home)
+		cgroup_leave(b->config.home);
+	_exit(status);
+}
+
 static const struct broker_service *find(const struct broker *b, const char *name)
 {
 	for (const struct broker_service *const *s = b->config.services; s && *s; s++)
@@ -20,7 +34,7 @@ static const struct broker_service *find(const struct broker *b, const char *nam
 	return NULL;
 }
 
-static void serve_one(const struct broker *b, int channel, const json_t *question, const int *fd,
+static void serve_one(struct broker *b, int channel, const json_t *question, const int *fd,
 		      unsigned nfds)
 {
 	const char *name = json_string_value(json_object_get(question, "service"));
@@ -33,12 +47,12 @@ static void serve_one(const struct broker *b, int channel, const json_t *questio
 
 	/* Without an answer the monitor would wait for ever. */
 	if (broker_send(channel, all, a.fd, r ? 0 : a.nfds))
-		_exit(1);
+		end(b, 1);
 	broker_answer_free(&a);
 }
 
 struct way {
-	const struct broker *broker;
+	struct broker *broker;
 	int channel;
 };
 
@@ -54,7 +68,7 @@ static void *serve(void *arg)
 		int r = broker_receive(w->channel, &question, fd, &nfds);
 
 		if (r == -EPIPE || r == -ECONNRESET)
-			_exit(0);
+			end(w->broker, 0);
 		if (!r)
 			serve_one(w->broker, w->channel, question, fd, nfds);
 		for (unsigned i = 0; i < nfds; i++)
@@ -87,6 +101,8 @@ int broker_main(struct broker *b)
 	if (broker_receive(b->channel[BROKER_QUICK], &hello, fd, &nfds) || nfds != 1)
 		return 0; /* it did not come so far */
 	b->listener = fd[0];
+	/* Who waits for the other need not be woken elsewhere; older kernels do without. */
+	ioctl(b->listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 	for (unsigned i = 0; i < BROKER_CHANNELS; i++) {
 		way[i] = (struct way){ b, b->channel[i] };
 		if (pthread_create(&thread, NULL, serve, &way[i])) {
@@ -102,6 +118,6 @@ int broker_main(struct broker *b)
 		if (p.revents & POLLIN)
 			next_call(b);
 		else if (p.revents & POLLHUP)
-			return 0; /* nobody is left who could call */
+			end(b, 0); /* nobody is left who could call */
 	}
 }

@@ -79,10 +79,14 @@ static int empty_root(void)
 }
 
 /* Nothing that only root may is left, nor can it come back: no program is executed with more. */
-static int no_capabilities(void)
+static int no_capabilities(const struct user *user)
 {
+	const capng_flags_t flags = CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING;
+
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
+	if (user->given)
+		return capng_change_id((int)user->uid, (int)user->gid, flags) ? -EPERM : 0;
 	return capng_apply(CAPNG_SELECT_BOTH) ? -EPERM : 0;
 }
 
@@ -118,25 +122,30 @@ static int refused(const char *what, int r, struct err *e)
 		       what, strerror(-r));
 }
 
-int confine(struct err *e)
+int confine_user(bool *may, struct err *e)
+{
+	int r = own_user();
+
+	/* Some hosts leave this to root. */
+	*may = !(r == -EPERM || r == -ENOSPC || r == -EACCES || r == -EINVAL);
+	if (*may)
+		return r ? refused("a user namespace", r, e) : 0;
+	log_warn("this user may have no namespaces (%s): the sandbox does without them, and "
+		 "without an empty root",
+		 strerror(-r));
+	return 0;
+}
+
+int confine(bool namespaces, const struct user *user, struct err *e)
 {
 	int r;
 
 	capng_clear(CAPNG_SELECT_BOTH); /* looks into /proc */
-	r = own_user();
-	/* Some hosts leave this to root. */
-	if (r == -EPERM || r == -ENOSPC || r == -EACCES || r == -EINVAL) {
-		log_warn(
-			"this user may have no namespaces (%s): the sandbox does without them, and "
-			"without an empty root",
-			strerror(-r));
-	} else {
-		r = r ? r : own_namespaces();
-		r = r ? r : empty_root();
-		if (r)
-			return refused("namespaces and an empty root", r, e);
-	}
-	r = no_capabilities();
+	r = namespaces ? own_namespaces() : 0;
+	r = r || !namespaces ? r : empty_root();
+	if (r)
+		return refused("namespaces and an empty root", r, e);
+	r = no_capabilities(user);
 	if (r)
 		return refused("no capabilities", r, e);
 	r = no_memory_for_others();

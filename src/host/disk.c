@@ -128,7 +128,7 @@ static int check_raw(const struct disk *d, const char *path, struct err *e)
 	};
 	char head[8] = "";
 
-	if (pread(d->fd, head, sizeof(head), 0) < 0)
+	if (file_read_at(d->fd, head, sizeof(head), 0) < 0)
 		return err_set(e, -errno, "cannot read %s: %s", path, strerror(errno));
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
 		if (!memcmp(head, formats[i].magic, strlen(formats[i].magic)))
@@ -147,7 +147,7 @@ static uint32_t probe_direct_block(int fd)
 	if (posix_memalign(&buffer, DIRECT_BLOCK_MAX, DIRECT_BLOCK_MAX))
 		return DIRECT_BLOCK_MAX;
 	for (uint32_t bytes = SECTOR_BYTES; bytes < DIRECT_BLOCK_MAX; bytes *= 2)
-		if (pread(fd, buffer, bytes, 0) >= 0)
+		if (file_read_at(fd, buffer, bytes, 0) >= 0)
 			return bytes;
 	return DIRECT_BLOCK_MAX;
 }

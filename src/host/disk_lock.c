@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 #include "file.h"
 #include "rundir.h"
 
-enum { LOCK_TRIES = 50, LOCK_WAIT_US = 20000, HOLDER_BYTES = 192 };
+enum { LOCK_TRIES = 50, LOCK_WAIT_MS = 20, HOLDER_BYTES = 192 };
 
 /* File systems that other hosts may share; those that <linux/magic.h> does not have by name. */
 enum {
@@ -223,7 +224,7 @@ int disk_lock(int fd, const char *path, uint64_t size_bytes, bool readonly, stru
 		if (pid)
 			return taken_by(pid, holder, path, e);
 		/* The kernel may still be ending the I/O of a VM that was killed. */
-		usleep(LOCK_WAIT_US);
+		poll(NULL, 0, LOCK_WAIT_MS);
 	}
 	return taken_elsewhere(fd, path, e);
 }

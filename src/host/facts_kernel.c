@@ -11,7 +11,6 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "bits.h"
@@ -123,10 +122,8 @@ static json_t *userfaultfd_features(void)
 json_t *facts_kernel(const struct facts_host *host)
 {
 	json_t *kernel = json_object();
-	struct utsname name;
 
-	if (!uname(&name))
-		json_object_set_new(kernel, "release", json_string(name.release));
+	json_object_set_new(kernel, "release", facts_text(host, "proc/sys/kernel/osrelease"));
 	json_object_set_new(kernel, "io_uring", io_uring(host));
 	json_object_set_new(kernel, "userfaultfd", userfaultfd());
 	json_object_set_new(kernel, "userfaultfd_features", userfaultfd_features());

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "broker.h"
 
@@ -78,4 +79,14 @@ int file_stat(const char *path, struct stat *st)
 int file_lstat(int dir, const char *path, struct stat *st)
 {
 	return look(dir, path, false, st);
+}
+
+ssize_t file_read_at(int fd, void *data, size_t len, off_t at)
+{
+	return preadv(fd, &(struct iovec){ data, len }, 1, at);
+}
+
+ssize_t file_write_at(int fd, const void *data, size_t len, off_t at)
+{
+	return pwritev(fd, &(struct iovec){ (void *)data, len }, 1, at);
 }

@@ -204,9 +204,12 @@ int owner_write(struct disk *d, const struct owner_record *record, struct err *e
 
 void owner_this_host(char host[65])
 {
+	CLEANUP(file) FILE *f = fopen("/proc/sys/kernel/hostname", "re");
 	char name[65] = "";
 
-	if (gethostname(name, sizeof(name) - 1) || !record_is_text(name, sizeof(name)) || !*name)
+	if (f && fgets(name, sizeof(name), f))
+		name[strcspn(name, "\n")] = '\0';
+	if (!record_is_text(name, sizeof(name)) || !*name)
 		snprintf(name, sizeof(name), "unnamed");
 	memcpy(host, name, sizeof(name));
 }

@@ -239,7 +239,9 @@ static int start(struct passt *p, char *const argv[], struct err *e)
 	}
 	p->pid = pid;
 	broker_answer_free(&a);
-	return p->fd < 0 ? err_set(e, -EBADMSG, "the broker's answer makes no sense") : 0;
+	if (p->fd < 0 || fcntl(p->fd, F_SETFL, O_RDWR | O_NONBLOCK))
+		return err_set(e, -EBADMSG, "the broker's answer makes no sense");
+	return 0;
 }
 
 /* It is ready when it has read a frame, of which it makes nothing. */

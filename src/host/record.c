@@ -28,6 +28,16 @@ static int write_all(int fd, const char *text, size_t len)
 	return 0;
 }
 
+/* Whatever the umask is.  In a sandbox it can be changed by its name only (broker_calls.c). */
+static int give_mode(int dir, const char *name, int fd, mode_t mode)
+{
+	struct stat st;
+
+	if (!fstat(fd, &st) && (st.st_mode & 0777) == mode)
+		return 0;
+	return fchmod(fd, mode) ? fchmodat(dir, name, mode, 0) : 0;
+}
+
 /* Not over one that a crash left behind: that may be another user's. */
 static int write_new(int dir, const char *name, mode_t mode, const char *text)
 {
@@ -37,7 +47,7 @@ static int write_new(int dir, const char *name, mode_t mode, const char *text)
 	if (unlinkat(dir, name, 0) && errno != ENOENT)
 		return -errno;
 	fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-	if (fd < 0 || fchmod(fd, mode))
+	if (fd < 0 || give_mode(dir, name, fd, mode))
 		return -errno;
 	r = write_all(fd, text, strlen(text));
 	if (!r)

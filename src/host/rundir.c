@@ -10,12 +10,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "broker.h"
 #include "cleanup.h"
 #include "rundir.h"
 
 int rundir_path(uid_t uid, char *path, size_t size)
 {
-	const char *runtime = uid == geteuid() ? getenv("XDG_RUNTIME_DIR") : NULL;
+	const char *runtime = uid == broker_owner() ? getenv("XDG_RUNTIME_DIR") : NULL;
 	int n;
 
 	if (!uid)

@@ -27,33 +27,65 @@ enum { SANITIZED = 0 };
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5) /* Linux 5.19 */
 #endif
 
-/* Of each role, for as long as the process lives; written before there are threads. */
-static struct sock_fprog filter[SANDBOX_ROLES];
+/* Written before there are threads. */
+static enum sandbox_mode mode = SANDBOX_OFF;
 
-/* All that needs code which is not there yet, or looks around: libraries are loaded while memory
- * may be made executable, and what the C library asks once it asks now. */
-static void prepare_libraries(void)
+/* Code is loaded while memory may be made executable.  That takes as long as all the rest, and
+ * has a thread for that reason. */
+static void *load_libraries(void *arg)
 {
 	struct err ignored; /* who needs TLS says so */
 
+	gnutls_load(&ignored);
+	return arg;
+}
+
+/* What the C library asks once it asks now. */
+static void prepare_library(void)
+{
 	/* With several, malloc() opens files of the kernel's at times: how many processors there
 	 * are, and whether memory may be promised twice. */
 	mallopt(M_ARENA_MAX, 1);
 	tzset(); /* gmtime_r() does, and then never again */
 	json_object_seed(0); /* the first json_object() does */
-	gnutls_load(&ignored);
+}
+
+static int confine_in(const struct sandbox_config *c, bool namespaces, struct err *e)
+{
+	if (c->mode == SANDBOX_ON)
+		return confine(namespaces, &c->user, e);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) /* for the filters */
+		return err_set(e, -errno, "no_new_privs cannot be set: %s", strerror(errno));
+	return 0;
+}
+
+/* The thread that loads has the files still, while this one gives them away. */
+static int confine_and_load(const struct sandbox_config *c, struct err *e)
+{
+	bool namespaces = false;
+	pthread_t loader;
+	int r = c->mode == SANDBOX_ON ? confine_user(&namespaces, e) : 0;
+
+	if (r)
+		return r;
+	r = thread_new(&loader, "loader", SANDBOX_SPAWNER, 0, load_libraries, NULL);
+	if (r)
+		return err_set(e, r, "libraries cannot be loaded: %s", strerror(-r));
+	r = confine_in(c, namespaces, e);
+	pthread_join(loader, NULL);
+	return r;
 }
 
 /* Which calls of the process are made, shown to the broker, or trapped, whichever thread makes
  * them: all lists together.  All that is possible from here on is in sandbox_calls.c. */
-static int hold_process(bool log, struct err *e)
+static int hold_process(struct err *e)
 {
 	struct sock_fprog base = { 0 };
 	const unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
-	int listener, r = sandbox_filter_new(&base, SANDBOX_ALL, log, e);
+	int listener, r = sandbox_filter_new(&base, SANDBOX_SPAWNER, mode == SANDBOX_LOG);
 
 	if (r)
-		return r;
+		return err_set(e, r, "no memory for a filter of system calls");
 	/* A call that the broker is at is not begun again for a signal. */
 	listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
 				flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &base);
@@ -72,15 +104,10 @@ static int hold_process(bool log, struct err *e)
 }
 
 /* Each thread to its role's list, which what takes the others over cannot leave. */
-static int hold_threads(bool log, struct err *e)
+static int hold_threads(struct err *e)
 {
-	int r = 0;
+	int r = thread_spawner_new();
 
-	for (unsigned role = 0; role < SANDBOX_SPAWNER && !r; role++)
-		r = sandbox_filter_new(&filter[role], BIT(role), log, e);
-	if (r)
-		return r;
-	r = thread_spawner_new();
 	r = r ? r : sandbox_enter(SANDBOX_MAIN);
 	return r ? err_set(e, r, "threads cannot be kept to their calls: %s", strerror(-r)) : 0;
 }
@@ -90,26 +117,36 @@ int sandbox_begin(const struct sandbox_config *c, struct err *e)
 	const struct broker_config broker = { .services = c->services,
 					      .named = c->named,
 					      .named_later = c->named_later,
-					      .log = c->mode == SANDBOX_LOG };
+					      .log = c->mode == SANDBOX_LOG,
+					      .home = c->home,
+					      .user = c->user };
 	int r;
 
 	if (c->mode == SANDBOX_OFF || SANITIZED)
 		return 0;
-	prepare_libraries();
+	prepare_library();
 	r = broker_start(&broker, e);
-	if (c->mode == SANDBOX_ON)
-		r = r ? r : confine(e);
-	else if (!r && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) /* for the filters */
-		r = err_set(e, -errno, "no_new_privs cannot be set: %s", strerror(errno));
+	r = r ? r : confine_and_load(c, e);
 	r = r ? r : sandbox_report_begin(c->mode, c->last_words, e);
-	r = r ? r : hold_process(c->mode == SANDBOX_LOG, e);
-	return r ? r : hold_threads(c->mode == SANDBOX_LOG, e);
+	mode = c->mode;
+	r = r ? r : hold_process(e);
+	return r ? r : hold_threads(e);
 }
 
 int sandbox_enter(enum sandbox_role role)
 {
-	if (!filter[role].len)
+	struct sock_fprog filter;
+	int r;
+
+	if (mode == SANDBOX_OFF)
 		return 0;
 	sandbox_report_role(role);
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter[role]) ? -errno : 0;
+	if (role == SANDBOX_SPAWNER)
+		return 0;
+	r = sandbox_filter_new(&filter, role, mode == SANDBOX_LOG);
+	if (r)
+		return r;
+	r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) ? -errno : 0;
+	sandbox_filter_free(&filter);
+	return r;
 }

@@ -3,6 +3,7 @@
  * The lists: one line a call, with what it is for.  A call that is not here is one that nobody
  * needs; who adds one says here why.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/if_tun.h>
@@ -38,7 +39,7 @@
 #define IF(n, value) { .index = n, .mask = UINT32_MAX, .is = value }
 #define IF_NOT(n, bits) { .index = n, .mask = bits }
 #define IF_ALL_BUT(n, bits, not) { .index = n, .mask = (bits) | (not), .is = bits }
-#define IF_SELF(n) { .index = n, .mask = UINT32_MAX, .is_self = true }
+#define IF_SELF(n) IF(n, SANDBOX_SELF)
 #define IOCTL(request, roles) { SYS_ioctl, roles, IF(1, request) }
 /* clang-format on */
 
@@ -46,35 +47,32 @@ const struct sandbox_call sandbox_calls[] = {
 	/* Memory, none of it executable.  malloc() gives it back by madvise(). */
 	{ SYS_brk, ALL, ANY },
 	{ SYS_mmap, ALL, IF_NOT(2, PROT_EXEC) },
-	{ SYS_mprotect, ALL & ~(IO | DISK), IF_NOT(2, PROT_EXEC) },
-	{ SYS_mremap, ALL & ~(IO | DISK), ANY },
 	{ SYS_munmap, ALL, ANY },
+	{ SYS_mprotect, MAIN | SPAWNER, IF_NOT(2, PROT_EXEC) }, /* that the guest has, or has not */
 	{ SYS_madvise, ALL, ANY },
 
 	/* Threads and time.  Most clocks are read without a call. */
 	{ SYS_futex, ALL, ANY },
 	{ SYS_clock_gettime, ALL & ~DISK, ANY },
 	{ SYS_exit, ALL, ANY }, /* of the thread */
-	{ SYS_restart_syscall, ALL, ANY }, /* a wait that SIGSTOP cut short */
 
-	/* A signal handler, and an end by abort(); any signal is this process's own. */
+	/* Signal handlers, and signals to vCPUs. */
 	{ SYS_rt_sigprocmask, ALL, ANY },
-	{ SYS_rt_sigaction, ALL, ANY },
 	{ SYS_rt_sigreturn, ALL, ANY },
-	{ SYS_getpid, ALL, ANY },
-	{ SYS_gettid, ALL, ANY },
-	{ SYS_tgkill, ALL, IF_SELF(0) },
-	{ SYS_prctl, ALL, IF(0, PR_GET_NAME) }, /* who made a call that is not here */
+	{ SYS_rt_sigaction, MAIN, ANY },
+	{ SYS_getpid, MAIN | API | MIGRATION, ANY }, /* the audit log, and who answers */
+	{ SYS_gettid, MAIN | VCPU, ANY },
+	{ SYS_tgkill, MAIN, IF_SELF(0) },
 
 	/* Eventfds, back ends, connections, and the log, which asks whether it is a terminal. */
 	{ SYS_read, ALL & ~DISK, ANY },
 	{ SYS_write, ALL, ANY },
-	{ SYS_close, ALL & ~(IO | DISK), ANY },
+	{ SYS_close, MAIN | API | MIGRATION, ANY },
 	IOCTL(TCGETS, ALL),
 	IOCTL(TCSETS, ALL), /* put back, before the process ends */
 	{ SYS_readv, MAIN | IO | MIGRATION, ANY },
 	{ SYS_writev, MAIN | IO | MIGRATION, ANY },
-	{ SYS_recvfrom, MAIN | IO | API | MIGRATION, ANY },
+	{ SYS_recvfrom, MAIN | API | MIGRATION, ANY },
 	{ SYS_sendto, ALL & ~(IO | DISK), ANY },
 	{ SYS_poll, MAIN | VCPU | MIGRATION, ANY }, /* a terminal that takes no more, a peer */
 
@@ -116,7 +114,6 @@ const struct sandbox_call sandbox_calls[] = {
 	IOCTL(VHOST_SET_VRING_CALL, IO),
 	IOCTL(VHOST_NET_SET_BACKEND, IO),
 	IOCTL(VHOST_GET_VRING_BASE, IO),
-	{ SYS_sendmsg, MAIN | IO | API, ANY },
 
 	/* Memory that the guest gave back. */
 	{ SYS_fallocate, MAIN | IO | DISK | MIGRATION, ANY },
@@ -124,15 +121,14 @@ const struct sandbox_call sandbox_calls[] = {
 	/* How requests come: an I/O thread waits for more of them at once, or does not. */
 	{ SYS_sched_getscheduler, IO, ANY },
 	{ SYS_sched_setscheduler, IO, ANY },
-	{ SYS_sysinfo, MAIN | IO, ANY }, /* qsort() asks how much memory there is */
-	{ SYS_getrandom, ALL & ~DISK, ANY }, /* the guest's, and keys */
 
 	/* Clients. */
 	{ SYS_accept4, MAIN | API, ANY },
+	{ SYS_sendmsg, MAIN | API, ANY }, /* to the broker, as the next */
 	{ SYS_recvmsg, MAIN | API, ANY },
 	{ SYS_getsockopt, MAIN | API, ANY },
-	{ SYS_geteuid, MAIN | API, ANY }, /* whose this process is, and who is let in */
-	{ SYS_shutdown, MAIN | IO | API | MIGRATION, ANY },
+	{ SYS_shutdown, MAIN | API | MIGRATION, ANY },
+	{ SYS_getrandom, MAIN | API | MIGRATION, ANY }, /* keys and names */
 
 	/* Pages that changed. */
 	IOCTL(KVM_CLEAR_DIRTY_LOG, MAIN | MIGRATION),
@@ -141,8 +137,10 @@ const struct sandbox_call sandbox_calls[] = {
 	{ SYS_clone, SPAWNER, IF_ALL_BUT(0, THREAD, NAMESPACES) }, /* clone3() is not there */
 	{ SYS_set_robust_list, SPAWNER, ANY },
 	{ SYS_rseq, SPAWNER, ANY },
+	{ SYS_setpriority, SPAWNER, ANY },
 	{ SYS_seccomp, SPAWNER, ANY }, /* its own filter, which only takes away */
 	{ SYS_prctl, SPAWNER, IF(0, PR_SET_NAME) },
+	{ SYS_prctl, SPAWNER, IF(0, PR_GET_NAME) },
 	{ SYS_io_uring_setup, SPAWNER, ANY },
 	{ SYS_io_uring_register, SPAWNER, ANY },
 
@@ -195,14 +193,11 @@ const struct sandbox_call sandbox_calls[] = {
 	{ SYS_eventfd2, MAIN, ANY },
 	{ SYS_memfd_create, MAIN, ANY },
 	{ SYS_signalfd4, MAIN, ANY },
-	{ SYS_uname, MAIN, ANY },
-	{ SYS_clock_nanosleep, MAIN, ANY },
 	{ SYS_getpgrp, MAIN, ANY }, /* is it the terminal's, as the next */
 	IOCTL(TIOCGPGRP, MAIN),
 	{ SYS_epoll_create1, MAIN, ANY },
 	{ SYS_sched_setaffinity, MAIN, ANY },
 	{ SYS_sched_getaffinity, MAIN, ANY },
-	{ SYS_setpriority, MAIN, ANY },
 
 	/* What is open already. */
 	{ SYS_fcntl, MAIN, ANY },
@@ -210,14 +205,10 @@ const struct sandbox_call sandbox_calls[] = {
 	{ SYS_fstatfs, MAIN, ANY },
 	{ SYS_getdents64, MAIN, ANY },
 	{ SYS_lseek, MAIN, ANY },
-	{ SYS_pread64, MAIN, ANY },
-	{ SYS_pwrite64, MAIN, ANY },
 	{ SYS_ftruncate, MAIN, ANY },
 	{ SYS_fadvise64, MAIN, ANY },
 	{ SYS_fsync, MAIN, ANY },
 	{ SYS_flock, MAIN, ANY },
-	{ SYS_fchmod, MAIN, ANY },
-	{ SYS_pipe2, MAIN, ANY },
 	{ SYS_listen, MAIN, ANY },
 	{ SYS_getsockname, MAIN, ANY },
 	{ SYS_setsockopt, MAIN, ANY },
@@ -246,8 +237,17 @@ const struct sandbox_call sandbox_calls[] = {
 };
 const unsigned nsandbox_calls = ARRAY_SIZE(sandbox_calls);
 
+const struct sandbox_failing sandbox_failing[] = {
+	/* Its flags are in memory, where no filter looks: what makes threads asks clone() then. */
+	{ SYS_clone3, ENOSYS },
+	{ SYS_mremap, ENOSYS }, /* realloc() copies */
+	{ SYS_sysinfo, ENOSYS }, /* qsort() asks how much memory there is */
+	{ SYS_restart_syscall, EINTR }, /* a wait that SIGSTOP cut short */
+};
+const unsigned nsandbox_failing = ARRAY_SIZE(sandbox_failing);
+
 /* What the kernel shows to the broker, which makes them in its stead (broker_calls.c). */
 const int sandbox_asked[] = { SYS_openat,   SYS_access, SYS_mkdir,    SYS_mkdirat,   SYS_unlink,
 			      SYS_unlinkat, SYS_rmdir,  SYS_renameat, SYS_symlinkat, SYS_fchmodat,
-			      SYS_fchown,   SYS_socket, SYS_bind,     SYS_connect };
+			      SYS_fchmod,   SYS_fchown, SYS_socket,   SYS_bind,      SYS_connect };
 const unsigned nsandbox_asked = ARRAY_SIZE(sandbox_asked);

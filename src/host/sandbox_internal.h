@@ -16,8 +16,9 @@ enum { SANDBOX_CALL_MAX = 512 }; /* numbers of system calls are below */
 struct sandbox_argument {
 	unsigned index;
 	uint32_t mask, is;
-	bool is_self; /* is: this process's number, instead */
 };
+
+enum { SANDBOX_SELF = 0x7f5e1f00 }; /* stands for the process's number, which is lower */
 
 #define ROLE(r) BIT(SANDBOX_##r)
 
@@ -31,6 +32,14 @@ struct sandbox_call {
 extern const struct sandbox_call sandbox_calls[];
 extern const unsigned nsandbox_calls;
 
+/* Calls that end in an error where they are not allowed: whoever makes them does without. */
+struct sandbox_failing {
+	int number, error;
+};
+
+extern const struct sandbox_failing sandbox_failing[];
+extern const unsigned nsandbox_failing;
+
 /* Numbers of those that SANDBOX_MAIN has the broker make. */
 extern const int sandbox_asked[];
 extern const unsigned nsandbox_asked;
@@ -41,13 +50,17 @@ const char *sandbox_call_name(long number); /* "?": there is none of that number
 
 #define SANDBOX_ALL (BIT(SANDBOX_ROLES) - 1)
 
-/* The lists of these roles as a program for the kernel, which traps what is in none of them; calls
- * from the gate (sandbox_gate.S) pass in any case if log. */
-int sandbox_filter_new(struct sock_fprog *, uint64_t roles, bool log, struct err *);
+/* Of each role the program for the kernel, which traps what is not in its list; of SANDBOX_SPAWNER
+ * that of the whole process.  The build makes them (sandbox_compile.c). */
+extern const struct sock_fprog sandbox_programs[SANDBOX_ROLES];
+
+/* For this process; calls from the gate (sandbox_gate.S) pass in any case if log.  0 or -ENOMEM. */
+int sandbox_filter_new(struct sock_fprog *, enum sandbox_role, bool log);
 void sandbox_filter_free(struct sock_fprog *);
 
-/* Gives away what a process can (confine.c). */
-int confine(struct err *);
+/* confine.c: gives away what a process can; the user first, while there is one thread. */
+int confine_user(bool *namespaces, struct err *); /* whether it may have them */
+int confine(bool namespaces, const struct user *, struct err *);
 
 /* Handles what filters trap. */
 int sandbox_report_begin(enum sandbox_mode, void (*last_words)(void), struct err *);

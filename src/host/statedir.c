@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "broker.h"
 #include "cleanup.h"
 
 static const char *setting(const char *name)
@@ -28,7 +29,7 @@ int statedir_path(char *path, size_t size, struct err *e)
 
 	if (given)
 		n = snprintf(path, size, "%s", given);
-	else if (!geteuid())
+	else if (!broker_owner())
 		n = snprintf(path, size, "/var/lib/godwit");
 	else if (state)
 		n = snprintf(path, size, "%s/godwit", state);
@@ -79,7 +80,7 @@ int statedir_open(bool make, struct err *e)
 		return r;
 	/* Services of other users have directories below root's (godwit@.service). */
 	if (make)
-		r = make_path(path, geteuid() || setting("GODWIT_STATE_DIR") ? 0700 : 0711);
+		r = make_path(path, broker_owner() || setting("GODWIT_STATE_DIR") ? 0700 : 0711);
 	if (r)
 		return err_set(e, r, "%s cannot be made: %s", path, strerror(-r));
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -87,7 +88,7 @@ int statedir_open(bool make, struct err *e)
 		return err_set(e, -ENOENT, "%s is not this user's", path);
 	if (fd < 0 || fstat(fd, &st))
 		return err_set(e, -errno, "%s cannot be opened: %s", path, strerror(errno));
-	if (st.st_uid && st.st_uid != geteuid())
+	if (st.st_uid && st.st_uid != broker_owner())
 		return err_set(e, -EPERM,
 			       "%s belongs to another user; set GODWIT_STATE_DIR to a directory of "
 			       "yours",

@@ -60,11 +60,17 @@ static void look_twice(struct memory_watch *w)
 	w->is_whole = true;
 }
 
+static int lower_priority(void *arg)
+{
+	(void)arg;
+	setpriority(PRIO_PROCESS, 0, LOWEST_PRIORITY);
+	return 0;
+}
+
 static void *watch_main(void *arg)
 {
 	struct memory_watch *w = arg;
 
-	setpriority(PRIO_PROCESS, 0, LOWEST_PRIORITY);
 	look_twice(w);
 	loop_post(w->vm->loop, &w->done);
 	return NULL;
@@ -101,7 +107,8 @@ static void begin(struct memory_watch *w)
 		return;
 	w->began_ns = loop_now_ns();
 	w->is_whole = false;
-	w->looks = !thread_new(&w->thread, "_sample", SANDBOX_MAIN, 0, watch_main, w);
+	w->looks = !thread_new_prepared(&w->thread, "_sample", SANDBOX_MAIN, 0, lower_priority,
+					watch_main, w);
 }
 
 void memory_watch_want(struct memory_watch *w)

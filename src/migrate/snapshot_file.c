@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "crc32c.h"
+#include "file.h"
 
 int snapshot_file_sum(int fd, uint64_t *bytes, uint32_t *crc, struct err *e)
 {
@@ -14,7 +15,7 @@ int snapshot_file_sum(int fd, uint64_t *bytes, uint32_t *crc, struct err *e)
 
 	*bytes = 0;
 	*crc = 0;
-	while ((n = pread(fd, piece, sizeof(piece), (off_t)*bytes)) > 0) {
+	while ((n = file_read_at(fd, piece, sizeof(piece), (off_t)*bytes)) > 0) {
 		*crc = crc32c(*crc, piece, (size_t)n);
 		*bytes += (uint64_t)n;
 	}

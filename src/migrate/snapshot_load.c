@@ -9,6 +9,7 @@
 #include "bits.h"
 #include "cleanup.h"
 #include "devices.h"
+#include "file.h"
 #include "manifest.h"
 #include "snapshot.h"
 #include "snapshot_file.h"
@@ -56,7 +57,7 @@ static int read_json(int dir, const char *name, uint64_t max, json_t **out, stru
 	text = malloc(bytes + 1);
 	if (!text)
 		return err_set(e, -ENOMEM, "out of memory for %s", name);
-	n = pread(fd, text, bytes, 0);
+	n = file_read_at(fd, text, bytes, 0);
 	if (n < 0)
 		return err_set(e, -errno, "%s cannot be read: %s", name, strerror(errno));
 	*out = json_loadb(text, (size_t)n, JSON_REJECT_DUPLICATES, &where);

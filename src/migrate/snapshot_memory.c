@@ -8,6 +8,7 @@
 
 #include "bits.h"
 #include "crc32c.h"
+#include "file.h"
 #include "page.h"
 
 enum { PIECE_BYTES = 1 << 20 };
@@ -84,7 +85,7 @@ static int write_bytes(struct walk *w, const uint8_t *data, uint64_t len)
 	if (atomic_load(w->cancel))
 		return err_set(w->e, -ECANCELED, "the snapshot was given up");
 	for (uint64_t done = 0; done < len;) {
-		ssize_t n = pwrite(w->fd, data + done, len - done, (off_t)(w->at + done));
+		ssize_t n = file_write_at(w->fd, data + done, len - done, (off_t)(w->at + done));
 
 		if (n < 0 && errno != EINTR)
 			return err_set(w->e, -errno, "memory cannot be written: %s",
@@ -157,7 +158,7 @@ int snapshot_memory_write(int fd, const struct guest_mem *mem, struct manifest *
 static int read_bytes(struct walk *w, uint8_t *data, uint64_t len)
 {
 	for (uint64_t done = 0; done < len;) {
-		ssize_t n = pread(w->fd, data + done, len - done, (off_t)(w->at + done));
+		ssize_t n = file_read_at(w->fd, data + done, len - done, (off_t)(w->at + done));
 
 		if (!n)
 			return err_set(w->e, -EBADMSG, SNAPSHOT_MEMORY " is too short");

@@ -35,7 +35,6 @@ struct net_passt_wire {
 /* Nothing comes or goes any more. */
 static void hang_up(struct net_pair *p)
 {
-	shutdown(passt_fd(p->net->passt), SHUT_RDWR);
 	loop_post(p->net->v.dev.vm->loop, &p->net->unplugged);
 }
 
@@ -142,7 +141,7 @@ static bool read_frames(struct net_pair *p)
 {
 	struct net_passt_wire *w = p->net->wire;
 	size_t room = sizeof(w->rx) - w->rx_len;
-	ssize_t n = recv(p->packets.fd, w->rx + w->rx_len, room, MSG_DONTWAIT);
+	ssize_t n = read(p->packets.fd, w->rx + w->rx_len, room);
 
 	if (n > 0) {
 		w->rx_len += (size_t)n;
@@ -277,11 +276,10 @@ static unsigned settle(struct net_pair *p, unsigned n, size_t sent)
 /* False: the socket takes no more now, or never. */
 static bool socket_takes(struct net_pair *p, const struct iovec *iov, unsigned niov, size_t *sent)
 {
-	struct msghdr m = { .msg_iov = (struct iovec *)iov, .msg_iovlen = niov };
 	ssize_t n;
 
 	do
-		n = sendmsg(p->packets.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = writev(p->packets.fd, iov, (int)niov);
 	while (n < 0 && errno == EINTR);
 	*sent = n > 0 ? (size_t)n : 0;
 	return n > 0;
@@ -357,6 +355,7 @@ static void passt_hung_up(void *arg)
 	struct net *net = arg;
 	char words[160];
 
+	shutdown(passt_fd(net->passt), SHUT_RDWR);
 	if (!net->plugged)
 		return;
 	passt_last_words(net->passt, words, sizeof(words));

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* virtio entropy device: virtio 1.2, 5.4. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_ids.h>
 #include <string.h>
-#include <sys/random.h>
+#include <unistd.h>
 
 #include "virtio.h"
 
@@ -11,7 +12,7 @@ enum {
 	RNG_QUEUE_SIZE = 64,
 	/* 5.4.6.1: a buffer may be filled in part; so no request takes long. */
 	RNG_REQUEST_BYTES = 4096,
-	RNG_CHUNK_BYTES = 256, /* getrandom() gives as much without a short read */
+	RNG_CHUNK_BYTES = 256,
 	RNG_SEGMENTS = RNG_QUEUE_SIZE,
 	RNG_CLASS_CODE = 0x00ff00, /* a device that fits no class */
 };
@@ -28,6 +29,7 @@ struct rng {
 	struct virtio_device v;
 	struct rng_state s;
 	const char *src;
+	int fd; /* of that */
 	struct iovec segment[RNG_SEGMENTS]; /* the I/O thread's, as the next */
 	struct vq_range range[RNG_SEGMENTS];
 };
@@ -52,17 +54,17 @@ static const struct counter rng_counters[] = {
 static const struct counter_table rng_counter_table = COUNTER_TABLE(struct rng_counters,
 								    rng_counters);
 
-static uint32_t rng_fill(struct vq_request *req)
+static uint32_t rng_fill(const struct rng *rng, struct vq_request *req)
 {
 	uint8_t chunk[RNG_CHUNK_BYTES];
 	uint32_t filled = 0;
 
 	while (filled < RNG_REQUEST_BYTES && req->writable_bytes) {
-		ssize_t n = getrandom(chunk, MIN(sizeof(chunk), req->writable_bytes), 0);
+		ssize_t n = read(rng->fd, chunk, MIN(sizeof(chunk), req->writable_bytes));
 
 		if (n > 0)
 			filled += (uint32_t)req_write(req, chunk, (size_t)n);
-		else if (errno != EINTR)
+		else if (!n || errno != EINTR)
 			break;
 	}
 	return filled;
@@ -80,7 +82,7 @@ static void rng_kick(struct virtio_device *v, struct virtqueue *vq)
 	vq_disable_kicks(vq);
 	do {
 		for (; done < vq->s->size && vq_pop(vq, &req); done++) {
-			uint32_t bytes = rng_fill(&req);
+			uint32_t bytes = rng_fill(rng, &req);
 
 			counter_add(&counters->bytes, bytes);
 			vq_complete(vq, &req, bytes);
@@ -106,7 +108,14 @@ static int rng_attach(struct device *dev, struct err *e)
 		return err_set(e, -EINVAL,
 			       "%s: %s cannot be a source of entropy; use src=/dev/urandom",
 			       dev->id, rng->src);
-	r = device_claim_counters(dev, 1, e);
+	rng->fd = open(rng->src, O_RDONLY | O_CLOEXEC);
+	if (rng->fd < 0)
+		return err_set(e, -errno, "%s: %s cannot be opened: %s", dev->id, rng->src,
+			       strerror(errno));
+	r = device_claim_fd(dev, rng->fd, e);
+	if (r)
+		close(rng->fd);
+	r = r ? r : device_claim_counters(dev, 1, e);
 	if (r)
 		return r;
 	rng->v.nqueues = 1;

@@ -7,6 +7,7 @@
 
 #include "bits.h"
 #include "cleanup.h"
+#include "file.h"
 #include "guest_mem.h"
 
 /* A process may have 65530 mappings (vm.max_map_count); each piece makes up to two more, and blocks
@@ -100,7 +101,7 @@ static bool read_pagemap(int fd, const struct guest_mem_region *r, uint64_t page
 {
 	uint64_t first = (uintptr_t)r->host / GUEST_PAGE_BYTES + page;
 
-	return pread(fd, entry, n * sizeof(*entry), (off_t)(first * sizeof(*entry))) ==
+	return file_read_at(fd, entry, n * sizeof(*entry), (off_t)(first * sizeof(*entry))) ==
 	       (ssize_t)(n * sizeof(*entry));
 }
 

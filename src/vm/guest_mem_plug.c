@@ -25,19 +25,21 @@ static void no_memory(int signal, siginfo_t *info, void *context)
 	const uint8_t *at = info->si_addr;
 	ssize_t ignored;
 
-	(void)context;
 	if (r && at >= r->host && at < r->host + r->size_bytes) {
 		ignored = write(STDERR_FILENO, why, sizeof(why) - 1);
 		(void)ignored;
-		_exit(EXIT_FAILURE);
 	}
-	/* Not of this kind: it comes again, and goes to who had it before. */
-	sigaction(signal, &before, NULL);
+	/* SA_RESETHAND: it comes again, and ends the process. */
+	if (before.sa_flags & SA_SIGINFO)
+		before.sa_sigaction(signal, info, context);
+	else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
+		before.sa_handler(signal);
 }
 
 static void watch(const struct guest_mem_region *r)
 {
-	struct sigaction act = { .sa_sigaction = no_memory, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	struct sigaction act = { .sa_sigaction = no_memory,
+				 .sa_flags = SA_SIGINFO | SA_ONSTACK | (int)SA_RESETHAND };
 
 	if (!atomic_exchange(&watched, r))
 		sigaction(SIGSEGV, &act, &before);

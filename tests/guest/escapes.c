@@ -76,6 +76,8 @@ static const struct escape escapes[] = {
 	{ "makes a device", SYS_mknodat, { AT_FDCWD, P(nothing), 0600, 0 }, ENOENT, 0 },
 	{ "makes a directory", SYS_mkdirat, { AT_FDCWD, P(nothing), 0700 }, ENOENT, 0 },
 	{ "changes a mode", SYS_fchmodat, { AT_FDCWD, P(nothing), 0777 }, ENOENT, 0 },
+	{ "changes a device's mode", SYS_fchmodat, { AT_FDCWD, P("/dev/null"), 0666 }, 0, 0 },
+	{ "the same of what is open", SYS_fchmod, { NOWHERE, 0666 }, EBADF, 0 },
 	{ "changes an owner", SYS_fchownat, { AT_FDCWD, P(nothing), 0, 0, 0 }, ENOENT, 0 },
 	{ "cuts a file", SYS_truncate, { P(nothing), 0 }, ENOENT, 0 },
 	{ "changes its directory", SYS_chdir, { P(folder) }, 0, 0 },

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import subprocess
+import tempfile
 import time
 
 from api_client import monitor, wants
@@ -126,3 +127,53 @@ def test_sandbox_broker(rig):
             while state_of(broker) not in ("", "Z", "X"):
                 check(time.monotonic() < deadline, "the broker lives on")
                 time.sleep(0.01)
+
+
+def ids_of(pid):
+    """Of each thread: user, group, other groups."""
+    found = set()
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as f:
+            fields = dict(line.split(":", 1) for line in f)
+        found.add(tuple(" ".join(fields[name].split()) for name in ("Uid", "Gid", "Groups")))
+    return found
+
+
+def test_sandbox_user(rig):
+    """Another user: of what a client names it has what that user may, what is configured it has."""
+    confines(rig)
+    if os.geteuid():
+        raise Skipped("only root becomes another user")
+    command = rig.command("echo", "--user", "65534:65533", "--disk", f"path={rig.disk()}",
+                          "--api-socket", rig.path("api.sock"))
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, \
+            monitor(rig, *command[1:]) as (process, client):
+        os.chmod(folder, 0o711)
+        os.mkdir(f"{folder}/place")
+        disks = {f"{folder}/place/his": 200, f"{folder}/place/root's": 500}
+        for path in disks:
+            with open(path, "wb") as f:
+                f.truncate(1 << 20)
+            os.chmod(path, 0o600)
+        os.chown(f"{folder}/place", 65534, 65533)
+        os.chown(f"{folder}/place/his", 65534, 65533)
+        wants(client, 200, "GET", "vmm.ping")
+        check(ids_of(process.pid) == {(" ".join(["65534"] * 4), " ".join(["65533"] * 4), "")},
+              ids_of(process.pid))
+        for path, status in disks.items():
+            wants(client, status, "PUT", "vm.add-disk", {"path": path})
+        wants(client, 204, "PUT", "vm.pause")
+        wants(client, 204, "PUT", "vm.snapshot", {"destination_url": f"file://{folder}/place/a"})
+        check(os.stat(f"{folder}/place/a").st_uid == 65534, "the snapshot is not the user's")
+        wants(client, 500, "PUT", "vm.snapshot", {"destination_url": f"file://{folder}/b"})
+        wants(client, 204, "PUT", "vmm.shutdown")
+
+
+def test_sandbox_user_words(rig):
+    for words, said in ((("--user", "no such"), 'there is no user "no such" on this host'),
+                        (("--user", "4000000"), "user 4000000 has no group of its own here: "
+                         "4000000:GROUP"),
+                        (("--user", "nobody:no such"), 'there is no group "no such"'),
+                        (("--user", "nobody", "--sandbox", "off"), "--user is for root")):
+        rig.run("hello", *words, status=2)
+        check(said in rig.said, rig.said)

@@ -87,5 +87,29 @@ reclaims() {
 	[[ $(<"$group/memory.current") -lt $before ]]
 }
 
+# limits: a group that godwit makes for a VM, with limits that hold, and that is gone with it.
+limits() {
+	local group=$groups/godwit-limited deadline=$((SECONDS + patience)) pid
+	[[ -f $LAB/work.elf ]] || { echo "there is no guest"; exit 77; }
+	"$GODWIT" run --name limited --memory 128M --kernel "$LAB/work.elf" --append load=90 \
+		--cgroup auto,memory_max=512M,cpu_max=0.2,cpu_weight=50,pids_max=100,strict=on \
+		</dev/null >console 2>stderr &
+	pid=$!
+	until [[ -e $group/cpu.stat ]] && (($(sed -n 's/^nr_throttled //p' "$group/cpu.stat") > 2)); do
+		[[ -n $(jobs -pr) && $SECONDS -lt $deadline ]] || fail "it is not held back: $(<stderr)"
+		sleep 0.2
+	done
+	[[ $(<"$group/memory.max") == $((512 << 20)) && $(<"$group/cpu.max") == "20000 100000" ]]
+	[[ $(<"$group/cpu.weight") == 50 && $(<"$group/pids.max") == 100 ]]
+	[[ $(wc -l <"$group/cgroup.procs") == 2 ]]
+	kill -KILL $pid
+	wait $pid || true
+	while [[ -d $group ]]; do
+		[[ $SECONDS -lt $deadline ]] || fail "the group is left"
+		sleep 0.2
+	done
+}
+
+check "local: a group of its own, with limits" limits
 check "local: cpu.weight of a group of its own" weights
 check "local: memory.reclaim of a group of its own" reclaims

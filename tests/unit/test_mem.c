@@ -206,8 +206,7 @@ START_TEST(unplugged_memory_cannot_be_written)
 	}
 	close(fds[1]);
 	ck_assert_int_eq(waitpid(pid, &code, 0), pid);
-	ck_assert(WIFEXITED(code));
-	ck_assert_int_eq(WEXITSTATUS(code), 1);
+	ck_assert(!WIFEXITED(code) || WEXITSTATUS(code));
 	ck_assert_int_gt(read(fds[0], said, sizeof(said) - 1), 0);
 	ck_assert_ptr_nonnull(strstr(said, "memory that it has unplugged"));
 }
