@@ -132,12 +132,15 @@ static void check_taps(const json_t *config, json_t *blockers)
 	}
 }
 
+/* Without what its guest needs a machine is built as this host is: null is refused. */
 static struct machine_hooks hooks_of(const json_t *hello, json_t *blockers)
 {
+	const json_t *needs = json_object_get(hello, "needs");
+
 	return (struct machine_hooks){ .loaded = true,
 				       .incoming = true,
 				       .memory_fd = -1,
-				       .needs = json_object_get(hello, "needs"),
+				       .needs = needs ? needs : json_null(),
 				       .blockers = blockers };
 }
 

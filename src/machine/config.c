@@ -120,6 +120,9 @@ static int load_array(const struct config_section *s, const json_t *in, json_t *
 
 	if (in && !json_is_array(in))
 		return err_set(e, -EINVAL, "%s: must be an array of objects, [ { ... } ]", s->key);
+	rc = config_check_many(s, json_array_size(in), e);
+	if (rc)
+		return rc;
 	for (size_t i = 0; i < json_array_size(in); i++) {
 		snprintf(what, sizeof(what), "%s[%zu]", s->key, i);
 		complete = NULL;

@@ -22,6 +22,14 @@ int config_check_device(const struct config_section *s, const char *what, const 
 	return config_load_object(config_section_table(s), what, in, scratch, complete, e);
 }
 
+int config_check_many(const struct config_section *s, size_t n, struct err *e)
+{
+	if (n <= CONFIG_MANY_MAX)
+		return 0;
+	return err_set(e, -EINVAL, "%s: %zu are more than any VM can have; give it fewer", s->key,
+		       n);
+}
+
 /* The device of any section whose key has this value; NULL: none. */
 static json_t *find_device(const struct config *c, const char *key, const char *value,
 			   const struct config_section **section, size_t *index)
@@ -66,7 +74,8 @@ static void make_id(const struct config *c, const struct config_section *s, size
 }
 
 /* The same guest has the same addresses in every life: made from its uuid (FNV-1a, RFC 9923) and
- * the card's place. 52:54:00 is administered locally. */
+ * the card's place. 52:54:00 is administered locally. One of the 256 is free: there are fewer
+ * cards (CONFIG_MANY_MAX). */
 static void make_mac(const struct config *c, size_t place, char mac[18])
 {
 	do {
@@ -136,11 +145,12 @@ int config_add(struct config *c, const char *key, const json_t *in, const int *f
 	const char *id = json_string_value(json_object_get(in, "id"));
 	size_t place = json_array_size(devices);
 	json_auto_t *card = NULL;
-	int rc = 0;
+	int rc;
 
 	if (id && is_taken(c, "id", id))
 		return err_set(e, -EEXIST, "there is a device \"%.64s\" already", id);
-	if (nfds)
+	rc = config_check_many(s, place + 1, e);
+	if (!rc && nfds)
 		rc = config_files_check(in, fd, nfds, &card, e);
 	if (!rc)
 		rc = config_check_device(s, key, card ? card : in, &complete, e);

@@ -5,7 +5,10 @@
 
 #include "config.h"
 
-enum { CONFIG_NAME_MAX = 64 };
+enum {
+	CONFIG_NAME_MAX = 64,
+	CONFIG_MANY_MAX = 64, /* of a section: more than PCI has slots and a guest nodes */
+};
 
 struct config_platform {
 	const char *uuid;
@@ -25,6 +28,7 @@ int config_load_object(const struct option_table *, const char *what, const json
 /* config_devices.c */
 int config_check_device(const struct config_section *, const char *what, const json_t *in,
 			json_t **complete, struct err *);
+int config_check_many(const struct config_section *, size_t n, struct err *);
 /* Give what needs one an id and an address. */
 int config_finish_devices(struct config *, const struct config_section *, struct err *);
 

@@ -155,6 +155,9 @@ def test_check_needs(rig):
         hello["config"]["payload"]["kernel"] = rig.path("no-kernel")
         hello["role"] = "check"
         check(len(says(b.url(), hello)["blockers"]) >= 2, "too few")
+        silent = {key: value for key, value in hello.items() if key != "needs"}
+        check("the source does not say what its guest needs" in
+              says(b.url(), silent)["blockers"], "taken for what this host is")
         hello["role"] = "begin"
         answer = says(b.url(), hello)
         for word in "destination lacks avx512_4vnniw", "no-kernel", "; ":

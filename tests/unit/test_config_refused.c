@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every field that this version cannot honour, in every table: what others who speak the API take
- * for its default is taken, null too, and anything else is refused by name.
+ * for its default is taken, null too, and anything else is refused by name. And more devices than
+ * any VM has room for: each is compared with all others.
  */
 #include <errno.h>
 #include <string.h>
@@ -161,12 +162,44 @@ START_TEST(fields_not_honoured_are_refused_by_name)
 }
 END_TEST
 
+/* A VM with n network cards that leave everything open. */
+static json_t *config_with_cards(unsigned n)
+{
+	json_t *cards = json_array();
+
+	while (n--)
+		json_array_append_new(cards, json_object());
+	return json_pack("{s:{s:s}, s:o}", "payload", "kernel", "k", "net", cards);
+}
+
+START_TEST(more_devices_than_any_vm_can_have)
+{
+	enum { MOST = 64 };
+	json_auto_t *most = config_with_cards(MOST), *many = config_with_cards(MOST + 1);
+	json_auto_t *card = json_object();
+	struct err e = { "" };
+	const json_t *added;
+	struct config c;
+
+	ck_assert_int_eq(config_load(&c, many, &e), -EINVAL);
+	ck_assert_str_eq(e.text, "net: 65 are more than any VM can have; give it fewer");
+	ck_assert_int_eq(config_load(&c, most, &e), 0);
+	ck_assert_int_eq(config_add(&c, "net", card, NULL, 0, &added, &e), -EINVAL);
+	ck_assert_str_eq(e.text, "net: 65 are more than any VM can have; give it fewer");
+	ck_assert_uint_eq(json_array_size(json_object_get(c.json, "net")), MOST);
+	ck_assert(config_remove(&c, "net7"));
+	ck_assert_int_eq(config_add(&c, "net", card, NULL, 0, &added, &e), 0);
+	config_free(&c);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("config_refused");
 	TCase *t = tcase_create("config_refused");
 
 	tcase_add_test(t, fields_not_honoured_are_refused_by_name);
+	tcase_add_test(t, more_devices_than_any_vm_can_have);
 	suite_add_tcase(s, t);
 	return s;
 }
