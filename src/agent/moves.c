@@ -251,33 +251,11 @@ static void hear_outcome(struct agent *a, const char *host, const char *vm, cons
 	orders_outcome(a, host, outcome);
 }
 
-/* To whoever wanted it, and to all that learn from it; why: it has not moved. */
-static void tell_outcome(const struct flight_entry *f, const json_t *progress, const char *why)
+/* With the lock, as the next two. */
+static void note_moved(const struct flight_entry *f, const json_t *progress)
 {
-	struct agent *a = f->agent;
-	json_auto_t *outcome = outcome_of(f, progress, why);
-	char planner[AGENT_ID_MAX + 1];
-
-	pthread_mutex_lock(&a->lock);
-	hear_outcome(a, a->options->id, f->vm, outcome);
-	other_planner(f, planner);
-	pthread_mutex_unlock(&a->lock);
-	if (strcmp(f->by, a->options->id))
-		tell(f, f->by, json_pack("{s:O}", "outcome", outcome));
-	if (planner[0])
-		tell(f, planner, json_pack("{s:O}", "outcome", outcome));
-}
-
-static void settle(struct flight_entry *f, const json_t *room, const json_t *progress)
-{
-	const json_t *token = json_object_get(room, "token");
-	json_t *move = past_move(f, progress);
 	struct err e;
 
-	tell(f, f->to,
-	     json_pack("{s:{s:O, s:s, s:O}}", "settled", "token", token, "vm", f->vm, "move",
-		       move));
-	pthread_mutex_lock(&f->agent->lock);
 	f->agent->moves.moved++;
 	f->agent->moves.last_s = seconds(progress, "total_us");
 	f->agent->moves.last_blackout_s = seconds(progress, "blackout_us");
@@ -288,55 +266,95 @@ static void settle(struct flight_entry *f, const json_t *room, const json_t *pro
 		agent_say(f->agent, "spec-kept", f->vm, "%s", e.text);
 	past_forget(f->agent, f->vm);
 	days_set(f->agent->days, f->vm, NULL);
-	pthread_mutex_unlock(&f->agent->lock);
-	json_decref(move);
 }
 
-static void give_up(struct flight_entry *f, const json_t *room, int r, const struct err *why)
+static void note_stayed(const struct flight_entry *f, bool had_room, const char *why)
 {
-	const json_t *token = json_object_get(room, "token");
-
-	if (token && r != -EINTR)
-		tell(f, f->to,
-		     json_pack("{s:{s:O, s:s}}", "cancel", "token", token, "why", why->text));
-	pthread_mutex_lock(&f->agent->lock);
-	if (token)
+	if (had_room)
 		f->agent->moves.failed++;
 	else
 		f->agent->moves.refused++;
-	agent_say(f->agent, "not-moved", f->vm, "to %s: %s", f->to, why->text);
-	pthread_mutex_unlock(&f->agent->lock);
+	agent_say(f->agent, "not-moved", f->vm, "to %s: %s", f->to, why);
 }
 
-/* With the lock. */
-static void flight_free(struct flight_entry *f)
+/* The VM may be moved again. */
+static void flight_end(struct flight_entry *f)
 {
 	specs_moves(f->agent, f->vm, false);
 	list_remove(&f->node);
+}
+
+static void flight_free(struct flight_entry *f)
+{
 	json_decref(f->predicted);
 	free(f);
+}
+
+/* The destination keeps the VM, or the room for it no more; why: it has not moved. */
+static void tell_destination(const struct flight_entry *f, const json_t *token,
+			     const json_t *progress, const char *why)
+{
+	if (!why)
+		tell(f, f->to,
+		     json_pack("{s:{s:O, s:s, s:o}}", "settled", "token", token, "vm", f->vm,
+			       "move", past_move(f, progress)));
+	else if (token)
+		tell(f, f->to, json_pack("{s:{s:O, s:s}}", "cancel", "token", token, "why", why));
+}
+
+/* Over for this agent, then told to whoever wanted it and to who plans: who hears of it may ask for
+ * the next at once. */
+static void finish(struct flight_entry *f, bool had_room, const json_t *progress, const char *why)
+{
+	json_auto_t *outcome = outcome_of(f, progress, why);
+	struct agent *a = f->agent;
+	char planner[AGENT_ID_MAX + 1];
+
+	pthread_mutex_lock(&a->lock);
+	if (why)
+		note_stayed(f, had_room, why);
+	else
+		note_moved(f, progress);
+	flight_end(f);
+	hear_outcome(a, a->options->id, f->vm, outcome);
+	other_planner(f, planner);
+	pthread_mutex_unlock(&a->lock);
+	if (strcmp(f->by, a->options->id))
+		tell(f, f->by, json_pack("{s:O}", "outcome", outcome));
+	if (planner[0])
+		tell(f, planner, json_pack("{s:O}", "outcome", outcome));
+}
+
+/* The agent ends; how the move does, nobody here will know. */
+static void leave(struct flight_entry *f, bool had_room, const char *why)
+{
+	pthread_mutex_lock(&f->agent->lock);
+	note_stayed(f, had_room, why);
+	flight_end(f);
+	pthread_mutex_unlock(&f->agent->lock);
 }
 
 static void fly(void *arg)
 {
 	struct flight_entry *f = arg;
-	struct agent *a = f->agent;
 	json_auto_t *room = NULL, *progress = NULL;
+	const json_t *token;
+	const char *why;
 	struct err e;
 	int r;
 
 	expect(f);
 	r = ask_for_room(f, &room, &e);
 	r = r ? r : go_over(f, room, &progress, &e);
-	if (r)
-		give_up(f, room, r, &e);
-	else
-		settle(f, room, progress);
-	if (r != -EINTR)
-		tell_outcome(f, r ? NULL : progress, r ? e.text : NULL);
-	pthread_mutex_lock(&a->lock);
+	token = json_object_get(room, "token");
+	why = r ? e.text : NULL;
+	if (r == -EINTR) {
+		leave(f, token, why);
+	} else {
+		tell_destination(f, token, progress, why);
+		finish(f, token, r ? NULL : progress, why);
+	}
 	flight_free(f);
-	pthread_mutex_unlock(&a->lock);
 }
 
 /* An order that makes sense. */
@@ -387,10 +405,12 @@ int moves_begin(struct agent *a, const json_t *order, const char *by, struct err
 	agent_say(a, "moves", vm, "to %s, as %s wants: %s", to, by,
 		  why && record_is_text(why, WHY_MAX) ? why : "asked for");
 	r = task_start(a, "move", fly, f, e);
-	if (r)
+	if (r) {
+		flight_end(f);
 		flight_free(f);
-	else
+	} else {
 		a->moves.begun++;
+	}
 	return r;
 }
 
