@@ -26,6 +26,7 @@ struct api_config {
 	int event_fd; /* -1: there is none */
 	struct audit *audit; /* the API's from then on to write to; NULL: none */
 	struct vmm *vmm;
+	struct loop *loop; /* the API's own thread runs it */
 	struct loop *main_loop;
 	struct events *events;
 };

@@ -22,6 +22,7 @@ struct channel {
 	struct tls *tls; /* of tls.h; NULL: bytes go as they are */
 	int cancel_fd; /* an eventfd; readable: whoever waits gets -ECANCELED; -1: none */
 	unsigned silence_ms; /* nothing moves for so long: -ENOTCONN; 0: for ever */
+	bool is_file; /* or a pipe: found when the first bytes go */
 };
 
 static inline struct channel channel_of(int fd)

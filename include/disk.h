@@ -17,7 +17,7 @@
 #include "err.h"
 #include "loop.h"
 
-extern const struct broker_service disk_lock_holder; /* broker.h */
+extern const struct broker_service disk_lock_holder, disk_lock_shared; /* broker.h */
 
 struct disk;
 struct disk_queue;

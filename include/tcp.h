@@ -15,7 +15,7 @@
 #include "channel.h"
 #include "err.h"
 
-extern const struct broker_service tcp_names; /* broker.h */
+extern const struct broker_service tcp_names, tcp_port; /* broker.h */
 
 enum { TCP_HOST_MAX = 256, TCP_URL_MAX = TCP_HOST_MAX + 16 };
 

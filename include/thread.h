@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "broker.h"
 #include "sandbox.h"
 
 /* Start a named thread that takes no signals but faults and, unless 0, one of its own, and keeps to
@@ -22,6 +23,8 @@ int thread_new_prepared(pthread_t *, const char *name, enum sandbox_role, int ow
  * own list is all lists (SANDBOX_SPAWNER).  0 or -errno. */
 int thread_spawner_new(void);
 
-unsigned thread_processors(void); /* on which those of this process may run */
+/* On which those of this process may run; 1 if nobody knows. */
+unsigned thread_processors(void);
+extern const struct broker_service thread_service; /* which that asks */
 
 #endif

@@ -14,6 +14,8 @@
 
 /* Reads and writes are ours: we are its foreground process group, or it has none. */
 bool tty_is_foreground(int fd);
+/* Before a sandbox, in which a process cannot ask for its group. */
+void tty_keep_group(void);
 
 /* Enter raw mode, unless it is on already.  fd stays the caller's and open until tty_restore().
  * Call in the foreground only. */

@@ -120,7 +120,7 @@ void call_is_done(struct vmm_request *q)
 	/* Here, as the configuration may go on using parts of it: no JSON has two threads. */
 	json_decref(c->body);
 	c->body = NULL;
-	loop_post(c->api->loop, &c->back);
+	loop_post(c->api->c.loop, &c->back);
 }
 
 static void call_on_main(void *arg)
@@ -306,14 +306,14 @@ void api_note(struct api *a, json_t *line)
 	pthread_mutex_lock(&a->lock);
 	list_append(&a->notes, &n->node);
 	pthread_mutex_unlock(&a->lock);
-	loop_post(a->loop, &a->write_notes);
+	loop_post(a->c.loop, &a->write_notes);
 }
 
 static void *api_main(void *arg)
 {
 	struct api *a = arg;
 
-	loop_run(a->loop);
+	loop_run(a->c.loop);
 	return NULL;
 }
 
@@ -329,7 +329,7 @@ static void api_quit(void *arg)
 {
 	struct api *a = arg;
 
-	loop_quit(a->loop);
+	loop_quit(a->c.loop);
 }
 
 /* Takes over what listens. */
@@ -342,7 +342,7 @@ static int serve(struct api *a, struct server **out, struct listener *listener,
 	};
 	int r = listener_let_in(listener, group, e);
 
-	r = r ? r : server_new(out, a->loop, listener, &handler, &server_limits, e);
+	r = r ? r : server_new(out, a->c.loop, listener, &handler, &server_limits, e);
 	if (r)
 		listener_close(listener);
 	return r;
@@ -364,7 +364,7 @@ static int open_sockets(struct api *a, struct err *e)
 int api_new(struct api **out, const struct api_config *config, struct err *e)
 {
 	struct api *a = calloc(1, sizeof(*a));
-	int r;
+	int r = 0;
 
 	if (!a)
 		return err_set(e, -ENOMEM, "out of memory");
@@ -378,16 +378,15 @@ int api_new(struct api **out, const struct api_config *config, struct err *e)
 	list_init(&a->answers);
 	list_init(&a->calls);
 	list_init(&a->notes);
-	r = loop_new(&a->loop, e);
-	audit_log_begin(&a->log, a->loop, config->audit);
+	audit_log_begin(&a->log, a->c.loop, config->audit);
 	/* First, for clients that wait for it before they connect. */
-	if (!r && (config->event_path || config->event_fd >= 0))
-		r = event_monitor_new(&a->monitor, a->loop, config->events, config->event_path,
+	if (config->event_path || config->event_fd >= 0)
+		r = event_monitor_new(&a->monitor, a->c.loop, config->events, config->event_path,
 				      config->event_fd, e);
 	if (!r)
 		r = open_sockets(a, e);
 	if (!r) {
-		event_watchers_begin(&a->watchers, a->loop, config->events);
+		event_watchers_begin(&a->watchers, a->c.loop, config->events);
 		r = thread_new(&a->thread, "_api", SANDBOX_API, 0, api_main, a);
 		a->runs = !r;
 		if (r)
@@ -406,7 +405,7 @@ void api_free(struct api *a)
 	if (!a)
 		return;
 	if (a->runs) {
-		loop_post(a->loop, &a->quit);
+		loop_post(a->c.loop, &a->quit);
 		pthread_join(a->thread, NULL);
 	}
 	event_watchers_end(&a->watchers);
@@ -423,7 +422,6 @@ void api_free(struct api *a)
 	audit_log_end(&a->log);
 	loop_unpost(a->c.main_loop, &a->look);
 	loop_unpost(a->c.main_loop, &a->leave);
-	loop_free(a->loop);
 	pthread_mutex_destroy(&a->lock);
 	free(a);
 }

@@ -14,7 +14,6 @@
 /* But for what is main's, all of it is the API thread's while that runs. */
 struct api {
 	struct api_config c;
-	struct loop *loop;
 	struct server *server, *metrics; /* NULL: none */
 	struct event_monitor *monitor; /* NULL: none */
 	pthread_t thread;

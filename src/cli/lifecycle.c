@@ -28,13 +28,15 @@
 #include "sandbox.h"
 #include "tap.h"
 #include "tcp.h"
+#include "thread.h"
+#include "tty.h"
 #include "vmm.h"
 
 struct lifecycle {
 	const struct run_options *options;
 	struct api *api;
 	struct audit *audit;
-	struct loop *loop;
+	struct loop *loop, *api_loop;
 	struct events *events;
 	struct notify *notify;
 	struct vmm *vmm;
@@ -224,6 +226,7 @@ static int open_api(struct lifecycle *l, const struct place *place, struct err *
 				      .event_fd = l->options->event_monitor.fd,
 				      .audit = l->audit,
 				      .vmm = l->vmm,
+				      .loop = l->api_loop,
 				      .main_loop = l->loop,
 				      .events = l->events };
 
@@ -282,17 +285,23 @@ static void on_away(void *arg, bool away)
 	api_away(l->api, away);
 }
 
+/* What a sandbox would need calls for that nothing else does. */
+static int lifecycle_prepare(struct lifecycle *l, struct err *e)
+{
+	int r = prepare_signals(l, e);
+
+	tty_keep_group();
+	r = r ? r : loop_new(&l->loop, e);
+	return r ? r : loop_new(&l->api_loop, e);
+}
+
 static int lifecycle_open(struct lifecycle *l, struct err *e)
 {
 	struct vmm_hooks hooks = {
 		.created = on_created, .over = on_over, .away = on_away, .arg = l
 	};
-	int rc = prepare_signals(l, e);
+	int rc = events_new(&l->events, e);
 
-	if (!rc)
-		rc = loop_new(&l->loop, e);
-	if (!rc)
-		rc = events_new(&l->events, e);
 	events_add(l->events, "vmm", "starting", NULL);
 	/* The guest is what counts: it runs also if nobody can be told of it. */
 	if (!rc && notify_new(&l->notify, l->loop, l->events, e))
@@ -320,6 +329,7 @@ static void lifecycle_close(struct lifecycle *l)
 	notify_free(l->notify);
 	api_free(l->api);
 	l->api = NULL;
+	loop_free(l->api_loop);
 	stopped = vmm_free(l->vmm);
 	audit_free(l->audit);
 	chardev_restore_terminal();
@@ -360,9 +370,11 @@ static char *absolute(const char *path)
 }
 
 static const struct broker_service *const services[] = {
-	&caller_service,   &disk_lock_holder,     &file_service,        &kvm_service,
-	&listener_service, &owner_path,           &passt_start_service, &passt_stop_service,
-	&tap_service,      &tap_is_there_service, &tcp_names,           NULL
+	&caller_service, &disk_lock_holder,     &disk_lock_shared,
+	&file_service,   &kvm_service,          &listener_service,
+	&owner_path,     &passt_start_service,  &passt_stop_service,
+	&tap_service,    &tap_is_there_service, &tcp_names,
+	&tcp_port,       &thread_service,       NULL
 };
 
 /* All that the configuration says where it is. */
@@ -417,8 +429,8 @@ int lifecycle_run(const struct run_options *options, enum lifecycle_begin begin)
 
 	l.api_path = api_path;
 	log_set_level(options->log_level);
-	if (join_cgroup(&home, options, &e) || sandbox_begin(&sandbox, &e) ||
-	    lifecycle_open(&l, &e)) {
+	if (join_cgroup(&home, options, &e) || lifecycle_prepare(&l, &e) ||
+	    sandbox_begin(&sandbox, &e) || lifecycle_open(&l, &e)) {
 		log_error("%s", e.text);
 	} else {
 		begin_with(&l);

@@ -11,6 +11,7 @@
 #include "bits.h"
 #include "cleanup.h"
 #include "notify.h"
+#include "socket_io.h"
 
 enum { AFTER_STOP_S = 35 }; /* for devices that do not stop, and their sentence */
 
@@ -75,7 +76,7 @@ static bool take_event(struct notify *n)
 static void send_on(struct notify *n)
 {
 	while (n->text[0] || take_event(n)) {
-		if (send(n->room.fd, n->text, strlen(n->text), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+		if (socket_send(n->room.fd, n->text, strlen(n->text), MSG_DONTWAIT) < 0 &&
 		    errno == EAGAIN && (n->room.active || !loop_watch(n->loop, &n->room, EPOLLOUT)))
 			return;
 		n->text[0] = '\0';

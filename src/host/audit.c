@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bits.h"
 #include "cleanup.h"
 #include "log.h"
 
@@ -122,17 +123,15 @@ static json_t *head_of(struct audit *a)
 
 static int send_line(struct audit *a, const char *text)
 {
-	CLEANUP(free) char *message = NULL;
-	int len = asprintf(&message, JOURNAL_FIELDS "%s\n", text);
+	struct iovec part[] = { { JOURNAL_FIELDS, sizeof(JOURNAL_FIELDS) - 1 },
+				{ (void *)text, strlen(text) },
+				{ "\n", 1 } };
+	const struct msghdr m = { .msg_name = &a->journal,
+				  .msg_namelen = sizeof(a->journal),
+				  .msg_iov = part,
+				  .msg_iovlen = ARRAY_SIZE(part) };
 
-	if (len < 0) {
-		message = NULL;
-		return -ENOMEM;
-	}
-	return sendto(a->fd, message, (size_t)len, MSG_NOSIGNAL, (struct sockaddr *)&a->journal,
-		      sizeof(a->journal)) < 0
-		       ? -errno
-		       : 0;
+	return sendmsg(a->fd, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 /* In one piece, so that several monitors may share the file. */

@@ -12,12 +12,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bits.h"
 #include "cleanup.h"
 #include "rundir.h"
+#include "socket_io.h"
 #include "statedir.h"
 
 enum { MESSAGE_BYTES = 64 << 10 };
@@ -280,9 +280,17 @@ int broker_attach(int listener, struct err *e)
 
 void broker_end(void)
 {
+	ssize_t n;
+	char byte;
+
 	if (!own.pid)
 		return;
+	for (unsigned i = 0; i < BROKER_CHANNELS; i++)
+		shutdown(own.channel[i], SHUT_WR);
+	/* It closes its ends when it has ended. */
+	do
+		n = socket_receive(own.channel[BROKER_QUICK], &byte, 1, 0);
+	while (n > 0 || (n < 0 && errno == EINTR));
 	close_all(own.channel);
-	waitpid(own.pid, NULL, 0);
 	own.pid = 0;
 }

@@ -146,22 +146,41 @@ static pid_t find_holder(const struct stat *image, char *text, size_t size)
 	return pid;
 }
 
-static bool is_shared_between_hosts(int fd)
+/* Of a file: {"shared": true}, if other hosts may have its file system, too. */
+static int serve_shared(const json_t *ask, const int *fd, unsigned nfds, struct broker_answer *out,
+			struct err *e)
 {
-	static const uint32_t shared[] = {
+	static const uint32_t kinds[] = {
 		NFS_SUPER_MAGIC,  CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC,  SMB_SUPER_MAGIC,
 		CEPH_SUPER_MAGIC, FUSE_SUPER_MAGIC, OCFS2_SUPER_MAGIC, V9FS_MAGIC,
 		AFS_SUPER_MAGIC,  AFS_FS_MAGIC,     CODA_SUPER_MAGIC,  GFS2_MAGIC,
 		LUSTRE_MAGIC,     GPFS_MAGIC,
 	};
+	bool shared = false;
 	struct statfs fs;
 
-	if (fstatfs(fd, &fs))
+	(void)ask;
+	if (nfds != 1 || fstatfs(*fd, &fs))
+		return err_set(e, nfds == 1 ? -errno : -EINVAL, "it is of no file system");
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		shared |= (uint32_t)fs.f_type == kinds[i];
+	out->json = json_pack("{s:b}", "shared", shared);
+	return 0;
+}
+
+const struct broker_service disk_lock_shared = { "disk_lock_shared", false, serve_shared };
+
+static bool is_shared_between_hosts(int fd)
+{
+	struct broker_answer a;
+	struct err ignored;
+	bool shared;
+
+	if (broker_ask(&disk_lock_shared, json_object(), &fd, 1, &a, &ignored))
 		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
-		if ((uint32_t)fs.f_type == shared[i])
-			return true;
-	return false;
+	shared = json_is_true(json_object_get(a.json, "shared"));
+	broker_answer_free(&a);
+	return shared;
 }
 
 /* Nobody on this host holds it, that this user can see. */

@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "hub.h"
 #include "listener.h"
+#include "socket_io.h"
 
 #define GREETING "godwit-console 1 "
 
@@ -129,7 +130,7 @@ static void console_drop(struct console *c)
 /* False: it takes no more now. */
 static bool console_write(struct console *c, const void *data, size_t len, size_t *done)
 {
-	ssize_t n = send(c->watch.fd, data, len, MSG_NOSIGNAL);
+	ssize_t n = socket_send(c->watch.fd, data, len, 0);
 
 	/* Other failures than a full socket: the loop reports the hangup. */
 	*done = n > 0 ? (size_t)n : 0;
@@ -255,7 +256,7 @@ static bool console_ask(struct console *c)
 	char byte;
 
 	/* One by one: what follows the line is input. */
-	while ((n = recv(c->watch.fd, &byte, 1, 0)) == 1) {
+	while ((n = socket_receive(c->watch.fd, &byte, 1, 0)) == 1) {
 		if (byte == '\n')
 			return console_admit(c);
 		if (c->nrequest == sizeof(c->request) - 1)
@@ -297,7 +298,7 @@ static bool console_read(struct console *c)
 	bool types = h->typist == c;
 	size_t room = types ? MIN(READ_BYTES, sizeof(h->input) - h->held) : READ_BYTES;
 	uint8_t data[READ_BYTES];
-	ssize_t n = room ? recv(c->watch.fd, data, room, 0) : -1;
+	ssize_t n = room ? socket_receive(c->watch.fd, data, room, 0) : -1;
 
 	if (n > 0 && types) {
 		input_keep(h, data, (size_t)n);
@@ -402,7 +403,7 @@ static void hub_attach(struct hub *h, int accepted)
 	const char *objection = hub_objection(h, c, fd);
 
 	if (objection) {
-		send(fd, objection, strlen(objection), MSG_NOSIGNAL);
+		socket_send(fd, objection, strlen(objection), 0);
 		return;
 	}
 	*c = (struct console){ .watch = { .fd = fd, .ready = console_ready, .arg = c },

@@ -28,7 +28,11 @@ struct io_thread {
 static int io_thread_begin(void *arg)
 {
 	struct io_thread *t = arg;
+	struct err ignored;
+	int r = loop_new(&t->loop, &ignored);
 
+	if (r)
+		return r;
 	t->ring = disk_ring_new(t->loop);
 	return t->ring ? 0 : -ENOMEM;
 }
@@ -69,23 +73,17 @@ int io_thread_new(struct io_thread **out, unsigned index, struct err *e)
 	if (!t)
 		return err_set(e, -ENOMEM, "out of memory");
 	snprintf(t->name, sizeof(t->name), "_io%u", index);
-	r = loop_new(&t->loop, e);
-	if (r)
-		goto free_thread;
 	r = thread_new_prepared(&t->thread, t->name, SANDBOX_IO, 0, io_thread_begin, io_thread_main,
 				t);
 	if (r) {
 		err_set(e, r, "cannot start an I/O thread: %s", strerror(-r));
-		goto free_loop;
+		disk_ring_free(t->ring);
+		loop_free(t->loop);
+		free(t);
+		return r;
 	}
 	*out = t;
 	return 0;
-free_loop:
-	disk_ring_free(t->ring);
-	loop_free(t->loop);
-free_thread:
-	free(t);
-	return r;
 }
 
 void io_thread_free(struct io_thread *t)

@@ -12,6 +12,7 @@
 #include "cleanup.h"
 #include "lease.h"
 #include "loop.h"
+#include "socket_io.h"
 
 int lease_address(const char *url, struct sockaddr_un *a, struct err *e)
 {
@@ -52,7 +53,7 @@ static int send_all(int fd, const char *line, uint64_t limit_ns)
 	int r = 0;
 
 	while (!r && left) {
-		ssize_t n = send(fd, line, left, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = socket_send(fd, line, left, MSG_DONTWAIT);
 
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return -errno;
@@ -71,7 +72,7 @@ static int receive_line(int fd, char answer[LEASE_LINE_MAX], uint64_t limit_ns)
 	int r = 0;
 
 	while (!r) {
-		ssize_t n = recv(fd, answer + len, LEASE_LINE_MAX - len, MSG_DONTWAIT);
+		ssize_t n = socket_receive(fd, answer + len, LEASE_LINE_MAX - len, MSG_DONTWAIT);
 
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return -errno;

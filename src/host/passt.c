@@ -18,6 +18,7 @@
 #include "broker.h"
 #include "cleanup.h"
 #include "passt.h"
+#include "socket_io.h"
 
 enum {
 	FORWARD_MAX = 64,
@@ -255,7 +256,7 @@ static int wait_until_ready(struct passt *p, const struct passt_config *c, struc
 
 	memcpy(greeting + PASST_LENGTH_BYTES + sizeof(c->mac), c->mac, sizeof(c->mac));
 	memcpy(greeting + PASST_LENGTH_BYTES + 2 * sizeof(c->mac), &type, sizeof(type));
-	if (send(p->fd, greeting, sizeof(greeting), MSG_NOSIGNAL) < 0)
+	if (socket_send(p->fd, greeting, sizeof(greeting), 0) < 0)
 		unread = 0; /* poll() says why */
 	for (int waited = 0; unread && waited < WAIT_MS; waited += LOOK_MS) {
 		if (poll(&socket, 1, LOOK_MS) > 0)

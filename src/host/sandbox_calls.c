@@ -70,10 +70,10 @@ const struct sandbox_call sandbox_calls[] = {
 	{ SYS_close, MAIN | API | MIGRATION, ANY },
 	IOCTL(TCGETS, ALL),
 	IOCTL(TCSETS, ALL), /* put back, before the process ends */
-	{ SYS_readv, MAIN | IO | MIGRATION, ANY },
-	{ SYS_writev, MAIN | IO | MIGRATION, ANY },
-	{ SYS_recvfrom, MAIN | API | MIGRATION, ANY },
-	{ SYS_sendto, ALL & ~(IO | DISK), ANY },
+	{ SYS_readv, IO, ANY },
+	{ SYS_writev, IO, ANY },
+	{ SYS_recvmsg, MAIN | API | MIGRATION, ANY },
+	{ SYS_sendmsg, ALL & ~(IO | DISK), ANY },
 	{ SYS_poll, MAIN | VCPU | MIGRATION, ANY }, /* a terminal that takes no more, a peer */
 
 	/* Loops. */
@@ -124,8 +124,6 @@ const struct sandbox_call sandbox_calls[] = {
 
 	/* Clients. */
 	{ SYS_accept4, MAIN | API, ANY },
-	{ SYS_sendmsg, MAIN | API, ANY }, /* to the broker, as the next */
-	{ SYS_recvmsg, MAIN | API, ANY },
 	{ SYS_getsockopt, MAIN | API, ANY },
 	{ SYS_shutdown, MAIN | API | MIGRATION, ANY },
 	{ SYS_getrandom, MAIN | API | MIGRATION, ANY }, /* keys and names */
@@ -141,6 +139,8 @@ const struct sandbox_call sandbox_calls[] = {
 	{ SYS_seccomp, SPAWNER, ANY }, /* its own filter, which only takes away */
 	{ SYS_prctl, SPAWNER, IF(0, PR_SET_NAME) },
 	{ SYS_prctl, SPAWNER, IF(0, PR_GET_NAME) },
+	{ SYS_epoll_create1, SPAWNER, ANY },
+	{ SYS_eventfd2, MAIN | SPAWNER, ANY },
 	{ SYS_io_uring_setup, SPAWNER, ANY },
 	{ SYS_io_uring_register, SPAWNER, ANY },
 
@@ -190,19 +190,13 @@ const struct sandbox_call sandbox_calls[] = {
 	IOCTL(KVM_SET_PIT2, MAIN),
 	IOCTL(KVM_GET_CLOCK, MAIN),
 	IOCTL(KVM_SET_CLOCK, MAIN),
-	{ SYS_eventfd2, MAIN, ANY },
 	{ SYS_memfd_create, MAIN, ANY },
-	{ SYS_signalfd4, MAIN, ANY },
-	{ SYS_getpgrp, MAIN, ANY }, /* is it the terminal's, as the next */
-	IOCTL(TIOCGPGRP, MAIN),
-	{ SYS_epoll_create1, MAIN, ANY },
+	IOCTL(TIOCGPGRP, MAIN), /* is this process the terminal's */
 	{ SYS_sched_setaffinity, MAIN, ANY },
-	{ SYS_sched_getaffinity, MAIN, ANY },
 
 	/* What is open already. */
 	{ SYS_fcntl, MAIN, ANY },
 	{ SYS_newfstatat, MAIN, IF_ALL_BUT(3, AT_EMPTY_PATH, 0) }, /* fstat() */
-	{ SYS_fstatfs, MAIN, ANY },
 	{ SYS_getdents64, MAIN, ANY },
 	{ SYS_lseek, MAIN, ANY },
 	{ SYS_ftruncate, MAIN, ANY },
@@ -210,7 +204,6 @@ const struct sandbox_call sandbox_calls[] = {
 	{ SYS_fsync, MAIN, ANY },
 	{ SYS_flock, MAIN, ANY },
 	{ SYS_listen, MAIN, ANY },
-	{ SYS_getsockname, MAIN, ANY },
 	{ SYS_setsockopt, MAIN, ANY },
 	IOCTL(BLKGETSIZE64, MAIN),
 	IOCTL(BLKSSZGET, MAIN),
@@ -233,7 +226,6 @@ const struct sandbox_call sandbox_calls[] = {
 
 	/* The end. */
 	{ SYS_exit_group, MAIN, ANY },
-	{ SYS_wait4, MAIN, ANY }, /* for the broker */
 };
 const unsigned nsandbox_calls = ARRAY_SIZE(sandbox_calls);
 

@@ -9,6 +9,7 @@
 #include "cleanup.h"
 #include "log.h"
 #include "server_internal.h"
+#include "socket_io.h"
 
 enum {
 	READ_BYTES = 4 * KIB,
@@ -151,8 +152,8 @@ static void conn_idle(struct conn *c)
 
 static void conn_write(struct conn *c)
 {
-	ssize_t n = send(c->watch.fd, c->out + c->out_at, c->out_len - c->out_at,
-			 MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t n = socket_send(c->watch.fd, c->out + c->out_at, c->out_len - c->out_at,
+				MSG_DONTWAIT);
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
 		return conn_free(c);
@@ -298,7 +299,7 @@ static void conn_parse(struct conn *c, int new_fds)
 	/* A client that does not get it, because its socket is full, sends after a while. */
 	if (p->expects_continue && p->state > HTTP_HEADER) {
 		p->expects_continue = false;
-		send(c->watch.fd, CONTINUE, strlen(CONTINUE), MSG_NOSIGNAL | MSG_DONTWAIT);
+		socket_send(c->watch.fd, CONTINUE, strlen(CONTINUE), MSG_DONTWAIT);
 	}
 	conn_enter(c, CONN_READ);
 }
@@ -418,7 +419,7 @@ static bool asks(const struct conn *c)
 
 	return c->state == CONN_READ && !http_begun(&c->parser) &&
 	       (c->in_at < c->in_len ||
-		recv(c->watch.fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0);
+		socket_receive(c->watch.fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0);
 }
 
 /* What a client does with its one connection is its own affair for a while. */
@@ -465,7 +466,7 @@ static bool has_left(int fd)
 {
 	char byte;
 
-	return !recv(fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT);
+	return !socket_receive(fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT);
 }
 
 /* False: nobody else can be let in now. */

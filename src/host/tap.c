@@ -19,6 +19,7 @@
 #include "bits.h"
 #include "broker.h"
 #include "cleanup.h"
+#include "socket_io.h"
 #include "tap.h"
 
 enum {
@@ -513,7 +514,7 @@ enum tap_link tap_link(const struct tap *t)
 
 	if (t->link_fd < 0)
 		return TAP_UP;
-	while (recv(t->link_fd, message, sizeof(message), 0) >= 0 || errno == ENOBUFS)
+	while (socket_receive(t->link_fd, message, sizeof(message), 0) >= 0 || errno == ENOBUFS)
 		;
 	ifr.ifr_ifindex = (int)t->index;
 	if (ioctl(t->link_fd, SIOCGIFNAME, &ifr) < 0 || ioctl(t->link_fd, SIOCGIFFLAGS, &ifr) < 0)
@@ -543,7 +544,7 @@ static int parse_counts(const struct nlmsghdr *reply, size_t len, struct tap_cou
 	return -EBADMSG;
 }
 
-/* The kernel has answered when send() returns. */
+/* The kernel has answered when it is sent. */
 int tap_count(const struct tap *t, struct tap_counts *out)
 {
 	struct {
@@ -561,9 +562,9 @@ int tap_count(const struct tap *t, struct tap_counts *out)
 	if (t->link_fd < 0)
 		return -ENOTSUP;
 	sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-	if (sock < 0 || send(sock, &ask, sizeof(ask), 0) < 0)
+	if (sock < 0 || socket_send(sock, &ask, sizeof(ask), 0) < 0)
 		return -errno;
-	n = recv(sock, reply, sizeof(reply), 0);
+	n = socket_receive(sock, reply, sizeof(reply), 0);
 	return n < 0 ? -errno : parse_counts((void *)reply, (size_t)n, out);
 }
 

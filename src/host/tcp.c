@@ -214,15 +214,36 @@ static int print_address(char *text, size_t size, const char *host, unsigned por
 	return n < 0 || (size_t)n >= size ? err_set(e, -ENAMETOOLONG, "an address is too long") : 0;
 }
 
-static int port_of(int fd)
+/* The port of a socket: {"port": 1}. */
+static int serve_port(const json_t *ask, const int *fd, unsigned nfds, struct broker_answer *out,
+		      struct err *e)
 {
 	struct sockaddr_storage a;
 	socklen_t len = sizeof(a);
 
-	if (getsockname(fd, (struct sockaddr *)&a, &len) < 0)
-		return -errno;
-	return ntohs(a.ss_family == AF_INET ? ((struct sockaddr_in *)&a)->sin_port
-					    : ((struct sockaddr_in6 *)&a)->sin6_port);
+	(void)ask;
+	if (nfds != 1 || getsockname(*fd, (struct sockaddr *)&a, &len))
+		return err_set(e, nfds == 1 ? -errno : -EINVAL, "it has no address");
+	out->json = json_pack("{s:i}", "port",
+			      ntohs(a.ss_family == AF_INET
+					    ? ((struct sockaddr_in *)&a)->sin_port
+					    : ((struct sockaddr_in6 *)&a)->sin6_port));
+	return 0;
+}
+
+const struct broker_service tcp_port = { "tcp_port", false, serve_port };
+
+static int port_of(int fd)
+{
+	struct broker_answer a;
+	struct err ignored;
+	int r = broker_ask(&tcp_port, json_object(), &fd, 1, &a, &ignored);
+
+	if (r)
+		return r;
+	r = (int)json_integer_value(json_object_get(a.json, "port"));
+	broker_answer_free(&a);
+	return r;
 }
 
 /* The reason is in errno. */

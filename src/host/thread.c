@@ -3,8 +3,10 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "bits.h"
+#include "broker.h"
 #include "thread.h"
 
 /* On the stack of who makes the thread, until it has begun. */
@@ -134,11 +136,35 @@ int thread_new(pthread_t *thread, const char *name, enum sandbox_role role, int 
 	return thread_new_prepared(thread, name, role, own_signal, NULL, run, arg);
 }
 
-/* More than a set holds is enough for everything. */
-unsigned thread_processors(void)
+/* {"pid": 1}: {"processors": 2}.  More than a set holds is enough for everything. */
+static int serve_processors(const json_t *ask, const int *fd, unsigned nfds,
+			    struct broker_answer *out, struct err *e)
 {
+	pid_t pid = (pid_t)json_integer_value(json_object_get(ask, "pid"));
 	cpu_set_t allowed;
 
-	return sched_getaffinity(0, sizeof(allowed), &allowed) ? CPU_SETSIZE
-							       : (unsigned)CPU_COUNT(&allowed);
+	(void)fd;
+	(void)nfds;
+	(void)e;
+	out->json = json_pack("{s:i}", "processors",
+			      sched_getaffinity(pid, sizeof(allowed), &allowed)
+				      ? CPU_SETSIZE
+				      : CPU_COUNT(&allowed));
+	return 0;
+}
+
+const struct broker_service thread_service = { "thread", false, serve_processors };
+
+unsigned thread_processors(void)
+{
+	struct broker_answer a;
+	struct err ignored;
+	unsigned n;
+
+	if (broker_ask(&thread_service, json_pack("{s:i}", "pid", (int)getpid()), NULL, 0, &a,
+		       &ignored))
+		return 1;
+	n = (unsigned)json_integer_value(json_object_get(a.json, "processors"));
+	broker_answer_free(&a);
+	return n;
 }

@@ -11,6 +11,7 @@
 #include "bits.h"
 #include "channel_internal.h"
 #include "cleanup.h"
+#include "socket_io.h"
 #include "tls_internal.h"
 
 enum {
@@ -47,7 +48,7 @@ static ssize_t pull(gnutls_transport_ptr_t arg, void *data, size_t len)
 	ssize_t n;
 
 	if (t->in_at == t->in_len) {
-		n = recv(t->fd, t->in, sizeof(t->in), MSG_DONTWAIT);
+		n = socket_receive(t->fd, t->in, sizeof(t->in), MSG_DONTWAIT);
 		t->error = n < 0 ? errno : 0;
 		t->ended = n == 0;
 		gnutls.transport_set_errno(t->session, t->error);
@@ -83,8 +84,7 @@ static bool send_out(struct tls *t)
 	ssize_t n;
 
 	while (t->out_at < t->out_len) {
-		n = send(t->fd, t->out + t->out_at, t->out_len - t->out_at,
-			 MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = socket_send(t->fd, t->out + t->out_at, t->out_len - t->out_at, MSG_DONTWAIT);
 		if (n < 0)
 			return false;
 		t->out_at += (size_t)n;

@@ -22,6 +22,7 @@ static struct {
 	int fd;
 	int screen_fd; /* -1: the terminal's own screen is shown */
 	bool guarded; /* handlers are installed */
+	pid_t group; /* of this process; 0: it is asked for */
 	atomic_bool raw;
 	struct termios before, during;
 } terminal = { .screen_fd = -1 };
@@ -35,7 +36,12 @@ bool tty_is_foreground(int fd)
 	pid_t group = tcgetpgrp(fd);
 
 	/* ENOTTY: not our controlling terminal, so there is no job control on it. */
-	return group < 0 || group == getpgrp();
+	return group < 0 || group == (terminal.group ? terminal.group : getpgrp());
+}
+
+void tty_keep_group(void)
+{
+	terminal.group = getpgrp();
 }
 
 static void show_screen(const char *which)

@@ -18,6 +18,7 @@
 #include "loop.h"
 #include "migration_internal.h"
 #include "pace.h"
+#include "socket_io.h"
 #include "thread.h"
 
 enum {
@@ -75,7 +76,7 @@ static int introduce(struct pending *p, struct err *e)
 
 	if (r < 0)
 		return err_set(e, r, "it was called off");
-	if (!r || recv(a->ch.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
+	if (!r || socket_receive(a->ch.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
 		return err_set(e, -ENOTCONN, "it says nothing");
 	if ((first == TLS_HANDSHAKE) != !!tls)
 		return refuse_kind(&a->ch, !tls, e);

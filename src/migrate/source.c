@@ -18,6 +18,7 @@
 #include "loop.h"
 #include "owner.h"
 #include "section.h"
+#include "socket_io.h"
 #include "source.h"
 #include "vm.h"
 
@@ -300,7 +301,7 @@ static void call_off(struct source *s, const char *why)
 	do {
 		now_ns = loop_now_ns();
 	} while (now_ns < limit_ns && poll(&p, 1, (int)((limit_ns - now_ns) / 1000000)) > 0 &&
-		 recv(p.fd, unread, sizeof(unread), MSG_DONTWAIT) > 0);
+		 socket_receive(p.fd, unread, sizeof(unread), MSG_DONTWAIT) > 0);
 }
 
 /*

@@ -12,6 +12,7 @@
 #define NET_H
 
 #include <linux/virtio_net.h>
+#include <net/ethernet.h>
 
 #include "passt.h"
 #include "tap.h"
@@ -72,9 +73,9 @@ struct net_backend {
 	void (*set_pairs)(struct net *, unsigned n);
 	/* Which of GUEST_CSUM, GUEST_TSO4, ... packets for the guest may use; NULL: none. */
 	void (*set_offloads)(struct net *, uint64_t features);
-	/* A frame of the card itself, which is not counted as the guest's; main.  NULL: nobody
-	 * there learns where an address is. */
-	void (*send_own)(struct net *, const void *frame, size_t bytes);
+	/* A frame of the card itself, as short as Ethernet's may be, which is not counted as the
+	 * guest's; main.  NULL: nobody there learns where an address is. */
+	void (*send_own)(struct net *, const uint8_t frame[static ETH_ZLEN]);
 };
 
 extern const struct net_backend net_tap, net_passt;

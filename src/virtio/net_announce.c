@@ -8,6 +8,7 @@
  *
  * That the driver is being asked is no state: after a load it is asked anew.
  */
+#include <assert.h>
 #include <linux/virtio_config.h>
 #include <net/ethernet.h>
 #include <net/if_arp.h>
@@ -25,8 +26,9 @@ struct rarp_frame {
 	struct ether_header ethernet;
 	struct arphdr arp;
 	uint8_t sender_mac[ETH_ALEN], sender_ip[4], target_mac[ETH_ALEN], target_ip[4];
-	uint8_t padding[18]; /* to Ethernet's least */
+	uint8_t padding[18];
 } __attribute__((packed));
+static_assert(sizeof(struct rarp_frame) == ETH_ZLEN, "padded to Ethernet's least");
 
 static struct rarp_frame make_frame(const uint8_t mac[static ETH_ALEN])
 {
@@ -50,9 +52,9 @@ static void announce(void *arg)
 {
 	struct net *net = arg;
 	struct net_announce *a = &net->announce;
-	struct rarp_frame f = make_frame(net->config.mac);
+	const struct rarp_frame f = make_frame(net->config.mac);
 
-	net->backend->send_own(net, &f, sizeof(f));
+	net->backend->send_own(net, (const uint8_t *)&f);
 	if (++a->sent < ROUNDS)
 		loop_timer_set(net->v.dev.vm->loop, &a->next,
 			       loop_now_ns() + first_gap_ns + (a->sent - 1) * more_gap_ns);
