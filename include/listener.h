@@ -19,7 +19,7 @@ struct listener {
 	int fd; /* non-blocking, closed on exec */
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "": inherited */
 	dev_t dev; /* of the file that is ours to remove */
-	ino_t ino;
+	ino_t ino; /* 0: below an open directory (file_below()), which is all ours */
 	struct caller_group group; /* is let in, too */
 };
 

@@ -46,10 +46,15 @@ struct sandbox_config {
 };
 
 /*
- * Once, before there are threads: makes the broker (broker.h), gives away what a monitor does not
- * need, stage by stage, and keeps the calling thread to the list of SANDBOX_MAIN.
+ * Once, before there are threads: makes the broker (broker.h) and gives away what a monitor does
+ * not need, stage by stage.  From then on the process is kept to what is in any list; but code is
+ * still loaded, by a thread of its own.
  */
 int sandbox_begin(const struct sandbox_config *, struct err *);
+/* The rest, before anything is read that a guest, a client or another host may have written, and
+ * before there are further threads: the code is loaded, and the calling thread keeps to the list of
+ * SANDBOX_MAIN.  Again it does nothing. */
+int sandbox_finish(struct err *);
 /* The calling thread keeps to the role's list from now on, for good; 0 or -errno. */
 int sandbox_enter(enum sandbox_role);
 

@@ -31,11 +31,15 @@ static int open_parent(int *fd, struct err *e)
 
 	if (rundir_path(broker_owner(), path, sizeof(path)))
 		return err_set(e, -ENAMETOOLONG, "XDG_RUNTIME_DIR is too long");
-	if (mkdir(path, broker_owner() ? 0700 : 0755) && errno != EEXIST)
-		return err_set(e, -errno,
-			       "%s cannot be made: %s; set XDG_RUNTIME_DIR to a directory of yours",
-			       path, strerror(errno));
 	opened = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (opened < 0 && errno == ENOENT) {
+		if (mkdir(path, broker_owner() ? 0700 : 0755) && errno != EEXIST)
+			return err_set(e, -errno,
+				       "%s cannot be made: %s; set XDG_RUNTIME_DIR to a directory "
+				       "of yours",
+				       path, strerror(errno));
+		opened = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	}
 	if (opened < 0 || fstat(opened, &st))
 		return err_set(e, -errno, "%s cannot be opened: %s", path, strerror(errno));
 	if (st.st_uid && st.st_uid != broker_owner())
@@ -48,12 +52,13 @@ static int open_parent(int *fd, struct err *e)
 }
 
 /* -ESTALE: its last owner removed the directory meanwhile, try again. */
-static int lock_directory(int parent, const char *name, int *fd)
+static int lock_directory(int parent, const char *name, int *fd, bool *made)
 {
 	CLEANUP(fd) int opened = -1;
 	struct stat locked, there;
 
-	if (mkdirat(parent, name, 0700) && errno != EEXIST)
+	*made = !mkdirat(parent, name, 0700);
+	if (!*made && errno != EEXIST)
 		return -errno;
 	opened = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (opened < 0)
@@ -109,17 +114,20 @@ static int write_pid(const struct vmdir *d)
 	return 0;
 }
 
-static int fill(struct vmdir *d)
+static int fill(struct vmdir *d, bool made)
 {
-	remove_files(d);
-	if (fchmod(d->fd, 0700)) /* a group may have been let through */
-		return -errno;
+	if (!made) {
+		remove_files(d);
+		if (fchmod(d->fd, 0700)) /* a group may have been let through */
+			return -errno;
+	}
 	snprintf(d->path, sizeof(d->path), "/proc/self/fd/%d", d->fd);
 	return write_pid(d);
 }
 
 int vmdir_new(struct vmdir *d, const char *name, struct err *e)
 {
+	bool made;
 	int rc;
 
 	*d = (struct vmdir){ .parent_fd = -1, .fd = -1 };
@@ -128,11 +136,11 @@ int vmdir_new(struct vmdir *d, const char *name, struct err *e)
 	if (rc)
 		return rc;
 	do
-		rc = lock_directory(d->parent_fd, d->name, &d->fd);
+		rc = lock_directory(d->parent_fd, d->name, &d->fd, &made);
 	while (rc == -ESTALE);
 	if (rc == -EWOULDBLOCK)
 		rc = refuse_taken(d, e);
-	else if (rc || (rc = fill(d)))
+	else if (rc || (rc = fill(d, made)))
 		err_set(e, rc, "the run directory of VM \"%s\" cannot be made: %s", d->name,
 			strerror(-rc));
 	if (rc)

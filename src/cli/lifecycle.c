@@ -229,8 +229,9 @@ static int open_api(struct lifecycle *l, const struct place *place, struct err *
 				      .loop = l->api_loop,
 				      .main_loop = l->loop,
 				      .events = l->events };
+	int r = sandbox_finish(e);
 
-	return api_new(&l->api, &c, e);
+	return r ? r : api_new(&l->api, &c, e);
 }
 
 /* To pass through, as far as it is ours: the runtime directory of a user is not. */
@@ -312,6 +313,9 @@ static int lifecycle_open(struct lifecycle *l, struct err *e)
 	}
 	hooks.loop = l->loop;
 	hooks.events = l->events;
+	/* Of a VM that comes from elsewhere a good deal is read before it has a name and an API. */
+	if (!rc && (l->begin == LIFECYCLE_RECEIVE || l->begin == LIFECYCLE_RESTORE))
+		rc = sandbox_finish(e);
 	if (!rc)
 		rc = vmm_new(&l->vmm, &hooks, e);
 	if (!rc && place_is_given(&l->options->api_socket))

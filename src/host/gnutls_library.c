@@ -20,10 +20,11 @@ static bool find(void *library, const char *name, void *pointer)
 	return found;
 }
 
-/* It stays loaded. */
+/* It stays loaded.  Most of what its libraries refer to is never called, and half the time would go
+ * into looking it up. */
 static void load(void)
 {
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	void *library = dlopen(LIBRARY, RTLD_LAZY | RTLD_LOCAL);
 
 #define GNUTLS_FIND(name) &&find(library, "gnutls_" #name, &gnutls.name)
 	if (!(library GNUTLS_FUNCTIONS(GNUTLS_FIND)))

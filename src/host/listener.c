@@ -59,8 +59,8 @@ int listener_open(struct listener *l, const char *path, mode_t mode, struct err 
 {
 	CLEANUP(fd) int fd = -1;
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	struct stat st;
-	int r;
+	struct stat st = { .st_ino = 0 };
+	int dir, r;
 
 	if (strlen(path) >= sizeof(a.sun_path))
 		return err_set(e, -ENAMETOOLONG,
@@ -74,7 +74,8 @@ int listener_open(struct listener *l, const char *path, mode_t mode, struct err 
 	r = bind_socket(fd, &a, e);
 	if (r)
 		return r;
-	if (file_lstat(AT_FDCWD, path, &st) < 0 || listen(fd, BACKLOG) < 0)
+	if ((!file_below(path, &dir) && file_lstat(AT_FDCWD, path, &st) < 0) ||
+	    listen(fd, BACKLOG) < 0)
 		return err_set(e, -errno, "cannot listen at %s: %s", path, strerror(errno));
 	*l = (struct listener){ .fd = TAKE_FD(fd), .dev = st.st_dev, .ino = st.st_ino };
 	memcpy(l->path, a.sun_path, sizeof(l->path));
@@ -113,7 +114,7 @@ static int open_to(int dir, const char *path, dev_t dev, ino_t ino, gid_t group)
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
-	if (st.st_dev != dev || st.st_ino != ino || !S_ISSOCK(st.st_mode))
+	if ((ino && (st.st_dev != dev || st.st_ino != ino)) || !S_ISSOCK(st.st_mode))
 		return -ESTALE;
 	snprintf(own, sizeof(own), "/proc/self/fd/%d", fd);
 	return fchownat(fd, "", (uid_t)-1, group, AT_EMPTY_PATH) < 0 || chmod(own, 0660) < 0
@@ -182,8 +183,8 @@ void listener_close(struct listener *l)
 		return;
 	/* Another process may have taken the path since.  While the socket is open the number of
 	 * its file is not given to another. */
-	if (*l->path && file_lstat(AT_FDCWD, l->path, &st) == 0 && st.st_dev == l->dev &&
-	    st.st_ino == l->ino)
+	if (*l->path && (!l->ino || (file_lstat(AT_FDCWD, l->path, &st) == 0 &&
+				     st.st_dev == l->dev && st.st_ino == l->ino)))
 		unlink(l->path);
 	close(l->fd);
 	l->fd = -1;

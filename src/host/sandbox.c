@@ -27,11 +27,15 @@ enum { SANITIZED = 0 };
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5) /* Linux 5.19 */
 #endif
 
-/* Written before there are threads. */
-static enum sandbox_mode mode = SANDBOX_OFF;
+/* Of the process; written while main is its only thread but the loader. */
+static struct {
+	enum sandbox_mode mode;
+	bool is_begun; /* and not finished */
+	pthread_t loader;
+} own = { .mode = SANDBOX_OFF };
 
-/* Code is loaded while memory may be made executable.  That takes as long as all the rest, and
- * has a thread for that reason. */
+/* Code is loaded by a thread that may still make memory executable, as that takes as long as all
+ * the rest. */
 static void *load_libraries(void *arg)
 {
 	struct err ignored; /* who needs TLS says so */
@@ -63,17 +67,14 @@ static int confine_in(const struct sandbox_config *c, bool namespaces, struct er
 static int confine_and_load(const struct sandbox_config *c, struct err *e)
 {
 	bool namespaces = false;
-	pthread_t loader;
 	int r = c->mode == SANDBOX_ON ? confine_user(&namespaces, e) : 0;
 
 	if (r)
 		return r;
-	r = thread_new(&loader, "loader", SANDBOX_SPAWNER, 0, load_libraries, NULL);
+	r = thread_new(&own.loader, "loader", SANDBOX_SPAWNER, 0, load_libraries, NULL);
 	if (r)
 		return err_set(e, r, "libraries cannot be loaded: %s", strerror(-r));
-	r = confine_in(c, namespaces, e);
-	pthread_join(loader, NULL);
-	return r;
+	return confine_in(c, namespaces, e);
 }
 
 /* Which calls of the process are made, shown to the broker, or trapped, whichever thread makes
@@ -82,7 +83,7 @@ static int hold_process(struct err *e)
 {
 	struct sock_fprog base = { 0 };
 	const unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
-	int listener, r = sandbox_filter_new(&base, SANDBOX_SPAWNER, mode == SANDBOX_LOG);
+	int listener, r = sandbox_filter_new(&base, SANDBOX_SPAWNER, own.mode == SANDBOX_LOG);
 
 	if (r)
 		return err_set(e, r, "no memory for a filter of system calls");
@@ -103,15 +104,6 @@ static int hold_process(struct err *e)
 	return r;
 }
 
-/* Each thread to its role's list, which what takes the others over cannot leave. */
-static int hold_threads(struct err *e)
-{
-	int r = thread_spawner_new();
-
-	r = r ? r : sandbox_enter(SANDBOX_MAIN);
-	return r ? err_set(e, r, "threads cannot be kept to their calls: %s", strerror(-r)) : 0;
-}
-
 int sandbox_begin(const struct sandbox_config *c, struct err *e)
 {
 	const struct broker_config broker = { .services = c->services,
@@ -128,9 +120,24 @@ int sandbox_begin(const struct sandbox_config *c, struct err *e)
 	r = broker_start(&broker, e);
 	r = r ? r : confine_and_load(c, e);
 	r = r ? r : sandbox_report_begin(c->mode, c->last_words, e);
-	mode = c->mode;
+	own.mode = c->mode;
 	r = r ? r : hold_process(e);
-	return r ? r : hold_threads(e);
+	own.is_begun = !r;
+	return r;
+}
+
+/* Each thread to its role's list, which what takes the others over cannot leave. */
+int sandbox_finish(struct err *e)
+{
+	int r;
+
+	if (!own.is_begun)
+		return 0;
+	own.is_begun = false;
+	pthread_join(own.loader, NULL);
+	r = thread_spawner_new();
+	r = r ? r : sandbox_enter(SANDBOX_MAIN);
+	return r ? err_set(e, r, "threads cannot be kept to their calls: %s", strerror(-r)) : 0;
 }
 
 int sandbox_enter(enum sandbox_role role)
@@ -138,12 +145,12 @@ int sandbox_enter(enum sandbox_role role)
 	struct sock_fprog filter;
 	int r;
 
-	if (mode == SANDBOX_OFF)
+	if (own.mode == SANDBOX_OFF)
 		return 0;
 	sandbox_report_role(role);
 	if (role == SANDBOX_SPAWNER)
 		return 0;
-	r = sandbox_filter_new(&filter, role, mode == SANDBOX_LOG);
+	r = sandbox_filter_new(&filter, role, own.mode == SANDBOX_LOG);
 	if (r)
 		return r;
 	r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) ? -errno : 0;

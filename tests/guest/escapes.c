@@ -198,7 +198,7 @@ static void try_it(const struct escape *x, const struct role *role, enum sandbox
 	pthread_t thread;
 	struct err e;
 
-	if (sandbox_begin(&(struct sandbox_config){ .mode = mode }, &e))
+	if (sandbox_begin(&(struct sandbox_config){ .mode = mode }, &e) || sandbox_finish(&e))
 		_exit(250);
 	if (thread_new(&thread, role->name, role->role, 0, attempt, (void *)x))
 		_exit(251);
