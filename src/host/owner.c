@@ -15,7 +15,6 @@
 #include "broker.h"
 #include "cleanup.h"
 #include "disk_queue.h"
-#include "file.h"
 #include "record.h"
 #include "statedir.h"
 #include "uuid.h"
@@ -31,54 +30,38 @@ struct owner_place {
 
 static const char *const states[] = { [OWNER_RUNNING] = "running", [OWNER_OFFERED] = "offered" };
 
-/* With an fd of it: {"path": "/where/it/is"} */
+/* Of the file that is open, and not of what its path means by now: {"path": "/where/it/is"} */
 static int serve_path(const json_t *ask, const int *fd, unsigned nfds, struct broker_answer *out,
 		      struct err *e)
 {
 	char link[32], path[PATH_MAX] = "";
-	ssize_t n = -1;
+	struct stat st, there;
 
 	(void)ask;
-	if (nfds == 1) {
-		snprintf(link, sizeof(link), "/proc/self/fd/%d", *fd);
-		n = readlink(link, path, sizeof(path) - 1);
-	}
-	if (n < 0)
-		return err_set(e, -errno, "%s", strerror(errno));
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", nfds == 1 ? *fd : -1);
+	if (readlink(link, path, sizeof(path) - 1) < 0 || fstat(*fd, &st))
+		return err_set(e, -errno, "cannot be found: %s", strerror(errno));
+	if (stat(path, &there) || there.st_dev != st.st_dev || there.st_ino != st.st_ino)
+		return err_set(e, -ENOENT,
+			       "was moved or removed since it was opened and can have no owner "
+			       "record");
 	out->json = json_pack("{s:o}", "path", broker_bytes(path));
 	return 0;
 }
 
 const struct broker_service owner_path = { "owner_path", false, serve_path };
 
-static int path_of(const struct disk *d, char path[PATH_MAX], struct err *e)
+static int resolve(const struct disk *d, struct owner_place *p, struct err *e)
 {
 	struct broker_answer a;
-	int r = broker_ask(&owner_path, json_object(), &d->fd, 1, &a, e);
+	struct err why;
+	int r = broker_ask(&owner_path, json_object(), &d->fd, 1, &a, &why);
 
 	if (r)
-		return err_prefix(e, r, "cannot tell where %s is", d->config.path);
-	broker_take_bytes(json_object_get(a.json, "path"), path, PATH_MAX);
+		return err_set(e, r, "%s %s", d->config.path, why.text);
+	broker_take_bytes(json_object_get(a.json, "path"), p->disk, sizeof(p->disk));
 	broker_answer_free(&a);
 	return 0;
-}
-
-/* Of the file that is open, and not of what its path means by now. */
-static int resolve(const struct disk *d, struct owner_place *p, struct stat *st, struct err *e)
-{
-	struct stat there;
-	int r = path_of(d, p->disk, e);
-
-	if (r)
-		return r;
-	if (fstat(d->fd, st))
-		return err_set(e, -errno, "cannot tell where %s is: %s", d->config.path,
-			       strerror(errno));
-	if (!file_stat(p->disk, &there) && there.st_dev == st->st_dev && there.st_ino == st->st_ino)
-		return 0;
-	return err_set(e, -ENOENT,
-		       "%s was moved or removed since it was opened and can have no owner record",
-		       d->config.path);
 }
 
 /* Slashes become what sysfs writes for them. */
@@ -118,10 +101,13 @@ static int open_directory_of(const struct disk *d, bool make, const struct owner
 static int find_place(const struct disk *d, bool make, struct owner_place *p, struct err *e)
 {
 	struct stat st;
-	int r = resolve(d, p, &st, e), n;
+	int r = resolve(d, p, e), n;
 
 	if (r)
 		return r;
+	if (fstat(d->fd, &st))
+		return err_set(e, -errno, "%s cannot be looked at: %s", d->config.path,
+			       strerror(errno));
 	n = d->is_block_device ? name_of_device(p) : name_of_image(p, st.st_mode);
 	if (n >= (int)sizeof(p->name))
 		return err_set(e, -ENOENT,

@@ -41,12 +41,13 @@ static int give_mode(int dir, const char *name, int fd, mode_t mode)
 /* Not over one that a crash left behind: that may be another user's. */
 static int write_new(int dir, const char *name, mode_t mode, const char *text)
 {
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 	CLEANUP(fd) int fd = -1;
 	int r;
 
-	if (unlinkat(dir, name, 0) && errno != ENOENT)
-		return -errno;
-	fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	fd = openat(dir, name, flags, mode);
+	if (fd < 0 && errno == EEXIST && !unlinkat(dir, name, 0))
+		fd = openat(dir, name, flags, mode);
 	if (fd < 0 || give_mode(dir, name, fd, mode))
 		return -errno;
 	r = write_all(fd, text, strlen(text));

@@ -266,7 +266,6 @@ static int build_vcpus(struct build *b, struct err *e)
 /* As many I/O threads as the widest device has queues, within what the host has to offer. */
 static unsigned build_io_threads(const struct config *c)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	json_int_t want = 1;
 	const json_t *device;
 	size_t i;
@@ -283,7 +282,9 @@ static unsigned build_io_threads(const struct config *c)
 
 		want = MAX(want, n);
 	}
-	return (unsigned)MIN(want, MAX(cpus, 1));
+	if (want > 1)
+		want = MIN(want, MAX(sysconf(_SC_NPROCESSORS_ONLN), 1));
+	return (unsigned)want;
 }
 
 static int build_devices(struct build *b, struct err *e)
