@@ -14,8 +14,9 @@
 
 /* Reads and writes are ours: we are its foreground process group, or it has none. */
 bool tty_is_foreground(int fd);
-/* Before a sandbox, in which a process cannot ask for its group. */
-void tty_keep_group(void);
+/* Before a sandbox: asks what is asked for in it no more, the process's group, and has what
+ * tty_watch_size() gives away the first time. */
+void tty_prepare(void);
 
 /* Enter raw mode, unless it is on already.  fd stays the caller's and open until tty_restore().
  * Call in the foreground only. */

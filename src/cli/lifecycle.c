@@ -291,7 +291,7 @@ static int lifecycle_prepare(struct lifecycle *l, struct err *e)
 {
 	int r = prepare_signals(l, e);
 
-	tty_keep_group();
+	tty_prepare();
 	r = r ? r : loop_new(&l->loop, e);
 	return r ? r : loop_new(&l->api_loop, e);
 }

@@ -23,9 +23,10 @@ static struct {
 	int screen_fd; /* -1: the terminal's own screen is shown */
 	bool guarded; /* handlers are installed */
 	pid_t group; /* of this process; 0: it is asked for */
+	int size_fd; /* for tty_watch_size(); -1: it is made then */
 	atomic_bool raw;
 	struct termios before, during;
-} terminal = { .screen_fd = -1 };
+} terminal = { .screen_fd = -1, .size_fd = -1 };
 
 /* The alternate screen, without a cursor; and back. */
 static const char screen_on[] = "\033[?1049h\033[?25l";
@@ -39,9 +40,11 @@ bool tty_is_foreground(int fd)
 	return group < 0 || group == (terminal.group ? terminal.group : getpgrp());
 }
 
-void tty_keep_group(void)
+void tty_prepare(void)
 {
 	terminal.group = getpgrp();
+	if (isatty(STDIN_FILENO))
+		terminal.size_fd = tty_watch_size();
 }
 
 static void show_screen(const char *which)
@@ -164,6 +167,8 @@ int tty_watch_size(void)
 	sigset_t set;
 	int fd;
 
+	if (terminal.size_fd >= 0)
+		return TAKE_FD(terminal.size_fd);
 	sigemptyset(&set);
 	sigaddset(&set, SIGWINCH);
 	pthread_sigmask(SIG_BLOCK, &set, NULL); /* other threads never take signals */
