@@ -27,8 +27,9 @@ passt() {
 	export XDG_RUNTIME_DIR=$PWD/run
 	vm_start godwit "$1" 1 --net passt,forward=2222:22 \
 		--append "console=ttyS0 quiet godwit.run=passt godwit.args=${LAB_NAME:-localhost}"
+	# Not gone before all of it is there: what a process leaves behind its kernel may give up.
 	{ printf 'HTTP/1.0 200 OK\r\n\r\n' && cat data; } |
-		timeout $patience socat - TCP-LISTEN:8000,bind=127.0.0.1,reuseaddr >/dev/null &
+		timeout $patience socat -t $patience - TCP-LISTEN:8000,bind=127.0.0.1,reuseaddr >/dev/null &
 	# It speaks first, too: on a busy machine Debian 12's passt was seen to end a call in which
 	# only the guest had spoken.
 	timeout $patience socat TCP-LISTEN:8001,bind=127.0.0.1,reuseaddr \
