@@ -14,7 +14,7 @@
 #include "cleanup.h"
 #include "log.h"
 
-enum { CPU_PERIOD_US = 100000, LEAVE_TRIES = 500, LEAVE_WAIT_MS = 20 };
+enum { CPU_PERIOD_US = 100000, LEAVE_TRIES = 6000, LEAVE_WAIT_MS = 20 };
 
 static int find_folders(struct cgroup_home *h, const char *root, const struct cgroup_limits *l,
 			const char *name, struct err *e)
@@ -159,13 +159,29 @@ static bool empty(const struct cgroup_home *h)
 	return f;
 }
 
+/* Also by those who are about to end, whom cgroup.procs has no more. */
+static bool is_populated(const struct cgroup_home *h)
+{
+	CLEANUP(file) FILE *f = cgroup_open(h->folder, "cgroup.events");
+	char key[32];
+	int value;
+
+	while (f && fscanf(f, "%31s %d", key, &value) == 2)
+		if (!strcmp(key, "populated"))
+			return value;
+	return false;
+}
+
 void cgroup_leave(const struct cgroup_home *h)
 {
+	bool busy;
+
 	if (!h->made)
 		return;
-	/* Whoever is about to end may be in it for a moment still. */
+	/* Who was killed ends within the limits that it had, which takes its time. */
 	for (unsigned tries = 0; tries < LEAVE_TRIES && empty(h); tries++) {
-		if (!rmdir(h->folder) || errno != EBUSY)
+		busy = is_populated(h);
+		if (!rmdir(h->folder) || errno != EBUSY || !busy)
 			return;
 		poll(NULL, 0, LEAVE_WAIT_MS);
 	}

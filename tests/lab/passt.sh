@@ -20,16 +20,17 @@ vm_answers() {
 
 # passt SERIES
 passt() {
-	local receiver
+	local receiver server
 	dd if=/dev/urandom of=data bs=1M count=16 2>/dev/null
 	chmod 711 .
 	mkdir -m 777 run
 	export XDG_RUNTIME_DIR=$PWD/run
 	vm_start godwit "$1" 1 --net passt,forward=2222:22 \
 		--append "console=ttyS0 quiet godwit.run=passt godwit.args=${LAB_NAME:-localhost}"
-	# Not gone before all of it is there: what a process leaves behind its kernel may give up.
-	{ printf 'HTTP/1.0 200 OK\r\n\r\n' && cat data; } |
-		timeout $patience socat -t $patience - TCP-LISTEN:8000,bind=127.0.0.1,reuseaddr >/dev/null &
+	printf 'HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n' "$(stat -c %s data)" | cat - data >answer
+	timeout $patience socat TCP-LISTEN:8000,bind=127.0.0.1,reuseaddr,fork \
+		SYSTEM:'cat answer; cat >/dev/null' &
+	server=$!
 	# It speaks first, too: on a busy machine Debian 12's passt was seen to end a call in which
 	# only the guest had spoken.
 	timeout $patience socat TCP-LISTEN:8001,bind=127.0.0.1,reuseaddr \
@@ -39,6 +40,7 @@ passt() {
 	vm_says "guest: found ${LAB_ADDRESS:-127.0.0.1}"
 	vm_says "guest: waits for calls"
 	wait $receiver
+	kill $server
 	cmp data back
 	vm_answers 2222 "how are you"
 	[[ $(stat -c %u "/proc/$vm") == 65534 ]]
