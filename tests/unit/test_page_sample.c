@@ -44,7 +44,9 @@ static struct memory_writes look(enum page_window window)
 {
 	struct memory_writes w = { 0 };
 
-	usleep(2000);
+	/* What long windows find says how often something is written at least: in none of the short
+	 * ones, as late as they may come, as often as that. */
+	usleep(window == PAGE_WINDOW_LONG ? 40000 : 2000);
 	page_sample_look(sample, window);
 	page_sample_find(sample, &w);
 	return w;
