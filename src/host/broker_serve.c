@@ -99,7 +99,7 @@ int broker_main(struct broker *b)
 	unsigned nfds;
 
 	if (broker_receive(b->channel[BROKER_QUICK], &hello, fd, &nfds) || nfds != 1)
-		return 0; /* it did not come so far */
+		end(b, 0); /* it did not come so far */
 	b->listener = fd[0];
 	/* Who waits for the other need not be woken elsewhere; older kernels do without. */
 	ioctl(b->listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);

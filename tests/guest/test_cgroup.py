@@ -2,6 +2,7 @@
 """The control group that a VM runs in; what limits do is seen in the lab."""
 import os
 import signal
+import subprocess
 import time
 
 from api_client import monitor, wants
@@ -25,6 +26,13 @@ def members(folder):
         return set(map(int, f.read().split()))
 
 
+def until(is_so, otherwise):
+    deadline = time.monotonic() + LIMIT
+    while not is_so():
+        check(time.monotonic() < deadline, otherwise)
+        time.sleep(0.001)
+
+
 def test_cgroup(rig):
     """It holds all of the VM's processes, and is gone with it, however that ends if it has a broker."""
     parent = own_group()
@@ -44,10 +52,22 @@ def test_cgroup(rig):
             else:
                 wants(client, 204, "PUT", "vmm.shutdown")
             process.wait(LIMIT)
-            deadline = time.monotonic() + LIMIT
-            while os.path.exists(folder):
-                check(time.monotonic() < deadline, "the group is left")
-                time.sleep(0.01)
+            until(lambda: not os.path.exists(folder), "the group is left")
+
+
+def test_cgroup_killed_early(rig):
+    """The broker removes the group also of who is killed before having said a word to it."""
+    if rig.watches_threads():
+        raise Skipped("under TSan there is no broker")
+    parent = own_group()
+    for _ in range(10):
+        command = rig.command("echo", "--cgroup", "auto")
+        folder = f"{parent}/godwit-{command[command.index('--name') + 1]}"
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as process:
+            until(lambda: os.path.exists(folder) and len(members(folder)) == 2, "no broker")
+            process.kill()
+        until(lambda: not os.path.exists(folder), "the group is left")
 
 
 def test_cgroup_words(rig):
