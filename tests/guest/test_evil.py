@@ -18,7 +18,7 @@ from test_migrate import Side
 
 SEED = int(os.environ.get("EVIL_SEED", "1"))
 ROUNDS = int(os.environ.get("EVIL_ROUNDS", "1"))
-RAM = 64
+RAM, HOTPLUG = 64, 128  # MiB
 NOTES_PER_SECOND = 3
 MORE_MIB = 8  # that a monitor may have in use after more of the same
 
@@ -56,16 +56,28 @@ def nets():
     return found
 
 
-def private_mib(pid):
-    """Written memory of a monitor that is not its guest's."""
-    kib = mapped = 0
+def mappings(pid):
+    """(start, end, name, KiB written that nobody shares) of each."""
     with open(f"/proc/{pid}/smaps", encoding="ascii") as f:
         for line in f:
-            if line.startswith("Size:"):
-                mapped = int(line.split()[1])
-            elif line.startswith("Private_Dirty:") and mapped < RAM << 10:
-                kib += int(line.split()[1])
-    return kib / 1024
+            words = line.split()
+            if not words[0].endswith(":"):
+                start, end = (int(each, 16) for each in words[0].split("-"))
+                name = " ".join(words[5:])
+            elif words[0] == "Private_Dirty:":
+                yield start, end, name, int(words[1])
+
+
+def guest_memory(pid):
+    """Where it is, as long as none was added yet: in two pieces, no other has their sizes."""
+    return [(start, end) for start, end, name, _ in mappings(pid)
+            if not name and (end - start) // MIB in (RAM, HOTPLUG)]
+
+
+def private_mib(pid, guest):
+    """Written memory of a monitor that is not its guest's."""
+    return sum(kib for start, end, _, kib in mappings(pid)
+               if not any(start < g[1] and g[0] < end for g in guest)) / 1024
 
 
 def threads(pid):
@@ -91,6 +103,8 @@ class Evil(Guest):
         self.says("evil: round")
         self.side.until(lambda: "vcpu3" in threads(pid), "it has not all its threads")
         self.before = threads(pid), files(pid)
+        self.guest = guest_memory(pid)
+        check(len(self.guest) == 2 or self.side.rig.watches_threads(), f"memory: {self.guest}")
 
     def leaves_nothing(self):
         """Its devices are reset and clients are gone: there is no more than there was."""
@@ -109,7 +123,7 @@ class Evil(Guest):
         check(self.side.process.poll() is None, f"it has ended: {self.side.logged[-2000:]}")
         check("FAIL" not in self.side.said, self.side.said[-2000:])
         if marks:
-            self.memory[marks[-1]] = private_mib(self.side.process.pid)
+            self.memory[marks[-1]] = private_mib(self.side.process.pid, self.guest)
         return marks[-1] if marks else ""
 
     def most_lines(self):
@@ -163,7 +177,7 @@ def watch(evil, neighbour, askers):
 def evil_guest(rig, seed, rounds):
     return Side(rig, "evil", "--kernel", rig.elf("evil"), "--append",
                 f"wild rounds={rounds} seed={seed}", "--cpus", "2,max=4", "--memory",
-                f"{RAM}M,hotplug_size=128M", "--balloon", "size=0,free_page_reporting=on",
+                f"{RAM}M,hotplug_size={HOTPLUG}M", "--balloon", "size=0,free_page_reporting=on",
                 "--disk", "path=" + rig.disk(), "--console", f"Socket,socket={rig.path('port')}",
                 "--serial", "tty", *nets())
 
