@@ -12,14 +12,16 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "broker.h"
 #include "err.h"
-
-#define AUDIT_JOURNAL "/run/systemd/journal/socket"
 
 struct audit;
 
-/* where: "journal", which listens at that socket, or the path of a file that is appended to. */
-int audit_new(struct audit **, const char *where, const char *journal, struct err *);
+/* where: "journal", or the path of a file that is appended to.  journal: a socket that is connected
+ * to it, or -errno. */
+int audit_new(struct audit **, const char *where, int (*journal)(struct err *), struct err *);
+int audit_journal(struct err *); /* systemd's */
+extern const struct broker_service audit_journal_service;
 void audit_free(struct audit *); /* NULL is fine */
 
 /* The VM that lines are about from now on. */

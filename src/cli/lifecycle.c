@@ -308,7 +308,7 @@ static int lifecycle_open(struct lifecycle *l, struct err *e)
 	if (!rc && notify_new(&l->notify, l->loop, l->events, e))
 		log_warn("%s", e->text);
 	if (!rc && l->options->audit) {
-		rc = audit_new(&l->audit, l->options->audit, AUDIT_JOURNAL, e);
+		rc = audit_new(&l->audit, l->options->audit, audit_journal, e);
 		hooks.moved = on_moved;
 	}
 	hooks.loop = l->loop;
@@ -373,13 +373,22 @@ static char *absolute(const char *path)
 	return asprintf(&all, "%s%s%s", cwd ? cwd : "", cwd ? "/" : "", path) < 0 ? NULL : all;
 }
 
-static const struct broker_service *const services[] = {
-	&caller_service, &disk_lock_holder,     &disk_lock_shared,
-	&file_service,   &kvm_service,          &listener_service,
-	&owner_path,     &passt_start_service,  &passt_stop_service,
-	&tap_service,    &tap_is_there_service, &tcp_names,
-	&tcp_port,       &thread_service,       NULL
-};
+static const struct broker_service *const services[] = { &audit_journal_service,
+							 &caller_service,
+							 &disk_lock_holder,
+							 &disk_lock_shared,
+							 &file_service,
+							 &kvm_service,
+							 &listener_service,
+							 &owner_path,
+							 &passt_start_service,
+							 &passt_stop_service,
+							 &tap_service,
+							 &tap_is_there_service,
+							 &tcp_names,
+							 &tcp_port,
+							 &thread_service,
+							 NULL };
 
 /* All that the configuration says where it is. */
 static json_t *paths_of(const struct run_options *o)

@@ -19,12 +19,13 @@
 #include "cleanup.h"
 #include "log.h"
 
+#define JOURNAL "/run/systemd/journal/socket"
 #define JOURNAL_FIELDS "SYSLOG_IDENTIFIER=godwit\nPRIORITY=5\nMESSAGE="
 
 struct audit {
 	char *where;
 	int fd;
-	struct sockaddr_un journal; /* sun_path "": it is a file */
+	int (*journal)(struct err *); /* NULL: it is a file */
 	bool torn; /* the file ends within a line */
 	bool told;
 	_Atomic uint64_t written, failed;
@@ -32,20 +33,41 @@ struct audit {
 	char vm[65]; /* under the lock */
 };
 
-/* Not connected: the journal may be started anew at any time. */
-static int open_journal(struct audit *a, const char *path, struct err *e)
+static int serve_journal(const json_t *ask, const int *fd, unsigned nfds, struct broker_answer *out,
+			 struct err *e)
 {
-	CLEANUP(fd) int trial = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	static const struct sockaddr_un journal = { AF_UNIX, JOURNAL };
 
-	a->journal.sun_family = AF_UNIX;
-	snprintf(a->journal.sun_path, sizeof(a->journal.sun_path), "%s", path);
-	a->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (a->fd < 0 || trial < 0 ||
-	    connect(trial, (struct sockaddr *)&a->journal, sizeof(a->journal)))
-		return err_set(e, -errno,
-			       "--audit: no journal is to be had at %s: %s; name a file instead",
-			       path, strerror(errno));
-	return 0;
+	(void)ask, (void)fd, (void)nfds;
+	if (!broker_knows("journal"))
+		return err_set(e, -EACCES, "it was not asked for");
+	out->fd[0] = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (out->fd[0] < 0)
+		return err_set(e, -errno, "%s", strerror(errno));
+	out->nfds = 1;
+	return connect(out->fd[0], (const struct sockaddr *)&journal, sizeof(journal))
+		       ? err_set(e, -errno, "%s", strerror(errno))
+		       : 0;
+}
+
+const struct broker_service audit_journal_service = { "journal", false, serve_journal };
+
+int audit_journal(struct err *e)
+{
+	struct broker_answer a;
+	struct err why;
+	int r = broker_ask(&audit_journal_service, json_object(), NULL, 0, &a, &why), fd = -1;
+
+	if (!r && a.nfds) {
+		fd = a.fd[0];
+		a.fd[0] = -1;
+	}
+	broker_answer_free(&a);
+	return fd >= 0 ? fd
+		       : err_set(e, r ? r : -EPROTO,
+				 "--audit: no journal is to be had at " JOURNAL
+				 ": %s; name a file instead",
+				 r ? why.text : "no answer");
 }
 
 static int open_file(struct audit *a, struct err *e)
@@ -65,7 +87,13 @@ static int open_file(struct audit *a, struct err *e)
 	return 0;
 }
 
-int audit_new(struct audit **out, const char *where, const char *journal, struct err *e)
+static int open_journal(struct audit *a, struct err *e)
+{
+	a->fd = a->journal(e);
+	return a->fd < 0 ? a->fd : 0;
+}
+
+int audit_new(struct audit **out, const char *where, int (*journal)(struct err *), struct err *e)
 {
 	struct audit *a = calloc(1, sizeof(*a));
 	int r;
@@ -78,7 +106,8 @@ int audit_new(struct audit **out, const char *where, const char *journal, struct
 	}
 	a->fd = -1;
 	pthread_mutex_init(&a->lock, NULL);
-	r = strcmp(where, "journal") ? open_file(a, e) : open_journal(a, journal, e);
+	a->journal = strcmp(where, "journal") ? NULL : journal;
+	r = a->journal ? open_journal(a, e) : open_file(a, e);
 	if (r)
 		audit_free(a);
 	else
@@ -121,16 +150,25 @@ static json_t *head_of(struct audit *a)
 	return head;
 }
 
+/* The journal may have been started anew: who connected to the old one does so again. */
 static int send_line(struct audit *a, const char *text)
 {
 	struct iovec part[] = { { JOURNAL_FIELDS, sizeof(JOURNAL_FIELDS) - 1 },
 				{ (void *)text, strlen(text) },
 				{ "\n", 1 } };
-	const struct msghdr m = { .msg_name = &a->journal,
-				  .msg_namelen = sizeof(a->journal),
-				  .msg_iov = part,
-				  .msg_iovlen = ARRAY_SIZE(part) };
+	const struct msghdr m = { .msg_iov = part, .msg_iovlen = ARRAY_SIZE(part) };
+	struct err e;
+	int fd;
 
+	if (sendmsg(a->fd, &m, MSG_NOSIGNAL) >= 0)
+		return 0;
+	if (errno != ECONNREFUSED && errno != ENOTCONN)
+		return -errno;
+	fd = a->journal(&e);
+	if (fd < 0)
+		return -ECONNREFUSED;
+	cleanup_fd(&a->fd);
+	a->fd = fd;
 	return sendmsg(a->fd, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
@@ -174,7 +212,7 @@ void audit_write(struct audit *a, json_t *line)
 	/* ASCII and without a line feed, whatever is in it. */
 	if (body && all && !json_object_update(all, body))
 		text = json_dumps(all, JSON_COMPACT | JSON_ENSURE_ASCII);
-	r = !text ? -ENOMEM : a->journal.sun_path[0] ? send_line(a, text) : write_line(a, text);
+	r = !text ? -ENOMEM : a->journal ? send_line(a, text) : write_line(a, text);
 	if (r)
 		failed(a, -r);
 	else

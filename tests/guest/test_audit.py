@@ -4,11 +4,12 @@ import json
 import os
 import resource
 import signal
+import socket
 import stat
 import subprocess
 
 from api_client import Connection, config, monitor, wants
-from rig import LIMIT, check
+from rig import LIMIT, Skipped, check
 from test_migrate import destination, finish, source
 from test_migrate_ends import terminate_twice
 from test_migrate_outcomes import TOKEN, Move, kill
@@ -153,3 +154,37 @@ def test_audit_migration_undecided(rig):
         check(m.a.ended() == 1, m.a.logged)
     one, = migrations(rig.path("out"))
     check(one["direction"] == "out" and one["outcome"] == "undecided" and one["error"], one)
+
+
+def journal_at(path):
+    if os.path.exists(path):
+        os.unlink(path)
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(path)
+    s.settimeout(LIMIT)
+    return s
+
+
+def test_audit_journal(rig):
+    """A monitor in its sandbox reaches the journal, and again after that was started anew."""
+    folder = rig.path("journal")
+    os.mkdir(folder)
+    program, own_run = rig.godwit, 'mount -t tmpfs none /run && mkdir -p /run/systemd/journal && ' \
+        'mount --bind "$0" /run/systemd/journal && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", own_run, folder]
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        raise Skipped("no mount namespace can be made")
+    rig.godwit = command[0]
+    journal = journal_at(folder + "/socket")
+    with monitor(rig, *command[1:], program, "--api-socket", rig.path("api.sock"), "--audit",
+                 "journal") as (_, client):
+        for again in (False, True):
+            if again:
+                journal.close()
+                journal = journal_at(folder + "/socket")
+            wants(client, 404, "GET", "/nothing")
+            said = journal.recv(4096).decode()
+            check(said.startswith("SYSLOG_IDENTIFIER=godwit\n"), said)
+            check('"path":"/nothing"' in said, said)
+        wants(client, 204, "PUT", "vmm.shutdown")
+    journal.close()
