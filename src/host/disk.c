@@ -240,6 +240,7 @@ int disk_open(struct disk **out, const struct disk_config *c, struct err *e)
 	d->config = *c;
 	d->fd = d->direct_fd = -1;
 	d->zeroes = MAP_FAILED;
+	disk_flush_init(d);
 	r = prepare(d, c, e);
 	if (r) {
 		disk_close(d);
@@ -254,6 +255,7 @@ void disk_close(struct disk *d)
 	if (!d)
 		return;
 	disk_pool_end(d->pool);
+	pthread_mutex_destroy(&d->flusher.lock);
 	if (d->zeroes != MAP_FAILED)
 		munmap(d->zeroes, DISK_ZEROES_BYTES);
 	if (d->direct_fd >= 0)

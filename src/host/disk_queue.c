@@ -31,9 +31,12 @@ int disk_queue_new(struct disk_queue **out, struct disk *disk, struct disk_ring 
 					   .loop = disk_ring_loop(ring),
 					   .batch_done = batch_done,
 					   .arg = arg };
+	int r = disk_ring_error(ring) ? disk_pool_new(out, &common, e)
+				      : disk_uring_new(out, &common, e);
 
-	return disk_ring_error(ring) ? disk_pool_new(out, &common, e)
-				     : disk_uring_new(out, &common, e);
+	if (!r)
+		disk_flush_attach(*out);
+	return r;
 }
 
 void disk_queue_free(struct disk_queue *q)
@@ -46,7 +49,10 @@ void disk_submit(struct disk_queue *q, struct disk_request *req)
 {
 	req->done_bytes = 0;
 	req->step = STEP_UNDECIDED;
-	q->engine->submit(q, req);
+	if (req->op == DISK_FLUSH)
+		disk_flush_submit(q, req);
+	else
+		q->engine->submit(q, req);
 }
 
 void disk_commit(struct disk_queue *q)

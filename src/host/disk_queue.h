@@ -8,13 +8,43 @@
 #ifndef DISK_QUEUE_H
 #define DISK_QUEUE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
+#include "bits.h"
 #include "disk.h"
 
 enum {
 	DISK_ZEROES_BYTES = 1 << 20,
 	DISK_RING_DISKS = 32, /* as many as a PCI bus has places */
+};
+
+/* First in, first out. */
+struct disk_fifo {
+	struct disk_request *first, **end; /* end: only when first is set */
+};
+
+static inline void disk_fifo_put(struct disk_fifo *f, struct disk_request *req)
+{
+	req->next = NULL;
+	*(f->first ? f->end : &f->first) = req;
+	f->end = &req->next;
+}
+
+static inline struct disk_request *disk_fifo_take(struct disk_fifo *f)
+{
+	struct disk_request *req = f->first;
+
+	if (req)
+		f->first = req->next;
+	return req;
+}
+
+struct disk_flusher {
+	struct disk_request request; /* what the host is asked for */
+	pthread_mutex_t lock; /* of all below, and of queues' flushed and flushes_next */
+	bool busy;
+	struct disk_fifo served, waiting; /* by the flush under way, and for the next */
 };
 
 struct disk {
@@ -31,6 +61,7 @@ struct disk {
 	/* Something was written by way of the page cache; and the kernel failed to write such
 	 * out: nobody knows what is on the disk.  Any queue's thread. */
 	atomic_bool cached, lost;
+	struct disk_flusher flusher;
 	struct disk_pool *pool; /* NULL: its queues need none */
 };
 
@@ -74,7 +105,15 @@ struct disk_queue {
 	struct loop *loop; /* the ring's */
 	void (*batch_done)(void *arg);
 	void *arg;
+	struct work flush_work; /* posted: there is one of these */
+	struct disk_fifo flushed; /* to be told on this queue's thread */
+	bool flushes_next;
 };
+
+void disk_flush_init(struct disk *); /* before there are queues */
+void disk_flush_attach(struct disk_queue *);
+/* A FLUSH, on the queue's thread; that of another queue may be what serves it. */
+void disk_flush_submit(struct disk_queue *, struct disk_request *);
 
 struct loop *disk_ring_loop(const struct disk_ring *);
 
@@ -87,26 +126,5 @@ void disk_pool_end(struct disk_pool *); /* without queues; NULL is fine */
 /* common: all but the engine, copied. */
 int disk_uring_new(struct disk_queue **, const struct disk_queue *common, struct err *);
 int disk_pool_new(struct disk_queue **, const struct disk_queue *common, struct err *);
-
-/* First in, first out. */
-struct disk_fifo {
-	struct disk_request *first, **end; /* end: only when first is set */
-};
-
-static inline void disk_fifo_put(struct disk_fifo *f, struct disk_request *req)
-{
-	req->next = NULL;
-	*(f->first ? f->end : &f->first) = req;
-	f->end = &req->next;
-}
-
-static inline struct disk_request *disk_fifo_take(struct disk_fifo *f)
-{
-	struct disk_request *req = f->first;
-
-	if (req)
-		f->first = req->next;
-	return req;
-}
 
 #endif
