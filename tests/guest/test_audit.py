@@ -178,13 +178,12 @@ def test_audit_journal(rig):
     journal = journal_at(folder + "/socket")
     with monitor(rig, *command[1:], program, "--api-socket", rig.path("api.sock"), "--audit",
                  "journal") as (_, client):
-        for again in (False, True):
-            if again:
-                journal.close()
-                journal = journal_at(folder + "/socket")
-            wants(client, 404, "GET", "/nothing")
+        for status, path in (404, "/nothing"), (200, "/api/v1/vmm.ping"):
+            wants(client, status, "GET", path)
             said = journal.recv(4096).decode()
             check(said.startswith("SYSLOG_IDENTIFIER=godwit\n"), said)
-            check('"path":"/nothing"' in said, said)
+            check(f'"path":"{path}"' in said, said)
+            journal.close()
+            journal = journal_at(folder + "/socket")
         wants(client, 204, "PUT", "vmm.shutdown")
     journal.close()

@@ -61,8 +61,8 @@ def odd_text(rng):
 class Flood:
     """One client: what it asks for depends on its seed alone."""
 
-    def __init__(self, path, disks, seed):
-        self.path, self.disks = path, disks
+    def __init__(self, path, disks, files, seed):
+        self.path, self.disks, self.files = path, disks, files
         self.rng = random.Random(seed)
         self.kept = Connection(path)
 
@@ -148,7 +148,7 @@ class Flood:
         method, name, body, right = self.request()
         text = self.bytes_of(method, name, body)
         cut = self.rng.randrange(1, len(text) + 1)
-        sent = socket.send_fds(self.kept.socket, [text[:cut]], [0] * self.rng.randrange(1, 200))
+        sent = socket.send_fds(self.kept.socket, [text[:cut]], [0] * self.rng.randrange(1, self.files))
         self.kept.send(text[sent:])
         status, answer = self.kept.answer()
         check(status in right | {400}, f"{method} {name} with files: {status} {answer}")
@@ -194,8 +194,8 @@ def remove_devices(client):
         client.ask("PUT", "vm.remove-device", {"id": device["id"]})
 
 
-def flood(path, disks, seed, requests):
-    Flood(path, disks, seed).run(requests)
+def flood(path, disks, files, seed, requests):
+    Flood(path, disks, files, seed).run(requests)
 
 
 class Asker:
@@ -289,6 +289,9 @@ def shown_if_failed(path):
 def test_flood(rig):
     """Whatever others ask, ping and info are answered; nothing is left of it, and the guest lives."""
     path, disks, used = rig.path("api.sock"), odd_disks(rig), []
+    # Of more the thread sanitizer does not know that they are new, and takes them for those of their
+    # numbers that liburing closed without its knowing.
+    files = 64 if rig.watches_threads() else 200
     with open(rig.godwit, "rb") as f:
         keeps_freed = b"__asan_init" in f.read()
     with shown_if_failed(rig.path("said")) as said, monitor(rig, stderr=said) as (process, client):
@@ -298,7 +301,7 @@ def test_flood(rig):
         wants(client, 204, "PUT", "vm.boot")
         askers = Asker(path, "vmm.ping", "pid"), Asker(path, "vm.info", "config")
         for seed in (SEED, SEED + CLIENTS):
-            ask_while(askers, [start(flood, path, disks, seed + i, REQUESTS // 2 // CLIENTS)
+            ask_while(askers, [start(flood, path, disks, files, seed + i, REQUESTS // 2 // CLIENTS)
                                for i in range(CLIENTS)], client)
             used.append(tidy(client))
         print(f"# seed {SEED}, {REQUESTS} requests; {'; '.join(a.said() for a in askers)}; "
