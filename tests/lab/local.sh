@@ -87,20 +87,32 @@ reclaims() {
 	[[ $(<"$group/memory.current") -lt $before ]]
 }
 
+# held_back GROUP DEVICE: of its processor; and what it writes to the device is its group's.
+held_back() {
+	local throttled written
+	[[ -e $1/cpu.stat && -e $1/io.stat ]] || return 1
+	throttled=$(sed -n 's/^nr_throttled //p' "$1/cpu.stat")
+	written=$(sed -n "s/^$2 .*wios=\([0-9]*\) .*/\1/p" "$1/io.stat")
+	((throttled > 2 && ${written:-0} > 20))
+}
+
 # limits: a group that godwit makes for a VM, with limits that hold, and that is gone with it.
 limits() {
-	local group=$groups/godwit-limited deadline=$((SECONDS + patience)) pid
-	[[ -f $LAB/work.elf ]] || { echo "there is no guest"; exit 77; }
-	"$GODWIT" run --name limited --memory 128M --kernel "$LAB/work.elf" --append load=90 \
-		--cgroup auto,memory_max=512M,cpu_max=0.2,cpu_weight=50,pids_max=100,strict=on \
+	local group=$groups/godwit-limited deadline=$((SECONDS + patience)) pid device
+	[[ -f $LAB/ledger.elf ]] || { echo "there is no guest"; exit 77; }
+	device=$(</sys/block/vda/dev)
+	truncate -s 64M disk
+	"$GODWIT" run --name limited --memory 128M --kernel "$LAB/ledger.elf" --append auto --disk path=disk \
+		--cgroup "auto,memory_max=512M,cpu_max=0.2,cpu_weight=50,pids_max=100,io_max=$device wbps=1048576,strict=on" \
 		</dev/null >console 2>stderr &
 	pid=$!
-	until [[ -e $group/cpu.stat ]] && (($(sed -n 's/^nr_throttled //p' "$group/cpu.stat") > 2)); do
+	until held_back "$group" "$device"; do
 		[[ -n $(jobs -pr) && $SECONDS -lt $deadline ]] || fail "it is not held back: $(<stderr)"
 		sleep 0.2
 	done
 	[[ $(<"$group/memory.max") == $((512 << 20)) && $(<"$group/cpu.max") == "20000 100000" ]]
 	[[ $(<"$group/cpu.weight") == 50 && $(<"$group/pids.max") == 100 ]]
+	[[ $(<"$group/io.max") == "$device rbps=max wbps=1048576 riops=max wiops=max" ]]
 	[[ $(wc -l <"$group/cgroup.procs") == 2 ]]
 	kill -KILL $pid
 	wait $pid || true
