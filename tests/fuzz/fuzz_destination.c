@@ -3,7 +3,8 @@
  * What comes over the first connection of a live migration, given to a destination that is whole
  * but for its VM. The input is a list of sections, u8 type, u16 length and payload each, which are
  * framed here with checksums that are right. One of type HELLO in front is what the source says of
- * itself; else it is something good. Of the hand-over's messages the payload is the sentence, and
+ * itself; else it is something good. A later one comes over new connections, as when the source has
+ * lost the others. Of the hand-over's messages the payload is the sentence, and
  * the rest is as it should be, unless 128 is added to the type.
  */
 #include <pthread.h>
@@ -23,7 +24,7 @@
 #include "tcp.h"
 #include "vm.h"
 
-enum { RAM_BYTES = 64 << 10, AS_IT_IS = 128 };
+enum { RAM_BYTES = 64 << 10, AS_IT_IS = 128, PATIENCE_MS = 200 };
 
 static const char session[] = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
 
@@ -125,6 +126,35 @@ static int send_section(struct channel *ch, uint64_t type, const uint8_t *payloa
 	return handover_send(ch, &m, e);
 }
 
+/* All of it is zero.  The talk goes on when this is acknowledged, as a source's does. */
+static int send_no_memory(struct channel *ch, struct err *e)
+{
+	static const uint8_t none[8];
+	uint8_t ack[24];
+	int r = introduce(ch, "data", e);
+
+	if (!r)
+		r = channel_read(ch, &(struct iovec){ ack, sizeof(ack) }, 1, e);
+	return r ? r : send_section(ch, SECTION_DONE, none, sizeof(none), e);
+}
+
+/* The destination may wait for more than what comes then. */
+static int come_again(struct world *w, const uint8_t *hello, size_t len, struct err *e)
+{
+	json_auto_t *answer = NULL;
+	int r;
+
+	channel_close(&w->talk);
+	channel_close(&w->data);
+	connect_one(w, &w->talk);
+	connect_one(w, &w->data);
+	w->talk.silence_ms = w->data.silence_ms = PATIENCE_MS;
+	r = section_write_magic(&w->talk, e);
+	r = r ? r : send_section(&w->talk, SECTION_HELLO, hello, len, e);
+	r = r ? r : hello_await_answer(&w->talk, &answer, e);
+	return r || !memmem(hello, len, "again", 5) ? r : send_no_memory(&w->data, e);
+}
+
 /* Until the destination has enough of it. */
 static void send_all(struct world *w)
 {
@@ -137,21 +167,11 @@ static void send_all(struct world *w)
 	while (!r && state_view_take_le(&v, 1, &type) && state_view_take_le(&v, 2, &len)) {
 		len = MIN(len, v.len);
 		state_view_take(&v, len, &payload);
-		r = send_section(&w->talk, type, payload, len, &e);
+		r = type == SECTION_HELLO && payload != w->input.data + 3
+			    ? come_again(w, payload, len, &e)
+			    : send_section(&w->talk, type, payload, len, &e);
 	}
 	shutdown(w->talk.fd, SHUT_WR);
-}
-
-/* All of it is zero.  The talk goes on when this is acknowledged, as a source's does. */
-static int send_no_memory(struct channel *ch, struct err *e)
-{
-	static const uint8_t none[8];
-	uint8_t ack[24];
-	int r = introduce(ch, "data", e);
-
-	if (!r)
-		r = channel_read(ch, &(struct iovec){ ack, sizeof(ack) }, 1, e);
-	return r ? r : send_section(ch, SECTION_DONE, none, sizeof(none), e);
 }
 
 static int begin(struct world *w, struct err *e)
