@@ -231,7 +231,7 @@ static void run_input(const uint8_t *data, size_t size)
 
 static struct {
 	pthread_t thread;
-	pthread_barrier_t turn; /* of both: an input is there, it is done */
+	pthread_barrier_t turn; /* of both: the host is made; an input is there, it is done */
 	const uint8_t *data;
 	size_t size;
 } host;
@@ -245,6 +245,7 @@ static void *host_main(void *arg)
 	require(!loop_new(&loop, &e) && !events_new(&events, &e));
 	make_good();
 	require(!take(good, NULL, true));
+	pthread_barrier_wait(&host.turn);
 	for (;;) {
 		pthread_barrier_wait(&host.turn);
 		run_input(host.data, host.size);
@@ -262,6 +263,7 @@ static void start_host(void)
 	require(mkdtemp(root) && !atexit(remove_root));
 	require(!pthread_barrier_init(&host.turn, NULL, 2));
 	require(!pthread_create(&host.thread, NULL, host_main, NULL));
+	pthread_barrier_wait(&host.turn);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -70,6 +70,7 @@ class Ledger(Side):
               failures[-1]["operation"] == operation, failures)
         info = wants(self.api, 200, "GET", "vm.info")
         check(info["state"] == "Paused" and info["io_error"] == failures[-1], info)
+        self.logs("the VM pauses", times)
         check(self.logged.count("the VM pauses") == times, self.logged)
 
     def failures(self, times):
@@ -143,7 +144,7 @@ def test_disk_full_reported(rig):
         kept = vm.fills()
         check(wants(vm.api, 200, "GET", "vm.info")["state"] == "Running", "paused")
         check(not vm.failures(1), vm.events())
-        check("the guest was told" in vm.logged, vm.logged)
+        vm.logs("the guest was told")
         make_room()
         vm.types("w")
         vm.hears(f"ledger: kept {kept + PAGE}\n")
@@ -169,7 +170,7 @@ def test_disk_flush_fails(rig):
          Ledger(rig, "path=" + device, "--on-io-error", "pause") as vm:
         kept = vm.fills()
         vm.fails(EIO, "flush")
-        check("may be lost" in vm.logged, vm.logged)
+        vm.logs("may be lost")
         make_room()
         vm.goes_on()
         vm.hears("ledger: failed 1 of ")
@@ -303,7 +304,7 @@ def test_disk_cut_short(rig):
             os.truncate(path, 4 * BLOCK + 100)
             vm.types("c")
             vm.hears(f"ledger: {ROOM - 4} blocks cannot be read\n")
-            check("No data available; the guest was told" in vm.logged, vm.logged)
+            vm.logs("No data available; the guest was told")
             put_back(copy, path)
             vm.is_well()
         with Ledger(rig, "path=" + path + direct, "--on-io-error", "pause") as vm:

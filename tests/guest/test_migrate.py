@@ -41,6 +41,10 @@ class Side:
             time.sleep(0.01)
         return found
 
+    def logs(self, text, times=1):
+        """Its log, which is read beside all else, says so."""
+        self.until(lambda: self.logged.count(text) >= times, f"does not say {text!r}")
+
     def url(self):
         return self.until(lambda: WAITS.search(self.logged), "waits for nothing").group(1)
 

@@ -24,7 +24,7 @@ LEFT = "this host's records still say"
 def terminate_twice(side):
     for _ in range(2):
         side.process.send_signal(signal.SIGTERM)
-        side.until(lambda: "SIGTERM" in side.logged, "says nothing")
+        side.logs("SIGTERM")
 
 
 def test_migrate_ends_undecided(rig):
@@ -55,7 +55,7 @@ def full(m):
     """It cannot write that it was called off."""
     fill(m.rig.path("state"))
     m.send()
-    m.a.until(lambda: "tried again" in m.a.logged, "no word")
+    m.a.logs("tried again")
 
 
 def test_migrate_ends_full(rig):
@@ -86,7 +86,7 @@ def test_migrate_ends_no_files(rig):
     with Move(rig) as m:
         with no_more_files(m.b.process):
             m.send()
-            m.b.until(lambda: "has to wait" in m.b.logged, "no word")
+            m.b.logs("has to wait")
         check(m.a.ended() == 0, m.a.logged)
         m.b.beats()
         finish(m.b)
@@ -99,7 +99,7 @@ def test_migrate_ends_no_files_later(rig):
         m.b.beats()
         with no_more_files(m.b.process):
             m.proxy.cut()
-            m.b.until(lambda: "has to wait" in m.b.logged, "no word")
+            m.b.logs("has to wait")
         check(m.a.ended() == 0, m.a.logged)
         finish(m.b)
 
