@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VM with every device that needs no kernel, for fuzz_devices.c: which of the virtio devices it
- * has is a set of bits.  What is behind the devices is of the harness's own: files in memory, ends
- * of sockets (net_wires.h), and character devices that take and give what they are told to.
+ * A VM with devices that need no kernel, for fuzz_device.c: which it has is a set of bits.  What is
+ * behind the devices is of the harness's own: files in memory, ends of sockets (net_wires.h), and
+ * character devices that take and give what they are told to.
  *
  * What the guest itself writes goes through guest_put(), which keeps a copy: where memory differs
  * from that at a stop, a device wrote, and must have marked it dirty.
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "balloon.h"
 #include "chardev.h"
@@ -21,6 +22,7 @@
 #include "hotplug.h"
 #include "log.h"
 #include "net_wires.h"
+#include "virtio.h"
 #include "vm.h"
 
 enum {
@@ -30,24 +32,32 @@ enum {
 	WORLD_DISKS = 3, /* one, and those that come later */
 	WORLD_CPUS = 4,
 	WORLD_PORTS = 2, /* character devices */
+	WORLD_SLOTS = 4, /* of PCI, that are in use */
 };
 
-/* Bits of the first byte: which there are.  Memory that can be unplugged is not for devices of I/O
- * threads: a guest that unplugs what it has them write to ends there and then. */
 enum world_has {
-	HAS_BLK = 1,
-	HAS_NET = 2,
-	HAS_RNG = 4,
-	HAS_CONSOLE = 8,
-	HAS_BALLOON = 16,
-	HAS_MEM = 32,
-	HAS_PASST = 64, /* instead of a tap */
-	HAS_READONLY = 128,
+	HAS_PLATFORM = 1, /* what is not virtio; all have PCI and its hotplug */
+	HAS_BLK = 2,
+	HAS_NET = 4,
+	HAS_RNG = 8,
+	HAS_CONSOLE = 16,
+	HAS_BALLOON = 32,
+	/* Not beside devices of I/O threads: a guest that unplugs what it has them write to ends
+	 * there and then. */
+	HAS_MEM = 64,
 	HAS_IO_THREAD = HAS_BLK | HAS_NET | HAS_RNG | HAS_BALLOON,
 };
 
+/* Bits of what an input chooses */
+enum world_options {
+	READONLY = 1,
+	PASST = 2, /* instead of a tap */
+	SMALL_SOCKET = 4,
+	LARGE_PAGES = 8, /* what is given of these is given whole */
+};
+
 struct world {
-	unsigned has;
+	unsigned has, options;
 	struct loop *loop;
 	struct vm vm;
 	struct hotplug hotplug;
@@ -55,7 +65,10 @@ struct world {
 	struct work ping, pong; /* to the I/O thread and back */
 	bool held; /* the VM as a whole stops: removals wait */
 	int image[WORLD_DISKS];
+	uint64_t image_bytes[WORLD_DISKS];
 	unsigned ndisks;
+	/* How far what was taken is ahead of what was given back, as altered state may have it. */
+	uint16_t lead[WORLD_SLOTS][VIRTIO_QUEUES_MAX];
 	uint8_t *copy; /* of memory, as the guest left it */
 	uint64_t passed_ns;
 };
@@ -209,6 +222,41 @@ static inline void on_event(void *arg, unsigned events)
 		hotplug_answered(&w->hotplug);
 }
 
+/* All that was taken was given back. */
+static inline void check_queues(struct world *w, bool stopped)
+{
+	for (unsigned slot = 0; slot < WORLD_SLOTS; slot++) {
+		const struct pci_function *fn = w->vm.pci->slot[slot];
+		const struct virtio_state *s = fn ? device_state(fn->dev) : NULL;
+
+		for (unsigned i = 0; s && i < s->nqueues; i++) {
+			uint16_t *lead = &w->lead[slot][i], was = *lead;
+
+			*lead = (uint16_t)(s->queue[i].next_avail - s->queue[i].next_used);
+			require(!stopped || !*lead || *lead == was);
+		}
+	}
+}
+
+static inline void check_disks(struct world *w)
+{
+	struct stat st;
+
+	for (unsigned i = 0; i < w->ndisks; i++)
+		require(!fstat(w->image[i], &st) && (uint64_t)st.st_size == w->image_bytes[i]);
+}
+
+static inline void check_balloon(struct world *w)
+{
+	struct device *balloon = balloon_device(&w->vm);
+	struct balloon_reading now;
+
+	if (!balloon)
+		return;
+	balloon_read(balloon, &now);
+	require(now.touched_bytes <= now.given_bytes && now.given_bytes <= WORLD_RAM_BYTES);
+}
+
 static inline bool all_are(const struct world *w, enum device_phase phase)
 {
 	const struct device *dev;
@@ -224,6 +272,7 @@ static inline void world_start(struct world *w)
 	struct device *dev;
 
 	pthread_mutex_lock(&w->vm.lock);
+	check_queues(w, false);
 	list_for_each (dev, &w->vm.devices, node)
 		device_start(dev);
 	w->held = false;
@@ -244,6 +293,9 @@ static inline void world_stop(struct world *w)
 	while (!all_are(w, DEVICE_STOPPED))
 		world_pump(w);
 	check_dirty(w);
+	check_queues(w, true);
+	check_disks(w);
+	check_balloon(w);
 }
 
 /* STOPPED */
@@ -303,6 +355,23 @@ static inline void world_move(struct world *w)
 	state_buf_free(&after);
 }
 
+/* STOPPED; read-only disks stay what they are. */
+static inline void world_resize(struct world *w, uint64_t sectors)
+{
+	for (unsigned i = 0; i < w->ndisks; i++) {
+		char id[16];
+		struct device *dev;
+		struct err e;
+
+		snprintf(id, sizeof(id), "disk%u", i);
+		dev = vm_device(&w->vm, id);
+		if (!dev || device_resize(dev, sectors * 512, &e))
+			continue;
+		w->image_bytes[i] = sectors * 512;
+		device_resized(dev);
+	}
+}
+
 /* Devices */
 
 static inline uint64_t world_wall_clock_ns(void);
@@ -332,18 +401,15 @@ static inline struct device *add_disk(struct world *w)
 	require(fd >= 0 && !ftruncate(fd, WORLD_IMAGE_BYTES));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	snprintf(id, sizeof(id), "disk%u", w->ndisks);
+	w->image_bytes[w->ndisks] = WORLD_IMAGE_BYTES;
 	w->image[w->ndisks++] = fd;
 	return add(w, &virtio_blk_class, id,
 		   json_pack("{s:s, s:b, s:i, s:i}", "path", path, "readonly",
-			     !!(w->has & HAS_READONLY), "queue_size", 16, "num_queues", 2));
+			     !!(w->options & READONLY), "queue_size", 16, "num_queues", 2));
 }
 
-static inline void add_all(struct world *w)
+static inline void add_platform(struct world *w)
 {
-	bool passt = w->has & HAS_PASST;
-
-	add(w, &pci_host_class, "pci-host", NULL);
-	add(w, &pci_hotplug_class, "pci-hotplug", NULL);
 	add(w, &cpu_hotplug_class, "cpu-hotplug",
 	    json_pack("{s:i, s:i}", "boot", 2, "max", WORLD_CPUS));
 	add(w, &acpi_pm_class, "acpi", NULL);
@@ -351,12 +417,28 @@ static inline void add_all(struct world *w)
 	add(w, &i8042_class, "i8042", NULL);
 	add(w, &pvpanic_class, "pvpanic", NULL);
 	add(w, &uart_class, "serial", json_pack("{s:s}", "mode", "Tty"));
+}
+
+static inline void add_card(struct world *w)
+{
+	bool passt = w->options & PASST;
+
+	add(w, &virtio_net_class, "net0",
+	    json_pack("{s:s, s:i, s:i}", "backend", passt ? "Passt" : "Tap", "queue_size", 16,
+		      "num_queues", passt ? 2 : 4));
+	wires_limit(w->options & SMALL_SOCKET);
+}
+
+static inline void add_all(struct world *w)
+{
+	add(w, &pci_host_class, "pci-host", NULL);
+	add(w, &pci_hotplug_class, "pci-hotplug", NULL);
+	if (w->has & HAS_PLATFORM)
+		add_platform(w);
 	if (w->has & HAS_BLK)
 		add_disk(w);
 	if (w->has & HAS_NET)
-		add(w, &virtio_net_class, "net0",
-		    json_pack("{s:s, s:i, s:i}", "backend", passt ? "Passt" : "Tap", "queue_size",
-			      16, "num_queues", passt ? 2 : 4));
+		add_card(w);
 	if (w->has & HAS_RNG)
 		add(w, &virtio_rng_class, "rng", json_object());
 	if (w->has & HAS_CONSOLE)
@@ -376,22 +458,22 @@ static inline uint64_t world_wall_clock_ns(void)
 	return UINT64_C(1700000000000000000) + world_of_clock->passed_ns;
 }
 
-static inline void world_open(struct world *w, unsigned has)
+static inline void world_open(struct world *w, unsigned has, unsigned options)
 {
 	struct guest_mem_config memory = { .size_bytes = WORLD_RAM_BYTES };
 	struct err e;
 
-	if (has & HAS_MEM) {
-		has &= ~(unsigned)HAS_IO_THREAD;
+	if (has & HAS_MEM)
 		memory.pluggable_bytes = 8 * MIB;
-	}
 	log_set_level(LOG_ERROR);
-	*w = (struct world){ .has = has, .copy = calloc(1, WORLD_RAM_BYTES) };
+	*w = (struct world){ .has = has, .options = options, .copy = calloc(1, WORLD_RAM_BYTES) };
 	world_of_clock = w;
-	wires[0] = wires[1] = (struct wire){ -1, -1 };
+	wires_init();
 	require(w->copy && !loop_new(&w->loop, &e));
 	require(!vm_init(&w->vm, -1, w->loop, has & HAS_IO_THREAD ? 1 : 0, &e));
 	require(!guest_mem_new(&w->vm.mem, &memory, &e) && !guest_mem_log_start(w->vm.mem, &e));
+	if (has & HAS_BALLOON && options & LARGE_PAGES)
+		w->vm.mem->page_bytes = UINT64_C(4) * GUEST_PAGE_BYTES;
 	if (has & HAS_BALLOON)
 		require(!guest_mem_hints_start(w->vm.mem, &e));
 	loop_set_lock(w->loop, &w->vm.lock);
@@ -411,6 +493,7 @@ static inline void world_close(struct world *w)
 	struct guest_mem *mem = w->vm.mem;
 
 	world_stop(w);
+	wires_receive();
 	hotplug_cancel(&w->hotplug);
 	vm_free(&w->vm);
 	guest_mem_free(mem);

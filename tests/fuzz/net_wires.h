@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <linux/virtio_net.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +23,63 @@ enum { PAIRS_MAX = 2 };
 static struct wire {
 	int card, peer;
 } wires[PAIRS_MAX];
+
+/* From the guest through passt's socket: bytes of a length, and what is left of a frame. */
+static struct {
+	bool passt;
+	uint32_t length;
+	unsigned nlength;
+	size_t left;
+} stream;
+
+static inline void wires_init(void)
+{
+	wires[0] = wires[1] = (struct wire){ -1, -1 };
+	memset(&stream, 0, sizeof(stream));
+}
+
+static inline void wires_limit(bool small)
+{
+	int bytes = 4 * KIB;
+
+	if (small)
+		setsockopt(wires[0].card, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
+/* A stream must stay one of frames, whatever the guest does. */
+static inline void check_byte(uint8_t byte)
+{
+	if (stream.left) {
+		stream.left--;
+		return;
+	}
+	stream.length = stream.length << 8 | byte;
+	if (++stream.nlength < PASST_LENGTH_BYTES)
+		return;
+	assert(stream.length >= PASST_FRAME_MIN && stream.length <= PASST_FRAME_MAX);
+	stream.left = stream.length;
+	stream.length = stream.nlength = 0;
+}
+
+/* What the card has sent */
+static inline void wires_receive(void)
+{
+	static uint8_t bytes[64 * KIB];
+	ssize_t n;
+
+	for (unsigned i = 0; i < PAIRS_MAX; i++)
+		while (wires[i].peer >= 0 &&
+		       (n = recv(wires[i].peer, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
+			for (ssize_t k = 0; stream.passt && k < n; k++)
+				check_byte(bytes[k]);
+}
+
+/* A packet from a tap; some bytes of passt's stream */
+static inline void wires_send(const uint8_t *bytes, size_t n)
+{
+	if (wires[0].peer >= 0 && n)
+		(void)!send(wires[0].peer, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
 
 static void wire_open(struct wire *w, int type)
 {
@@ -126,6 +184,7 @@ int passt_start(struct passt **p, const struct passt_config *c, struct err *e)
 	(void)c;
 	(void)e;
 	wire_open(&wires[0], SOCK_STREAM);
+	stream.passt = true;
 	*p = (struct passt *)wires;
 	return 0;
 }

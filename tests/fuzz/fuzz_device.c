@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest that does to every device what the input says, and a host that does so, too.  The first
- * byte says which virtio devices there are (device_world.h), the rest is a program: one byte of
- * enum action, then what that takes.  What is beyond the end of the input is 0.
+ * A guest that does to a device what the input says (actions.h), and a host that does so, too.
+ * Each target has a VM with one of the virtio devices, or with those of the platform: DEVICES, a
+ * bit of enum world_has.
  *
  * Registers, configuration space, memory and queues can be written in any way; two actions are
  * shorter ways to what a good driver does: bring a device up, and make a request of it.
@@ -12,6 +12,7 @@
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 
+#include "actions.h"
 #include "cpu_hotplug.h"
 #include "device_world.h"
 #include "platform.h"
@@ -20,30 +21,68 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum action {
-	PORT_READ, /* port, offset, width */
-	PORT_WRITE, /* and the value */
-	CONFIG_READ, /* slot, offset, width */
-	CONFIG_WRITE,
-	BAR_READ, /* slot, BAR, offset, width */
-	BAR_WRITE,
-	MEMORY, /* address, length, bytes */
-	BRING_UP, /* slot, queue size, vectors, features */
-	REQUEST, /* slot, queue, segments, their lengths and bytes */
-	KICK, /* slot, queue */
+enum what {
+	PORT_READ, /* A: which ports, OFFSET in them, B: width */
+	PORT_WRITE, /* and VALUE */
+	CONFIG_READ, /* A: slot, OFFSET, B: width */
+	CONFIG_WRITE, /* and VALUE */
+	BAR_READ, /* A: slot, B: BAR and width, OFFSET */
+	BAR_WRITE, /* and VALUE */
+	MEMORY, /* VALUE: address, BYTES */
+	BRING_UP, /* A: slot, B: queue size, OFFSET: vectors, VALUE: features refused */
+	REQUEST, /* A: slot, B: queue, OFFSET: enum shape, VALUE: a byte for each segment, BYTES */
+	KICK, /* A: slot, B: queue */
 	TURNS, /* of the I/O thread and of main */
-	STOP, /* what happens then */
-	HOST, /* enum deed */
+	STOP, /* A: what happens then, VALUE or BYTES for it */
+	HOST, /* A: enum deed, B, BYTES */
 	ACTIONS
 };
+
+const uint8_t action_fields[] = {
+	[PORT_READ] = A | B | OFFSET,
+	[PORT_WRITE] = A | B | OFFSET | VALUE,
+	[CONFIG_READ] = A | B | OFFSET,
+	[CONFIG_WRITE] = A | B | OFFSET | VALUE,
+	[BAR_READ] = A | B | OFFSET,
+	[BAR_WRITE] = A | B | OFFSET | VALUE,
+	[MEMORY] = VALUE | BYTES,
+	[BRING_UP] = A | B | OFFSET | VALUE,
+	[REQUEST] = A | B | OFFSET | VALUE | BYTES,
+	[KICK] = A | B,
+	[TURNS] = 0,
+	[STOP] = A | VALUE | BYTES,
+	[HOST] = A | B | BYTES,
+};
+const unsigned nactions = ACTIONS;
+
+/* Of a request: two bits that say how many segments there are more than one, and these. */
+enum shape { KICKED = 0x40, INDIRECT_TABLE = 0x80 };
+
+/* Of a segment: seven bits that say how long it is, and this. */
+enum { LONG = 0x40, WRITTEN = 0x80, LONG_UNIT = 16 };
 
 /* While all devices are stopped */
 enum { RESTART, RESET, MOVE, RESIZE, ALTER, STOPS };
 
-enum deed { BUTTON, TIME, TYPE, ROOM, SIZE, WIRE, ASK, HINT, REMOVE, ADD, WANT, WITHDRAW, DEEDS };
+enum deed {
+	BUTTON,
+	TIME,
+	TYPE,
+	ROOM,
+	SIZE,
+	SEND,
+	RECEIVE,
+	ASK,
+	HINT,
+	REMOVE,
+	ADD,
+	WANT,
+	WITHDRAW,
+	DEEDS
+};
 
 enum {
-	SLOTS = 8,
+	SLOTS = 4,
 	QUEUES = 8,
 	RINGS = 0x10000,
 	RING_BYTES = 0x400, /* of a queue: descriptors, then these */
@@ -52,7 +91,7 @@ enum {
 	INDIRECT = 0x300,
 	RING_SIZE = 16,
 	SEGMENTS = 4, /* of a request */
-	CHANGES = 8, /* to a state */
+	CHANGE_BYTES = 3, /* to a state: where, and what is there then */
 	BUFFERS = RINGS + SLOTS * QUEUES * RING_BYTES,
 	BAR_SPACE = 0x10000, /* of a slot */
 	NOTIFY = 0x3000, /* in BAR 0: four bytes for each queue */
@@ -76,42 +115,12 @@ static const struct {
 
 struct fuzz {
 	struct world w;
-	const uint8_t *at, *end;
+	bool ended;
 	unsigned turns;
 	uint32_t buffer; /* the next one is here in BUFFERS */
 	uint16_t made[SLOTS][QUEUES]; /* requests */
 	uint16_t size[SLOTS];
 };
-
-/* The input */
-
-static uint64_t take(struct fuzz *f, unsigned bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < bytes && f->at < f->end; i++)
-		value |= (uint64_t)*f->at++ << 8 * i;
-	return value;
-}
-
-static unsigned take_below(struct fuzz *f, unsigned limit)
-{
-	return (unsigned)take(f, limit > 256 ? 2 : 1) % limit;
-}
-
-static unsigned take_width(struct fuzz *f)
-{
-	return 1u << take_below(f, 4);
-}
-
-/* At most so many bytes, which the caller takes at once. */
-static size_t take_bytes(struct fuzz *f, size_t n, const uint8_t **bytes)
-{
-	n = MIN(n, (size_t)(f->end - f->at));
-	*bytes = f->at;
-	f->at += n;
-	return n;
-}
 
 /* Registers */
 
@@ -126,41 +135,43 @@ static void write_config(struct fuzz *f, unsigned slot, unsigned offset, unsigne
 	bus_write(&f->w.vm.mmio, PLATFORM_ECAM_BASE + (slot << 15) + offset, width, value);
 }
 
-static void access_config(struct fuzz *f, bool write)
+static unsigned width_of(uint8_t bits)
 {
-	unsigned slot = take_below(f, SLOTS), offset = (unsigned)take(f, 2) & 0xfff;
-	unsigned width = take_width(f);
+	return 1u << bits % 4;
+}
+
+static void access_config(struct fuzz *f, const struct action *a, bool write)
+{
+	unsigned slot = a->a % SLOTS, offset = a->offset & 0xfff, width = width_of(a->b);
 
 	if (write)
-		write_config(f, slot, offset, width, take(f, width));
+		write_config(f, slot, offset, width, a->value);
 	else
 		bus_read(&f->w.vm.mmio, PLATFORM_ECAM_BASE + (slot << 15) + offset, width);
 }
 
-static void access_port(struct fuzz *f, bool write)
+static void access_port(struct fuzz *f, const struct action *a, bool write)
 {
-	unsigned at = take_below(f, ARRAY_SIZE(ports));
-	uint16_t port = (uint16_t)(ports[at].base + take_below(f, ports[at].len));
-	unsigned width = take_width(f);
+	unsigned at = a->a % ARRAY_SIZE(ports), width = width_of(a->b);
+	uint16_t port = (uint16_t)(ports[at].base + a->offset % ports[at].len);
 
 	if (write)
-		bus_write(&f->w.vm.pio, port, width, take(f, width));
+		bus_write(&f->w.vm.pio, port, width, a->value);
 	else
 		bus_read(&f->w.vm.pio, port, width);
 }
 
-static void access_bar(struct fuzz *f, bool write)
+static void access_bar(struct fuzz *f, const struct action *a, bool write)
 {
-	const struct pci_function *fn = function_at(f, take_below(f, SLOTS));
-	unsigned bar = take_below(f, 2);
-	uint64_t address = take(f, 2);
-	unsigned width = take_width(f);
+	const struct pci_function *fn = function_at(f, a->a % SLOTS);
+	unsigned width = width_of(a->b);
+	uint64_t address;
 
 	if (!fn)
 		return;
-	address += fn->bar[bar].region.base;
+	address = fn->bar[a->b / 4 % 2].region.base + a->offset;
 	if (write)
-		bus_write(&f->w.vm.mmio, address, width, take(f, width));
+		bus_write(&f->w.vm.mmio, address, width, a->value);
 	else
 		bus_read(&f->w.vm.mmio, address, width);
 }
@@ -228,13 +239,11 @@ static void place(struct fuzz *f, unsigned slot)
 	write_config(f, slot, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
-static void bring_up(struct fuzz *f)
+static void bring_up(struct fuzz *f, const struct action *a)
 {
 	static const uint8_t steps[] = { VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER,
 					 VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_DRIVER_OK };
-	unsigned slot = take_below(f, SLOTS), size = 1u << take_below(f, 5);
-	unsigned vectors = take_below(f, 8), status = 0;
-	uint64_t refused = take(f, 5); /* bits 40 to 63 are to have some use yet */
+	unsigned slot = a->a % SLOTS, size = 1u << a->b % 5, vectors = a->offset % 8, status = 0;
 	uint64_t bar;
 
 	if (!slot || !function_at(f, slot))
@@ -248,7 +257,7 @@ static void bring_up(struct fuzz *f)
 		turn(f);
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		if (steps[i] == VIRTIO_CONFIG_S_FEATURES_OK)
-			agree(f, bar, refused);
+			agree(f, bar, a->value);
 		if (steps[i] == VIRTIO_CONFIG_S_DRIVER_OK)
 			for (unsigned queue = 0; queue < QUEUES; queue++)
 				set_queue(f, bar, slot, queue, vectors);
@@ -265,77 +274,69 @@ static void kick(struct fuzz *f, unsigned slot, unsigned queue)
 		write_bar0(f, fn->bar[0].region.base, NOTIFY + 4 * queue, 2, queue);
 }
 
-static uint32_t put_buffer(struct fuzz *f, uint32_t len, bool written)
+/* What a device is to write is there as it was. */
+static uint32_t put_buffer(struct fuzz *f, uint32_t len, struct action *a)
 {
 	uint32_t space = WORLD_RAM_BYTES - BUFFERS, at;
-	const uint8_t *bytes;
-	size_t given;
+	size_t given = MIN((size_t)len, a ? a->nbytes : 0);
 
 	if (len > space - f->buffer)
 		f->buffer = 0;
 	at = BUFFERS + f->buffer;
 	f->buffer += len;
-	if (!written) {
-		given = take_bytes(f, len, &bytes);
-		guest_put(&f->w, at, bytes, given);
+	if (given) {
+		guest_put(&f->w, at, a->bytes, given);
+		a->bytes += given;
+		a->nbytes -= given;
 	}
 	return at;
 }
 
-/* Half of a queue's descriptors are for each of its last requests, by turns. */
-static void request(struct fuzz *f)
+/* Descriptors of n segments, from number first on */
+static void put_segments(struct fuzz *f, struct action *a, gpa_t table, unsigned first, unsigned n)
 {
-	unsigned slot = take_below(f, SLOTS), queue = take_below(f, QUEUES);
-	unsigned shape = (unsigned)take(f, 1), n = 1 + shape % SEGMENTS;
-	uint16_t size = MAX(f->size[slot], 1), *made = &f->made[slot][queue];
-	gpa_t ring = ring_of(slot, queue);
-	bool indirect = shape & 0x80;
-	unsigned first = indirect ? 0 : *made * SEGMENTS % size;
-	gpa_t table = indirect ? ring + INDIRECT : ring;
-	uint16_t head = (uint16_t)(*made * SEGMENTS % size);
-
 	for (unsigned i = 0; i < n; i++) {
-		unsigned kind = (unsigned)take(f, 1);
-		uint32_t len = (kind & 0x7f) * (kind & 0x40 ? 16 : 1);
-		bool last = i + 1 == n, written = kind & 0x80;
-		struct vring_desc d = { .len = len,
-					.flags = (last ? 0 : VRING_DESC_F_NEXT) |
+		uint8_t kind = (uint8_t)(a->value >> 8 * i);
+		bool written = kind & WRITTEN;
+		struct vring_desc d = { .len = (kind & 0x7f) * (kind & LONG ? LONG_UNIT : 1),
+					.flags = (i + 1 < n ? VRING_DESC_F_NEXT : 0) |
 						 (written ? VRING_DESC_F_WRITE : 0),
 					.next = (uint16_t)(first + i + 1) };
 
-		d.addr = put_buffer(f, len, written);
+		d.addr = put_buffer(f, d.len, written ? NULL : a);
 		guest_put(&f->w, table + (first + i) * sizeof(d), &d, sizeof(d));
 	}
-	if (indirect) {
-		struct vring_desc d = { table, n * sizeof(d), VRING_DESC_F_INDIRECT, 0 };
+}
 
+/* Half of a queue's descriptors are for each of its last requests, by turns. */
+static void request(struct fuzz *f, struct action *a)
+{
+	unsigned slot = a->a % SLOTS, queue = a->b % QUEUES, n = 1 + a->offset % SEGMENTS;
+	uint16_t size = MAX(f->size[slot], 1), *made = &f->made[slot][queue];
+	gpa_t ring = ring_of(slot, queue);
+	uint16_t head = (uint16_t)(*made * SEGMENTS % size);
+
+	if (a->offset & INDIRECT_TABLE) {
+		struct vring_desc d = { ring + INDIRECT, n * sizeof(d), VRING_DESC_F_INDIRECT, 0 };
+
+		put_segments(f, a, ring + INDIRECT, 0, n);
 		guest_put(&f->w, ring + head * sizeof(d), &d, sizeof(d));
+	} else {
+		put_segments(f, a, ring, head, n);
 	}
 	guest_put(&f->w, ring + AVAIL + 4 + 2 * (*made % size), &head, sizeof(head));
 	++*made;
 	guest_put(&f->w, ring + AVAIL + 2, made, sizeof(*made));
-	if (shape & 0x40)
+	if (a->offset & KICKED)
 		kick(f, slot, queue);
-}
-
-static void write_memory(struct fuzz *f)
-{
-	gpa_t gpa = take(f, 3) % WORLD_RAM_BYTES;
-	const uint8_t *bytes;
-	size_t len = take_bytes(f, take(f, 1), &bytes);
-
-	guest_put(&f->w, gpa, bytes, len);
 }
 
 /* The host */
 
-static void type(struct fuzz *f, struct chardev *ch)
+static void type(const struct action *a, struct chardev *ch)
 {
-	const uint8_t *bytes;
-	size_t n = take_bytes(f, take(f, 1), &bytes);
-
 	if (ch->used)
-		ch->events.received(ch->events.arg, bytes, n);
+		ch->events.received(ch->events.arg, a->bytes, a->nbytes);
 }
 
 static void make_room(struct chardev *ch, size_t room)
@@ -351,25 +352,6 @@ static void resize_terminal(struct chardev *ch, uint8_t size)
 	ch->rows = size >> 4;
 	if (ch->used && ch->events.resized)
 		ch->events.resized(ch->events.arg);
-}
-
-static void send_to_card(struct fuzz *f)
-{
-	const uint8_t *bytes;
-	size_t n = take_bytes(f, take(f, 1), &bytes);
-
-	if (wires[0].peer >= 0 && send(wires[0].peer, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		return;
-}
-
-static void drain_wires(void)
-{
-	static uint8_t bytes[64 * KIB];
-
-	for (unsigned i = 0; i < PAIRS_MAX; i++)
-		while (wires[i].peer >= 0 &&
-		       recv(wires[i].peer, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
-			;
 }
 
 /* More or less memory */
@@ -408,12 +390,13 @@ static void add_device(struct fuzz *f)
 	hotplug_added(&f->w.hotplug, dev);
 }
 
-static void act_as_host(struct fuzz *f)
+static void act_as_host(struct fuzz *f, const struct action *a)
 {
-	enum deed deed = (enum deed)take_below(f, DEEDS);
-	uint8_t n = (uint8_t)take(f, 1);
+	enum deed deed = (enum deed)(a->a % DEEDS);
+	uint8_t n = a->b;
 	struct chardev *ch = &chardevs[n % WORLD_PORTS];
 	struct device *balloon = balloon_device(&f->w.vm);
+	struct device *cpus = cpu_hotplug_of(&f->w.vm);
 
 	switch (deed) {
 	case BUTTON:
@@ -423,7 +406,7 @@ static void act_as_host(struct fuzz *f)
 		f->w.passed_ns += (uint64_t)n * 333333333;
 		break;
 	case TYPE:
-		type(f, ch);
+		type(a, ch);
 		break;
 	case ROOM:
 		make_room(ch, n);
@@ -431,8 +414,11 @@ static void act_as_host(struct fuzz *f)
 	case SIZE:
 		resize_terminal(ch, n);
 		break;
-	case WIRE:
-		send_to_card(f);
+	case SEND:
+		wires_send(a->bytes, a->nbytes);
+		break;
+	case RECEIVE:
+		wires_receive();
 		break;
 	case ASK:
 		ask(f, n);
@@ -448,44 +434,33 @@ static void act_as_host(struct fuzz *f)
 		add_device(f);
 		break;
 	case WANT:
-		cpu_hotplug_want(cpu_hotplug_of(&f->w.vm), n % 2);
+		if (cpus)
+			cpu_hotplug_want(cpus, n % 2);
 		break;
 	default:
-		cpu_hotplug_withdraw(cpu_hotplug_of(&f->w.vm), n % 2);
+		if (cpus)
+			cpu_hotplug_withdraw(cpus, n % 2);
 	}
-}
-
-static void resize_disks(struct fuzz *f, uint64_t sectors)
-{
-	struct device *dev;
-	struct err e;
-
-	list_for_each (dev, &f->w.vm.devices, node)
-		if (dev->class->resize && !device_resize(dev, sectors * 512, &e))
-			device_resized(dev);
 }
 
 /* As a source may have it that is no friend; what it refuses is the end of the VM. */
-static bool alter(struct fuzz *f)
+static bool alter(struct fuzz *f, const struct action *a)
 {
 	struct state_buf state = { 0 };
-	unsigned changes = take_below(f, CHANGES);
 	bool taken;
 
 	world_save(&f->w, &state);
-	for (unsigned i = 0; i < changes; i++) {
-		size_t at = take(f, 2) % state.len;
-
-		state.data[at] = (uint8_t)take(f, 1);
-	}
+	for (const uint8_t *at = a->bytes; a->bytes + a->nbytes - at >= CHANGE_BYTES;
+	     at += CHANGE_BYTES)
+		state.data[(at[0] | at[1] << 8) % state.len] = at[2];
 	taken = world_load(&f->w, &state);
 	state_buf_free(&state);
 	return taken;
 }
 
-static void stop(struct fuzz *f)
+static void stop(struct fuzz *f, const struct action *a)
 {
-	unsigned what = take_below(f, STOPS);
+	unsigned what = a->a % STOPS;
 
 	if (f->turns++ >= TURNS_MAX)
 		return;
@@ -495,63 +470,65 @@ static void stop(struct fuzz *f)
 	if (what == MOVE)
 		world_move(&f->w);
 	if (what == RESIZE)
-		resize_disks(f, take(f, 1));
-	if (what == ALTER && !alter(f))
-		f->at = f->end;
-	else
+		world_resize(&f->w, a->value % 256);
+	f->ended = what == ALTER && !alter(f, a);
+	if (!f->ended)
 		world_start(&f->w);
 }
 
 /* What the guest does at once, under the lock */
-static void act(struct fuzz *f, enum action action)
+static void act_at_once(struct fuzz *f, const struct action *a)
 {
 	pthread_mutex_lock(&f->w.vm.lock);
-	switch (action) {
+	switch (a->what) {
 	case PORT_READ:
 	case PORT_WRITE:
-		access_port(f, action == PORT_WRITE);
+		access_port(f, a, a->what == PORT_WRITE);
 		break;
 	case CONFIG_READ:
 	case CONFIG_WRITE:
-		access_config(f, action == CONFIG_WRITE);
+		access_config(f, a, a->what == CONFIG_WRITE);
 		break;
 	case BAR_READ:
 	case BAR_WRITE:
-		access_bar(f, action == BAR_WRITE);
+		access_bar(f, a, a->what == BAR_WRITE);
 		break;
 	case MEMORY:
-		write_memory(f);
+		guest_put(&f->w, a->value % WORLD_RAM_BYTES, a->bytes, a->nbytes);
 		break;
 	default:
-		act_as_host(f);
+		act_as_host(f, a);
 	}
 	pthread_mutex_unlock(&f->w.vm.lock);
 }
 
+static void act(struct fuzz *f, struct action *a)
+{
+	if (a->what == BRING_UP)
+		bring_up(f, a);
+	else if (a->what == REQUEST)
+		request(f, a);
+	else if (a->what == KICK)
+		kick(f, a->a % SLOTS, a->b % QUEUES);
+	else if (a->what == TURNS)
+		turn(f);
+	else if (a->what == STOP)
+		stop(f, a);
+	else
+		act_at_once(f, a);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz f = { .at = data, .end = data + size };
+	const uint8_t *end = data + size;
+	struct fuzz f = { 0 };
 
-	if (!size)
-		return 0;
-	world_open(&f.w, (unsigned)take(&f, 1));
-	for (unsigned n = 0; n < ACTIONS_MAX && f.at < f.end; n++) {
-		enum action action = (enum action)take_below(&f, ACTIONS);
+	world_open(&f.w, DEVICES, (unsigned)action_number(&data, end, 1));
+	for (unsigned n = 0; n < ACTIONS_MAX && data < end && !f.ended; n++) {
+		struct action action = action_take(&data, end);
 
-		if (action == BRING_UP)
-			bring_up(&f);
-		else if (action == REQUEST)
-			request(&f);
-		else if (action == KICK)
-			kick(&f, take_below(&f, SLOTS), take_below(&f, QUEUES));
-		else if (action == TURNS)
-			turn(&f);
-		else if (action == STOP)
-			stop(&f);
-		else
-			act(&f, action);
+		act(&f, &action);
 	}
-	drain_wires();
 	world_close(&f.w);
 	return 0;
 }
