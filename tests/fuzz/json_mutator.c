@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For targets whose input has JSON in it: half of what libFuzzer makes up is a change to one value
- * of one object or array, which leaves it JSON.
+ * of one object or array, which leaves it JSON, and the length of an HTTP body what is said of it.
  */
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -214,6 +215,35 @@ static bool find(const uint8_t *data, size_t size, struct segment *out, uint32_t
 	return false;
 }
 
+/* The digits at data[from], if there are any, say more than they did. */
+static size_t count_up(uint8_t *data, size_t size, size_t max_size, size_t from, long more)
+{
+	char text[24];
+	size_t end = from, len;
+	long n = 0;
+
+	for (; end < size && data[end] >= '0' && data[end] <= '9' && n < INT32_MAX; end++)
+		n = n * 10 + data[end] - '0';
+	len = (size_t)snprintf(text, sizeof(text), "%ld", n + more > 0 ? n + more : 0);
+	if (end == from || size - (end - from) + len > max_size)
+		return size;
+	memmove(data + from + len, data + end, size - end);
+	memcpy(data + from, text, len);
+	return size - (end - from) + len;
+}
+
+/* The JSON that begins at body has become longer. */
+static size_t set_length(uint8_t *data, size_t size, size_t max_size, size_t body, long more)
+{
+	static const char key[] = "Content-Length: ";
+	const size_t len = sizeof(key) - 1;
+
+	for (size_t at = body; at-- > 0;)
+		if (body - at > len && !memcmp(data + at, key, len))
+			return count_up(data, size, max_size, at + len, more);
+	return size;
+}
+
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
 {
 	uint32_t state = seed * 2654435761U | 1;
@@ -232,5 +262,5 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 		return LLVMFuzzerMutate(data, size, max_size);
 	memmove(data + s.from + len, data + s.from + s.bytes, after);
 	memcpy(data + s.from, text, len);
-	return s.from + len + after;
+	return set_length(data, s.from + len + after, max_size, s.from, (long)len - (long)s.bytes);
 }
