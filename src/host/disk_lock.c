@@ -192,8 +192,8 @@ static int taken_elsewhere(int fd, const char *path, struct err *e)
 			       "the VM there first",
 			       path);
 	return err_set(e, -EAGAIN,
-		       "%s is in use by a process that this user cannot see; find it as root "
-		       "with: lslocks",
+		       "%s is in use, and this user may not see by whom; look for one of your own "
+		       "VMs with: godwit list, or as root for any process with: lslocks",
 		       path);
 }
 
