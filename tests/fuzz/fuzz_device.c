@@ -95,8 +95,9 @@ enum {
 	BUFFERS = RINGS + SLOTS * QUEUES * RING_BYTES,
 	BAR_SPACE = 0x10000, /* of a slot */
 	NOTIFY = 0x3000, /* in BAR 0: four bytes for each queue */
-	ACTIONS_MAX = 600,
-	TURNS_MAX = 40, /* they take long, as a stop does */
+	ACTIONS_MAX = 200,
+	TURNS_MAX = 40, /* they take long */
+	STOPS_MAX = 10, /* and these longer */
 	RESET_POLLS = 4,
 };
 
@@ -116,7 +117,7 @@ static const struct {
 struct fuzz {
 	struct world w;
 	bool ended;
-	unsigned turns;
+	unsigned turns, stops;
 	uint32_t buffer; /* the next one is here in BUFFERS */
 	uint16_t made[SLOTS][QUEUES]; /* requests */
 	uint16_t size[SLOTS];
@@ -462,7 +463,7 @@ static void stop(struct fuzz *f, const struct action *a)
 {
 	unsigned what = a->a % STOPS;
 
-	if (f->turns++ >= TURNS_MAX)
+	if (f->stops++ >= STOPS_MAX)
 		return;
 	world_stop(&f->w);
 	if (what == RESET)
