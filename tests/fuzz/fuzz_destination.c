@@ -7,6 +7,7 @@
  * lost the others. Of the hand-over's messages the payload is the sentence, and
  * the rest is as it should be, unless 128 is added to the type.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -38,7 +39,7 @@ struct world {
 	struct vm vm;
 	struct migration *m;
 	struct state_view input;
-	bool own_hello;
+	bool own_hello, token;
 	struct channel talk, data;
 };
 
@@ -53,8 +54,8 @@ static void require(bool what)
 static int build(void *arg, json_t *hello, bool stays, struct migration_place *place, struct err *e)
 {
 	struct world *w = arg;
+	bool refused = json_is_true(json_object_get(hello, "refused"));
 
-	(void)e;
 	json_decref(hello);
 	place->vm = stays ? &w->vm : NULL;
 	place->versions = devices_versions(&w->vm);
@@ -62,7 +63,7 @@ static int build(void *arg, json_t *hello, bool stays, struct migration_place *p
 	/* Connections that belong to this hello do not come. */
 	if (w->own_hello)
 		migration_cancel(w->m);
-	return 0;
+	return refused ? err_set(e, -EINVAL, "it is not to be built") : 0;
 }
 
 static int load(void *arg, const struct state_buf *states, struct err *e)
@@ -138,12 +139,26 @@ static int send_no_memory(struct channel *ch, struct err *e)
 	return r ? r : send_section(ch, SECTION_DONE, none, sizeof(none), e);
 }
 
+/* Until the destination ends it. */
+static void hear_out(struct channel *ch)
+{
+	uint8_t byte;
+	struct err e;
+
+	while (!channel_read(ch, &(struct iovec){ &byte, 1 }, 1, &e))
+		;
+}
+
 /* The destination may wait for more than what comes then. */
 static int come_again(struct world *w, const uint8_t *hello, size_t len, struct err *e)
 {
 	json_auto_t *answer = NULL;
 	int r;
 
+	/* What was not heard when this is closed is lost. */
+	w->talk.silence_ms = PATIENCE_MS;
+	if (w->token)
+		hear_out(&w->talk);
 	channel_close(&w->talk);
 	channel_close(&w->data);
 	connect_one(w, &w->talk);
@@ -170,6 +185,7 @@ static void send_all(struct world *w)
 		r = type == SECTION_HELLO && payload != w->input.data + 3
 			    ? come_again(w, payload, len, &e)
 			    : send_section(&w->talk, type, payload, len, &e);
+		w->token |= type == SECTION_TOKEN;
 	}
 	shutdown(w->talk.fd, SHUT_WR);
 }
@@ -190,14 +206,12 @@ static int begin(struct world *w, struct err *e)
 static void *source(void *arg)
 {
 	struct world *w = arg;
-	uint8_t byte;
 	struct err e;
 
 	if (!begin(w, &e))
 		send_all(w);
 	shutdown(w->data.fd, SHUT_WR);
-	while (!channel_read(&w->talk, &(struct iovec){ &byte, 1 }, 1, &e))
-		;
+	hear_out(&w->talk);
 	migration_cancel(w->m);
 	return NULL;
 }
@@ -240,6 +254,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		make_vm(&w);
 	w.input = (struct state_view){ data, len };
 	w.own_hello = len && data[0] == SECTION_HELLO;
+	w.token = false;
 	require(!migration_receive(&w.m, &c, &e));
 	connect_one(&w, &w.talk);
 	connect_one(&w, &w.data);
