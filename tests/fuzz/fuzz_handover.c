@@ -241,6 +241,7 @@ static void speak(struct world *w, int fd)
 	const uint8_t *sentence;
 	int r = 0;
 
+	ch.silence_ms = 1; /* no more than there is room for */
 	while (!r && state_view_take_le(&w->input, 1, &type) && type &&
 	       state_view_take_le(&w->input, 1, &arbiter) &&
 	       state_view_take_le(&w->input, 1, &len)) {
