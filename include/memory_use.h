@@ -15,6 +15,8 @@ struct memory_use {
 
 extern const struct counter_table memory_use_table;
 
-bool memory_use_read(struct memory_use *); /* zeroed; false: this host does not tell */
+struct vm;
+/* use is zeroed; false: this host does not tell.  On main. */
+bool memory_use_read(struct vm *, struct memory_use *use);
 
 #endif

@@ -112,6 +112,7 @@ struct vm {
 	void *on_event_arg;
 	/* NULL: the host's CLOCK_REALTIME.  Tests set it. */
 	uint64_t (*wall_clock_ns)(void);
+	int status_fd; /* /proc/self/status, from when it was first read; -1: not yet */
 	bool came_paused; /* from elsewhere, and its clocks stood still: see vm_away_ns() */
 	/* A disk's request that fails waits, and the VM pauses: vm_note_io_error(). */
 	bool pause_on_io_error;

@@ -74,7 +74,7 @@ static json_t *memory_of(struct vmm *v)
 			   (json_int_t)m.given);
 	if (m.why[0])
 		json_object_set_new(memory, "why", json_string(m.why));
-	if (v->machine && memory_use_read(&use))
+	if (v->machine && memory_use_read(machine_vm(v->machine), &use))
 		json_object_update_new(memory,
 				       json_pack("{s:I, s:I}", "resident",
 						 (json_int_t)counter_get(&use.rss), "swapped",

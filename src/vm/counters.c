@@ -144,11 +144,11 @@ int counters_add(struct counter_readings *all, const struct counter_table *t, co
 	return 0;
 }
 
-static int read_memory(struct counter_readings *all)
+static int read_memory(struct vm *vm, struct counter_readings *all)
 {
 	struct memory_use now = { 0 };
 
-	return memory_use_read(&now) ? counters_add(all, &memory_use_table, "memory", &now) : 0;
+	return memory_use_read(vm, &now) ? counters_add(all, &memory_use_table, "memory", &now) : 0;
 }
 
 int counters_read(struct vm *vm, struct counter_readings *out)
@@ -163,7 +163,7 @@ int counters_read(struct vm *vm, struct counter_readings *out)
 	if (!r)
 		r = vcpu_limit_read(vm, &all);
 	if (!r)
-		r = read_memory(&all);
+		r = read_memory(vm, &all);
 	if (r)
 		counters_free(&all);
 	else

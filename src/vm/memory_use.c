@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "bits.h"
-#include "cleanup.h"
+#include "file.h"
 #include "memory_use.h"
+#include "vm.h"
+
+enum { STATUS_BYTES = 8 * KIB };
 
 static const struct counter counters[] = {
 	COUNTER_GAUGE_OF(struct memory_use, rss, .metric = "godwit_memory_resident_bytes",
@@ -43,13 +47,17 @@ static bool take_line(struct memory_use *use, const char *text)
 	return false;
 }
 
-bool memory_use_read(struct memory_use *use)
+bool memory_use_read(struct vm *vm, struct memory_use *use)
 {
-	CLEANUP(file) FILE *f = fopen("/proc/self/status", "re");
-	char text[256];
+	char text[STATUS_BYTES], *end;
 	bool any = false;
+	ssize_t n;
 
-	while (f && fgets(text, sizeof(text), f))
-		any |= take_line(use, text);
+	if (vm->status_fd < 0)
+		vm->status_fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	n = vm->status_fd < 0 ? -1 : file_read_at(vm->status_fd, text, sizeof(text) - 1, 0);
+	text[MAX(n, 0)] = '\0';
+	for (char *line = text; (end = strchr(line, '\n')); line = end + 1)
+		any |= take_line(use, line);
 	return any;
 }

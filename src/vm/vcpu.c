@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 #include <sys/mman.h>
 
 #include "bits.h"
-#include "cleanup.h"
+#include "file.h"
 #include "kvm.h"
 #include "thread.h"
 #include "vcpu_internal.h"
@@ -49,12 +50,15 @@ static const struct counter vcpu_counters[] = {
 static void fetch_schedstat(struct vcpu *v)
 {
 	unsigned long long run_ns, wait_ns;
-	CLEANUP(file) FILE *f = NULL;
-	char path[64];
+	char path[64], text[128];
+	ssize_t n;
 
 	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", (int)atomic_load(&v->tid));
-	f = fopen(path, "re");
-	if (f && fscanf(f, "%llu %llu", &run_ns, &wait_ns) == 2) {
+	if (v->schedstat_fd < 0)
+		v->schedstat_fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = v->schedstat_fd < 0 ? -1 : file_read_at(v->schedstat_fd, text, sizeof(text) - 1, 0);
+	text[MAX(n, 0)] = '\0';
+	if (sscanf(text, "%llu %llu", &run_ns, &wait_ns) == 2) {
 		counter_set(&v->counters->run_ns, run_ns);
 		counter_set(&v->counters->wait_ns, wait_ns);
 	}
@@ -123,6 +127,8 @@ static void vcpu_end_thread(void *arg)
 	pthread_mutex_unlock(&v->dev.vm->lock);
 	pthread_join(v->thread, NULL);
 	pthread_cond_destroy(&v->go);
+	if (v->schedstat_fd >= 0)
+		close(v->schedstat_fd);
 }
 
 static void vcpu_unmap(void *arg)
@@ -217,6 +223,7 @@ static int vcpu_attach(struct device *dev, struct err *e)
 	if (!r)
 		v->counters = device_counters(dev, 0);
 	v->parked = (struct work){ .run = vcpu_parked, .arg = dev };
+	v->schedstat_fd = -1;
 	v->msr_warned = v->index > 0;
 	if (!r)
 		r = vcpu_set_cpuid(v, e);

@@ -34,6 +34,7 @@ struct vcpu {
 	size_t run_bytes;
 	pthread_t thread;
 	_Atomic pid_t tid; /* written by the thread, read by main; 0: it has not begun */
+	int schedstat_fd; /* main's, from when it was first read; -1: not yet */
 	struct vcpu_counters *counters;
 	pthread_cond_t go; /* with the machine lock: running or quit changed */
 	bool running, quit; /* written by main under the machine lock */

@@ -24,7 +24,9 @@ int vm_init(struct vm *vm, int kvm_fd, struct loop *loop, unsigned nio_threads, 
 {
 	int r = 0;
 
-	*vm = (struct vm){ .name = "vm", .kvm_fd = kvm_fd, .fd = -1, .loop = loop };
+	*vm = (struct vm){
+		.name = "vm", .kvm_fd = kvm_fd, .fd = -1, .loop = loop, .status_fd = -1
+	};
 	list_init(&vm->devices);
 	list_init(&vm->disks);
 	pthread_mutex_init(&vm->lock, NULL);
@@ -57,7 +59,9 @@ void vm_free(struct vm *vm)
 	bus_free(&vm->mmio);
 	if (vm->fd >= 0)
 		close(vm->fd);
-	vm->fd = -1;
+	if (vm->status_fd >= 0)
+		close(vm->status_fd);
+	vm->fd = vm->status_fd = -1;
 	pthread_mutex_destroy(&vm->lock);
 }
 

@@ -102,6 +102,7 @@ class Evil(Guest):
         pid = self.side.process.pid
         self.says("evil: round")
         self.side.until(lambda: "vcpu3" in threads(pid), "it has not all its threads")
+        wants(self.client, 200, "GET", "vm.info")  # which keeps open what it reads of the kernel
         self.before = threads(pid), files(pid)
         self.guest = guest_memory(pid)
         check(len(self.guest) == 2 or self.side.rig.watches_threads(), f"memory: {self.guest}")
