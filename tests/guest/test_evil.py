@@ -92,7 +92,12 @@ def threads(pid):
 
 
 def files(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    """But the one of each vCPU that is kept from when it was first asked how it is."""
+    folder, links = f"/proc/{pid}/fd", []
+    for fd in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(f"{folder}/{fd}"))
+    return sum(not link.endswith("/schedstat") for link in links)
 
 
 class Evil(Guest):
@@ -102,7 +107,7 @@ class Evil(Guest):
         pid = self.side.process.pid
         self.says("evil: round")
         self.side.until(lambda: "vcpu3" in threads(pid), "it has not all its threads")
-        wants(self.client, 200, "GET", "vm.info")  # which keeps open what it reads of the kernel
+        wants(self.client, 200, "GET", "vm.info")  # which keeps open where it reads of memory
         self.before = threads(pid), files(pid)
         self.guest = guest_memory(pid)
         check(len(self.guest) == 2 or self.side.rig.watches_threads(), f"memory: {self.guest}")
