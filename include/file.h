@@ -22,4 +22,8 @@ const char *file_below(const char *path, int *dir);
 ssize_t file_read_at(int fd, void *data, size_t len, off_t at);
 ssize_t file_write_at(int fd, const void *data, size_t len, off_t at);
 
+/* A file of /proc that fits, as a string; "": it cannot be read.  *fd is -1 before the first time,
+ * and then the caller's to close: to open it anew takes a sandboxed process far longer. */
+void file_read_again(int *fd, const char *path, char *text, size_t size);
+
 #endif

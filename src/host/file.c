@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "bits.h"
 #include "broker.h"
 
 /* {"path": "p", "follow": true}, and a directory where it begins: what struct stat has. */
@@ -89,4 +90,14 @@ ssize_t file_read_at(int fd, void *data, size_t len, off_t at)
 ssize_t file_write_at(int fd, const void *data, size_t len, off_t at)
 {
 	return pwritev(fd, &(struct iovec){ (void *)data, len }, 1, at);
+}
+
+void file_read_again(int *fd, const char *path, char *text, size_t size)
+{
+	ssize_t n;
+
+	if (*fd < 0)
+		*fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = *fd < 0 ? -1 : file_read_at(*fd, text, size - 1, 0);
+	text[MAX(n, 0)] = '\0';
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,12 +50,8 @@ bool memory_use_read(struct vm *vm, struct memory_use *use)
 {
 	char text[STATUS_BYTES], *end;
 	bool any = false;
-	ssize_t n;
 
-	if (vm->status_fd < 0)
-		vm->status_fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-	n = vm->status_fd < 0 ? -1 : file_read_at(vm->status_fd, text, sizeof(text) - 1, 0);
-	text[MAX(n, 0)] = '\0';
+	file_read_again(&vm->status_fd, "/proc/self/status", text, sizeof(text));
 	for (char *line = text; (end = strchr(line, '\n')); line = end + 1)
 		any |= take_line(use, line);
 	return any;

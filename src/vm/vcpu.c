@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,13 +50,9 @@ static void fetch_schedstat(struct vcpu *v)
 {
 	unsigned long long run_ns, wait_ns;
 	char path[64], text[128];
-	ssize_t n;
 
 	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", (int)atomic_load(&v->tid));
-	if (v->schedstat_fd < 0)
-		v->schedstat_fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = v->schedstat_fd < 0 ? -1 : file_read_at(v->schedstat_fd, text, sizeof(text) - 1, 0);
-	text[MAX(n, 0)] = '\0';
+	file_read_again(&v->schedstat_fd, path, text, sizeof(text));
 	if (sscanf(text, "%llu %llu", &run_ns, &wait_ns) == 2) {
 		counter_set(&v->counters->run_ns, run_ns);
 		counter_set(&v->counters->wait_ns, wait_ns);
