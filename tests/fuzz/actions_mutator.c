@@ -7,28 +7,15 @@
 #include <string.h>
 
 #include "actions.h"
+#include "mutator.h"
 
 enum { ACTIONS_MAX = 1024, RUN_MAX = 8, INPUT_MAX = 1 << 16 };
-
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *one, size_t one_size, const uint8_t *other,
-				 size_t other_size, uint8_t *out, size_t max_size, unsigned seed);
 
 struct program {
 	uint8_t options;
 	struct action action[ACTIONS_MAX + RUN_MAX];
 	size_t n;
 };
-
-/* xorshift32 */
-static uint32_t any(uint32_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 17;
-	*seed ^= *seed << 5;
-	return *seed;
-}
 
 static uint64_t any_number(uint64_t old, uint32_t *seed)
 {

@@ -82,7 +82,6 @@ enum deed {
 };
 
 enum {
-	SLOTS = 4,
 	QUEUES = 8,
 	RINGS = 0x10000,
 	RING_BYTES = 0x400, /* of a queue: descriptors, then these */
@@ -92,7 +91,7 @@ enum {
 	RING_SIZE = 16,
 	SEGMENTS = 4, /* of a request */
 	CHANGE_BYTES = 3, /* to a state: where, and what is there then */
-	BUFFERS = RINGS + SLOTS * QUEUES * RING_BYTES,
+	BUFFERS = RINGS + WORLD_SLOTS * QUEUES * RING_BYTES,
 	BAR_SPACE = 0x10000, /* of a slot */
 	NOTIFY = 0x3000, /* in BAR 0: four bytes for each queue */
 	ACTIONS_MAX = 200,
@@ -119,8 +118,8 @@ struct fuzz {
 	bool ended;
 	unsigned turns, stops;
 	uint32_t buffer; /* the next one is here in BUFFERS */
-	uint16_t made[SLOTS][QUEUES]; /* requests */
-	uint16_t size[SLOTS];
+	uint16_t made[WORLD_SLOTS][QUEUES]; /* requests */
+	uint16_t size[WORLD_SLOTS];
 };
 
 /* Registers */
@@ -143,7 +142,7 @@ static unsigned width_of(uint8_t bits)
 
 static void access_config(struct fuzz *f, const struct action *a, bool write)
 {
-	unsigned slot = a->a % SLOTS, offset = a->offset & 0xfff, width = width_of(a->b);
+	unsigned slot = a->a % WORLD_SLOTS, offset = a->offset & 0xfff, width = width_of(a->b);
 
 	if (write)
 		write_config(f, slot, offset, width, a->value);
@@ -164,7 +163,7 @@ static void access_port(struct fuzz *f, const struct action *a, bool write)
 
 static void access_bar(struct fuzz *f, const struct action *a, bool write)
 {
-	const struct pci_function *fn = function_at(f, a->a % SLOTS);
+	const struct pci_function *fn = function_at(f, a->a % WORLD_SLOTS);
 	unsigned width = width_of(a->b);
 	uint64_t address;
 
@@ -244,7 +243,8 @@ static void bring_up(struct fuzz *f, const struct action *a)
 {
 	static const uint8_t steps[] = { VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER,
 					 VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_DRIVER_OK };
-	unsigned slot = a->a % SLOTS, size = 1u << a->b % 5, vectors = a->offset % 8, status = 0;
+	unsigned slot = a->a % WORLD_SLOTS, size = 1u << a->b % 5, vectors = a->offset % 8,
+		 status = 0;
 	uint64_t bar;
 
 	if (!slot || !function_at(f, slot))
@@ -312,7 +312,7 @@ static void put_segments(struct fuzz *f, struct action *a, gpa_t table, unsigned
 /* Half of a queue's descriptors are for each of its last requests, by turns. */
 static void request(struct fuzz *f, struct action *a)
 {
-	unsigned slot = a->a % SLOTS, queue = a->b % QUEUES, n = 1 + a->offset % SEGMENTS;
+	unsigned slot = a->a % WORLD_SLOTS, queue = a->b % QUEUES, n = 1 + a->offset % SEGMENTS;
 	uint16_t size = MAX(f->size[slot], 1), *made = &f->made[slot][queue];
 	gpa_t ring = ring_of(slot, queue);
 	uint16_t head = (uint16_t)(*made * SEGMENTS % size);
@@ -429,7 +429,7 @@ static void act_as_host(struct fuzz *f, const struct action *a)
 			balloon_hint(balloon, n & 1);
 		break;
 	case REMOVE:
-		remove_device(f, n % SLOTS);
+		remove_device(f, n % WORLD_SLOTS);
 		break;
 	case ADD:
 		add_device(f);
@@ -510,7 +510,7 @@ static void act(struct fuzz *f, struct action *a)
 	else if (a->what == REQUEST)
 		request(f, a);
 	else if (a->what == KICK)
-		kick(f, a->a % SLOTS, a->b % QUEUES);
+		kick(f, a->a % WORLD_SLOTS, a->b % QUEUES);
 	else if (a->what == TURNS)
 		turn(f);
 	else if (a->what == STOP)

@@ -12,11 +12,9 @@
 
 #include "bits.h"
 #include "cleanup.h"
+#include "mutator.h"
 
 enum { NODES_MAX = 1024, TEXT_MAX = 4096 };
-
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
 
 /* A value and where it is: of an object by its key, of an array by its number. */
 struct node {
@@ -35,15 +33,6 @@ struct segment {
 	size_t from, bytes;
 	json_t *json;
 };
-
-/* xorshift32 */
-static uint32_t any(uint32_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 17;
-	*seed ^= *seed << 5;
-	return *seed;
-}
 
 static const struct node *any_node(const struct nodes *all, uint32_t *seed)
 {
