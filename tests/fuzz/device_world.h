@@ -488,11 +488,11 @@ static inline void world_open(struct world *w, unsigned has, unsigned options)
 	world_start(w);
 }
 
+/* STOPPED */
 static inline void world_close(struct world *w)
 {
 	struct guest_mem *mem = w->vm.mem;
 
-	world_stop(w);
 	wires_receive();
 	hotplug_cancel(&w->hotplug);
 	vm_free(&w->vm);
