@@ -33,7 +33,7 @@ static void setup(void)
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/port.sock", dir);
 	front = (struct front){ .room = SIZE_MAX,
-				.limit = { .expired = front_enough, .arg = &front } };
+				.limit = { .expired = front_turn, .arg = &front } };
 	ck_assert_int_eq(loop_new(&front.loop, &e), 0);
 	ck_assert_msg(!hub_try(dir, "port", &e), "%s", e.text);
 }
